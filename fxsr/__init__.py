@@ -1,0 +1,33 @@
+"""FxSR: super-resolution with a style dial, from training to the engine that deploys.
+
+What every part shares lives here: the network and its checkpoints, style maps, images, metrics, errors and the
+command line. Training, export, runtime and benchmarks are the sub-packages beside it.
+
+    import fxsr
+    up = fxsr.load()                 # the bundled model, or the path of one
+    sr = up(image, t=0.8)            # t: a number, an (H, W) array or a fxsr.StyleMap
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fxsr.errors import FxsrError
+
+if TYPE_CHECKING:
+    from fxsr.runtime.upscaler import Upscaler as Upscaler
+    from fxsr.runtime.upscaler import load as load
+    from fxsr.stylemap import StyleMap as StyleMap
+
+__version__ = "0.1.0"
+__all__ = ["FxsrError", "StyleMap", "Upscaler", "__version__", "load"]
+
+# Imported when first used, so that `import fxsr` costs next to nothing.
+_LAZY = {"load": "fxsr.runtime.upscaler", "Upscaler": "fxsr.runtime.upscaler", "StyleMap": "fxsr.stylemap"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'fxsr' has no attribute {name!r}")

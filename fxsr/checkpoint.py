@@ -1,0 +1,145 @@
+"""Reading and writing the generator's weights.
+
+Reads the authors' `.pth` files (a bare state dict, or one wrapped as `params_ema`, `params`, ...; with or without a
+`module.` prefix) and this project's `.safetensors`. Writes safetensors. Code inside a pickle is never run.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.config import NetworkConfig, check_shapes, infer_config
+from fxsr.errors import CheckpointError, needs
+from fxsr.files import atomic_path, sha256
+
+_WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
+_HEADER = "fxsr"
+"""Key of this project's entry in the metadata of a safetensors file."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a checkpoint says of itself, beside its weights."""
+
+    name: str = "fxsr"
+    """Model name, used for file names."""
+    variant: str = "unknown"
+    """Training variant: "pd", "ds", "srot", "l1", ... """
+    recipe: str = ""
+    """What it was trained with, in words or as a recipe's name."""
+    licence: str = "unknown"
+    """Licence of the weights."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A generator's weights with what is known of them."""
+
+    config: NetworkConfig
+    weights: Mapping[str, NDArray[np.float32]] = field(repr=False)
+    """Every parameter of `fxsr.config.state_shapes(config)`, float32."""
+    about: About = About()
+    digest: str = ""
+    """SHA-256 of the file it was read from; empty for one made in memory."""
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint and infer the network's config from it.
+
+    Raises:
+        CheckpointError: not a readable file of FxSR weights; says why.
+        MissingExtraError: the file needs a package that is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    if path.suffix.lower() == ".safetensors":
+        state, about = _read_safetensors(path)
+    else:
+        state, about = _read_pickle(path), About(name=path.stem.lower())
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    try:
+        config = infer_config({key: tuple(value.shape) for key, value in state.items()})
+        _check_finite(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return Checkpoint(config, state, about, sha256(path))
+
+
+def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write a `.safetensors` file, whole or not at all.
+
+    Raises:
+        CheckpointError: the weights are not those of `checkpoint.config`.
+        FxsrError: the file can't be written.
+    """
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    if path.suffix.lower() != ".safetensors":
+        raise CheckpointError(f"{path}: checkpoints are written as .safetensors")
+    check_shapes(checkpoint.config, {key: value.shape for key, value in checkpoint.weights.items()})
+    tensors = {key: np.ascontiguousarray(value) for key, value in checkpoint.weights.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={_HEADER: json.dumps(vars(checkpoint.about))})
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = (file.metadata() or {}).get(_HEADER)
+            state = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({_first_line(error)})") from error
+    try:
+        about = About(**json.loads(header)) if header else About(name=path.stem.lower())
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: its fxsr header is damaged ({_first_line(error)})") from error
+    return state, about
+
+
+def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:
+    with needs("export"):
+        import torch
+    try:
+        # weights_only: a pickle that holds anything but tensors and plain containers is refused, not run.
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "nsupported" in str(error) or "GLOBAL" in str(error):
+            raise CheckpointError(
+                f"{path}: refused, it holds code or objects besides tensors, and those are never run; "
+                "ask its maker for the bare state dict"
+            ) from error
+        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a truncated one ({_first_line(error)})") from error
+    for wrapper in _WRAPPERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+            break
+    if not isinstance(loaded, Mapping) or not loaded:
+        raise CheckpointError(f"{path}: holds a {type(loaded).__name__} instead of a state dict")
+    tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{path}: holds no tensors; its entries are {', '.join(map(str, list(loaded)[:5]))}")
+    return {key: value.detach().to(torch.float32).numpy() for key, value in tensors.items()}
+
+
+def _check_finite(state: Mapping[str, NDArray[np.float32]]) -> None:
+    bad = [key for key, value in state.items() if not np.isfinite(value).all()]
+    if bad:
+        raise CheckpointError(f"{len(bad)} parameters hold NaN or infinity, the first is {bad[0]}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

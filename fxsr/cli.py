@@ -1,0 +1,236 @@
+"""The command line: `fxsr COMMAND --help`. Arguments in, messages and exit status out; the work is elsewhere.
+
+Exit status: 0 done; 1 some inputs failed, the others were written; 2 usage; 3 a needed part or device is absent.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+import fxsr
+from fxsr.errors import FxsrError, UsageError
+
+app = typer.Typer(
+    name="fxsr",
+    help="Super-resolution with a style dial: t = 0 is faithful, t = 1 is perceptual, and it may differ per pixel.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output, nothing else.")]
+
+
+class Target(StrEnum):
+    """What `fxsr export` builds beside the ONNX file."""
+
+    none = "none"
+
+
+def main() -> NoReturn:
+    """Run the command line and exit; errors become one line and a status."""
+    try:
+        app(standalone_mode=True)
+    except FxsrError as error:
+        _complain(str(error))
+        sys.exit(error.exit_status)
+    except BrokenPipeError:  # the reader of our output went away
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"fxsr {fxsr.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    inputs: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            "-e",
+            help="A model file (.onnx, .safetensors, .pth) or a bundled name. [default: the bundled model]",
+        ),
+    ] = None,
+    t: Annotated[
+        float | None,
+        typer.Option(
+            "--t",
+            help="Style, 0 (faithful) to 1 (perceptual); with --t-map, its factor. [default: 0.8; with --t-map 1]",
+        ),
+    ] = None,
+    t_map: Annotated[
+        Path | None,
+        typer.Option("--t-map", help="Style per pixel: an image, white is 1. A folder pairs maps with inputs by name."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder, or for a single input the file. [default: beside the input: photo_x4.jpg, photos_x4/]",
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option("--tile", help="Largest tile side in input pixels; 0 runs each image whole. [default: 256]"),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option("--overlap", help="Input pixels that neighbouring tiles share. [default: 16]")
+    ] = None,
+    suffix: Annotated[str | None, typer.Option("--suffix", help="Put behind each output's name, such as _sr.")] = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="Output format: png, jpg, webp, tiff or bmp. [default: the input's]")
+    ] = None,
+    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG and WebP.")] = 95,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave outputs that are there already.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Upscale images.
+
+    A file that fails is named and the others go on; the exit status is then 1. Outputs appear whole or not at all.
+
+    Examples: `fxsr run photo.jpg --t 0.8`, `fxsr run photos/ -o out/ --t-map masks/`
+    """
+    from fxsr.report import RunReport
+    from fxsr.runtime.jobs import RunOptions, plan_jobs, try_job
+    from fxsr.runtime.tiles import DEFAULT_OVERLAP, DEFAULT_TILE
+    from fxsr.runtime.upscaler import load
+    from fxsr.stylemap import DEFAULT_T, StyleMap
+    from fxsr.weights import DEFAULT_MODEL
+
+    factor = t if t is not None else 1.0 if t_map else DEFAULT_T
+    StyleMap.uniform(factor)
+    if suffix is not None and any(mark in suffix for mark in "/\\\0"):
+        raise UsageError(f"suffix {suffix!r} must not hold a path separator")
+    tile = DEFAULT_TILE if tile is None else tile
+    overlap = (min(DEFAULT_OVERLAP, tile // 2) if tile else DEFAULT_OVERLAP) if overlap is None else overlap
+    options = RunOptions(factor, quality, skip_existing)
+    with load(engine or DEFAULT_MODEL, device, tile, overlap) as upscaler:
+        plan = plan_jobs(inputs, upscaler.scale, out, suffix, format_name, t_map)
+        with RunReport(len(plan.jobs), quiet=quiet, as_json=as_json) as report:
+            for failure in plan.failures:
+                report.add(failure)
+            for job in plan.jobs:
+                report.add(try_job(job, upscaler, options, report.begin(job)))
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="A .pth or .safetensors file of FxSR weights.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="A bundled model's name. [default: the bundled model]")
+    ] = None,
+    scale: Annotated[
+        int | None, typer.Option("--scale", help="Fail unless the model upscales by this: 2, 4 or 8.")
+    ] = None,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Weights, arithmetic, inputs and output in half precision.")
+    ] = False,
+    fp32: Annotated[bool, typer.Option("--fp32", help="All in single precision. [default]")] = False,
+    engine: Annotated[Target, typer.Option("--engine", help="Engine to build from the ONNX file.")] = Target.none,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("engines"),
+    name: Annotated[
+        str | None, typer.Option("--name", help="Model name in file names and manifest. [default: the checkpoint's]")
+    ] = None,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Do not compare the result with the checkpoint.")
+    ] = False,
+    no_fold: Annotated[bool, typer.Option("--no-fold", help="For debugging: keep the condition branch apart.")] = False,
+    no_phase: Annotated[bool, typer.Option("--no-phase", help="For debugging: enlarge first, then convolve.")] = False,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Float32 arithmetic, weights stored as halves: half the file.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a checkpoint into an ONNX file with its manifest, and verify it.
+
+    The file takes images of any size and batch, and as second input a style map or, as 1x1, one style for all pixels.
+    """
+    from fxsr.export import export_model
+    from fxsr.export.graph import GraphOptions
+    from fxsr.report import print_export, steps
+    from fxsr.weights import DEFAULT_MODEL, model_path
+
+    if checkpoint and model:
+        raise UsageError("--checkpoint and --model exclude each other")
+    if fp16 and fp32:
+        raise UsageError("--fp16 and --fp32 exclude each other")
+    if fp16 and compact:
+        raise UsageError("--compact is for --fp32; --fp16 stores halves anyway")
+    source = checkpoint or model_path(model or DEFAULT_MODEL, ".safetensors")
+    options = GraphOptions("fp16" if fp16 else "fp32", not no_fold, not no_phase, compact)
+    with steps(quiet or as_json) as tell:
+        exported = export_model(source, out, options, scale, name, not no_verify, tell)
+    print_export(exported, quiet=quiet, as_json=as_json)
+    verification = exported.manifest.verification
+    if verification and not verification.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(
+    file: Annotated[str, typer.Argument(help="A checkpoint, ONNX file, manifest or bundled name.")],
+    as_json: Json = False,
+) -> None:
+    """Say what a file is."""
+    from fxsr.report import print_facts
+    from fxsr.runtime.describe import describe
+
+    print_facts(describe(file), as_json)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the bundled models with their model cards."""
+    from fxsr.report import print_models
+    from fxsr.weights import bundled_models, model_path
+
+    print_models({name: model_path(name, ".md").read_text(encoding="utf-8") for name in bundled_models()}, as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine can do: packages, devices, and what to install for the rest."""
+    from fxsr.report import print_facts
+    from fxsr.runtime.describe import examine_machine
+
+    print_facts(examine_machine(), as_json)
+
+
+def _complain(message: str) -> None:
+    """One line on standard error."""
+    typer.echo(f"fxsr: {' '.join(message.split())}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Every error this project raises on purpose, in one tree.
+
+    FxsrError                     exit 1   anything below; catch this one in a pipeline
+    ├── UsageError                exit 2   an argument or a combination of arguments is wrong
+    ├── UnavailableError          exit 3   a needed part or device is absent
+    │   ├── MissingExtraError              a package of an extra is not installed
+    │   └── DeviceError                    no such GPU, or it can't be used
+    ├── CheckpointError           exit 1   not a file of FxSR weights, or a damaged one
+    ├── ModelFileError            exit 1   an ONNX file, engine or manifest that can't be used
+    ├── ImageError                exit 1   an image can't be read, written or upscaled
+    ├── StyleError                exit 1   a style value or style map is wrong
+    └── VerificationError         exit 1   an exported model does not agree with its checkpoint
+
+A message is one line: what was wrong, with its value, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class FxsrError(Exception):
+    """Base of all errors raised on purpose. `exit_status` is what the command line exits with."""
+
+    exit_status = 1
+
+
+class UsageError(FxsrError):
+    """An argument, or a combination of arguments, is wrong."""
+
+    exit_status = 2
+
+
+class UnavailableError(FxsrError):
+    """A needed part or device is absent."""
+
+    exit_status = 3
+
+
+class MissingExtraError(UnavailableError, ImportError):
+    """A package that belongs to an extra is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f'{package} is not installed; type: pip install "fxsr[{extra}]"')
+        self.package = package
+        self.extra = extra
+
+
+class DeviceError(UnavailableError):
+    """The device that was asked for is absent or can't be used."""
+
+
+class CheckpointError(FxsrError):
+    """A file is not a checkpoint of an FxSR generator, or it is damaged."""
+
+
+class ModelFileError(FxsrError):
+    """An ONNX file, an engine or a manifest can't be used."""
+
+
+class ImageError(FxsrError):
+    """An image can't be read, written or upscaled."""
+
+
+class StyleError(FxsrError):
+    """A style value or a style map is wrong."""
+
+
+class VerificationError(FxsrError):
+    """An exported model does not agree with its checkpoint."""
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Imports inside the block belong to `extra`; a missing one names the pip line to type.
+
+    Raises:
+        MissingExtraError: a package imported in the block is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or str(error)).partition(".")[0]
+        raise MissingExtraError(package, extra) from error

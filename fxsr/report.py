@@ -1,0 +1,153 @@
+"""What the command line prints: progress, one line per file, tables, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fxsr.runtime.jobs import Failure
+
+if TYPE_CHECKING:
+    from fxsr.export import Exported
+    from fxsr.runtime.jobs import Done, Job
+
+
+class RunReport:
+    """Tells how `fxsr run` gets on: a line per file, a bar over the tiles, or one JSON document at the end."""
+
+    def __init__(self, total: int, *, quiet: bool, as_json: bool) -> None:
+        self._silent = quiet or as_json
+        self._json = as_json
+        self._out = Console(soft_wrap=True, highlight=False, quiet=self._silent)
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeRemainingColumn(),
+            console=self._err,
+            transient=True,
+            disable=self._silent or not self._err.is_terminal,
+        )
+        self._total = total
+        self._task = self._bar.add_task("")
+        self._begun = 0
+        self.results: list[Done | Failure] = []
+
+    @property
+    def failed(self) -> bool:
+        """Whether any file failed."""
+        return any(isinstance(result, Failure) for result in self.results)
+
+    def begin(self, job: Job) -> Callable[[int, int], None]:
+        """A file's turn has come. Returns what takes its progress in tiles."""
+        self._begun += 1
+        label = escape(f"[{self._begun}/{self._total}] {job.source.name}")
+        self._bar.reset(self._task, description=label)
+        return lambda done, of: self._bar.update(self._task, completed=done, total=of)
+
+    def add(self, result: Done | Failure) -> None:
+        """A file is done, skipped or failed."""
+        self.results.append(result)
+        if self._json:
+            return
+        if isinstance(result, Failure):
+            self._err.print(f"fxsr: {result.file}: {' '.join(result.reason.split())}", markup=False)
+            return
+        what = f"{result.size[0]}x{result.size[1]}, {result.seconds:.1f} s" if result.size else "is there, skipped"
+        self._out.print(f"{result.job.source} -> {result.job.target} ({what})", markup=False)
+        for note in () if self._silent else result.notes:
+            self._err.print(f"fxsr: {result.job.source}: note: {note}", markup=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if self._json and error is None:
+            print_json([_record(result) for result in self.results])
+
+
+@contextmanager
+def steps(silent: bool) -> Iterator[Callable[[str], None]]:
+    """A spinner that names the step under way."""
+    console = Console(stderr=True, quiet=silent)
+    with console.status("starting") as status:
+        yield lambda step: status.update(step)
+
+
+def print_export(exported: Exported, *, quiet: bool, as_json: bool) -> None:
+    """What an export wrote and measured."""
+    import msgspec
+
+    manifest = exported.manifest
+    if as_json:
+        print_json(
+            msgspec.to_builtins(manifest)
+            | {"onnx_path": str(exported.onnx), "manifest_path": str(exported.manifest_path)}
+        )
+        return
+    console = Console(soft_wrap=True, highlight=False, quiet=quiet)
+    console.print(f"{exported.onnx} ({manifest.onnx.bytes / 1e6:.1f} MB)", markup=False)
+    console.print(f"{exported.manifest_path}", markup=False)
+    verification = manifest.verification
+    if verification is None:
+        console.print("not verified (--no-verify)")
+        return
+    failed = [check for check in verification.checks if not check.passed]
+    worst = max(check.relative if check.relative is not None else float("inf") for check in verification.checks)
+    console.print(
+        f"verified: {len(verification.checks) - len(failed)} of {len(verification.checks)} comparisons hold "
+        f"({verification.threshold}; largest relative difference {worst:.1e})"
+    )
+    err = Console(stderr=True, soft_wrap=True, highlight=False)
+    for check in failed:
+        figures = f"PSNR {check.psnr_db} dB, relative {check.relative}, max abs {check.max_abs}"
+        err.print(f"fxsr: verification failed: {check.case}: {figures}", markup=False)
+
+
+def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+    """Names and values as a table."""
+    if as_json:
+        print_json(facts)
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(escape(name), escape(str(value)))
+    Console(highlight=False).print(table)
+
+
+def print_models(cards: Mapping[str, str], as_json: bool) -> None:
+    """Model cards, by model name."""
+    if as_json:
+        print_json(cards)
+        return
+    for card in cards.values():
+        Console(highlight=False).print(Markdown(card))
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(document, indent=2, default=str))
+
+
+def _record(result: Done | Failure) -> dict[str, Any]:
+    if isinstance(result, Failure):
+        return {"input": str(result.file), "status": "failed", "error": result.reason}
+    status = "done" if result.size else "skipped"
+    output = {"input": str(result.job.source), "status": status, "output": str(result.job.target)}
+    return output | {"seconds": round(result.seconds, 3), "size": result.size, "notes": result.notes}

@@ -1,0 +1,114 @@
+"""The style dial as a value: one t for a whole image, or one per pixel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fxsr.errors import ImageError, StyleError
+from fxsr.image import dtype_peak, luminance, read_image, resize_plane
+
+DEFAULT_T = 0.8
+"""The authors' choice for perceptual results (paper, table 1)."""
+
+
+@dataclass(frozen=True)
+class StyleMap:
+    """Style in 0..1: 0 faithful, 1 perceptual.
+
+    Make one with `uniform`, `from_array` or `read`.
+    """
+
+    values: NDArray[np.float32]
+    """(1, 1) for one t everywhere, or (H, W)."""
+
+    @staticmethod
+    def uniform(t: float) -> StyleMap:
+        """One t for all pixels.
+
+        Raises:
+            StyleError: not a number in 0..1.
+        """
+        if not (isinstance(t, int | float | np.number) and 0 <= float(t) <= 1):
+            raise StyleError(f"t is {t}; it must be a number from 0 (faithful) to 1 (perceptual)")
+        return StyleMap(np.full((1, 1), t, np.float32))
+
+    @staticmethod
+    def from_array(values: ArrayLike) -> StyleMap:
+        """A map from an (H, W) array: floats in 0..1, or uint8/uint16 whose full range is 0..1.
+
+        Raises:
+            StyleError: wrong shape or type, empty, or values out of 0..1.
+        """
+        array = np.asarray(values)
+        if array.ndim == 3 and array.shape[2] == 1:
+            array = array[..., 0]
+        if array.ndim != 2 or array.size == 0:
+            raise StyleError(f"a style map is an (H, W) array, this one has the shape {array.shape}")
+        if array.dtype in (np.uint8, np.uint16):
+            return StyleMap(array.astype(np.float32) / np.float32(dtype_peak(array.dtype)))
+        if array.dtype == np.bool_:
+            return StyleMap(array.astype(np.float32))
+        if array.dtype.kind != "f":
+            raise StyleError(f"a style map is of floats in 0..1, uint8 or uint16; this one is {array.dtype}")
+        low, high = float(array.min()), float(array.max())
+        if not (low >= 0 and high <= 1):
+            raise StyleError(f"style values must lie in 0..1; these reach from {low:g} to {high:g}")
+        return StyleMap(array.astype(np.float32))
+
+    @staticmethod
+    def read(path: Path | str) -> StyleMap:
+        """A map from an image: grey as it is, colour by its luminance, alpha ignored; white is 1.
+
+        Raises:
+            StyleError: unreadable, or values out of 0..1; names the file.
+        """
+        try:
+            pixels = read_image(path).pixels
+            if pixels.shape[2] >= 3:
+                grey = luminance(pixels[..., :3]) / np.float32(dtype_peak(pixels.dtype))
+                if pixels.dtype.kind != "f":
+                    grey = np.clip(grey, 0, 1)  # rounding of the weights' sum
+                return StyleMap.from_array(grey)
+            return StyleMap.from_array(pixels[..., 0])
+        except ImageError as error:
+            raise StyleError(f"style map {error}") from error
+        except StyleError as error:
+            raise StyleError(f"style map {path}: {error}") from error
+
+    @property
+    def is_uniform(self) -> bool:
+        """One t for all pixels."""
+        return self.values.shape == (1, 1)
+
+    def scaled(self, factor: float) -> StyleMap:
+        """Every value times `factor` (0..1).
+
+        Raises:
+            StyleError: `factor` is not a number in 0..1.
+        """
+        if math.isclose(factor, 1):
+            return self
+        return StyleMap(self.values * StyleMap.uniform(factor).values)
+
+    def resized(self, height: int, width: int) -> StyleMap:
+        """The map at another size; a uniform one stays as it is."""
+        return self if self.is_uniform else StyleMap(resize_plane(self.values, height, width))
+
+    def window(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """The t_map of a tile, (1, 1, h, w); (1, 1, 1, 1) where the style is uniform."""
+        values = self.values if self.is_uniform else self.values[rows, columns]
+        return values[None, None]
+
+
+def as_style(t: StyleMap | float | ArrayLike) -> StyleMap:
+    """A StyleMap from a number, an (H, W) array or a StyleMap."""
+    if isinstance(t, StyleMap):
+        return t
+    if np.ndim(t) == 0:
+        return StyleMap.uniform(t)  # type: ignore[arg-type]
+    return StyleMap.from_array(t)

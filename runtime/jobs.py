@@ -1,0 +1,220 @@
+"""`fxsr run` without the command line: which files go where, and doing them one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fxsr.errors import FxsrError, StyleError, UsageError
+from fxsr.image import FORMATS, READABLE, WRITABLE, Picture, read_image, write_image
+from fxsr.runtime.upscaler import Progress, Upscaler
+from fxsr.stylemap import StyleMap
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to upscale."""
+
+    source: Path
+    target: Path
+    t_map: Path | None = None
+    """The style map that goes with it; None where the style is uniform."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be done, and why."""
+
+    file: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, and what can't be."""
+
+    jobs: tuple[Job, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How every job is done."""
+
+    t: float
+    """The style; where a job has a map, the map's factor."""
+    quality: int = 95
+    """Of JPEG and WebP, 1..100."""
+    skip_existing: bool = False
+    """Leave outputs that are there already."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """One image that was written, or was there already."""
+
+    job: Job
+    seconds: float = 0.0
+    size: tuple[int, int] | None = None
+    """Width and height of what was written; None where it was skipped."""
+    notes: tuple[str, ...] = ()
+
+
+def plan_jobs(
+    inputs: Sequence[Path],
+    scale: int,
+    out: Path | None = None,
+    suffix: str | None = None,
+    format_name: str | None = None,
+    t_map: Path | None = None,
+) -> Plan:
+    """Decide what is written where, before anything is.
+
+    Beside the input by default: photo.jpg gives photo_x4.jpg, a folder photos/ gives photos_x4/ with the same tree
+    inside. With `out`, names stay as they are unless a suffix is given.
+
+    Args:
+        inputs: files, and folders that are searched for images.
+        scale: for the default suffix, `_x<scale>`.
+        out: a folder, or for a single input file the file to write.
+        suffix: put behind each file's stem.
+        format_name: one of `fxsr.image.FORMATS`; None keeps each input's, PNG where it can't be written.
+        t_map: one style map for all, or a folder of maps paired with the inputs by stem.
+
+    Raises:
+        UsageError: the arguments contradict each other.
+    """
+    if format_name is not None and format_name.lower() not in FORMATS:
+        raise UsageError(f"format is {format_name!r}; it must be one of {', '.join(FORMATS)}")
+    if out is not None and out.suffix.lower() in WRITABLE and not out.is_dir():
+        if len(inputs) != 1 or inputs[0].is_dir():
+            raise UsageError(f"{out} names one file, but there may be several inputs; give a folder")
+        if format_name is not None and FORMATS[format_name.lower()] != FORMATS[out.suffix.lower()[1:]]:
+            raise UsageError(f"{out} and --format {format_name} contradict each other")
+        jobs = [Job(inputs[0], out)]
+    else:
+        if out is not None and out.is_file():
+            raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
+        ending = FORMATS[format_name.lower()] if format_name else None
+        jobs = list(_expand(inputs, scale, out, suffix, ending))
+    failures: list[Failure] = []
+    jobs = _refuse(jobs, failures, _bad_source)
+    jobs = _refuse(jobs, failures, _overwrites())
+    if t_map is not None:
+        jobs = _pair(jobs, t_map, failures)
+    return Plan(tuple(jobs), tuple(failures))
+
+
+def run_job(job: Job, upscaler: Upscaler, options: RunOptions, progress: Progress | None = None) -> Done:
+    """Upscale one file.
+
+    Raises:
+        FxsrError: it could not be read, upscaled or written; nothing is left behind.
+    """
+    if options.skip_existing and job.target.exists():
+        return Done(job)
+    begin = time.perf_counter()
+    style = StyleMap.read(job.t_map).scaled(options.t) if job.t_map else StyleMap.uniform(options.t)
+    picture = read_image(job.source)
+    sr = upscaler(picture.pixels, style, progress)
+    notes = picture.notes + write_image(job.target, Picture(sr, picture.metadata), options.quality)
+    return Done(job, time.perf_counter() - begin, (sr.shape[1], sr.shape[0]), notes)
+
+
+def try_job(job: Job, upscaler: Upscaler, options: RunOptions, progress: Progress | None = None) -> Done | Failure:
+    """`run_job`, a failure of this one file being a result: the others can go on."""
+    try:
+        return run_job(job, upscaler, options, progress)
+    except FxsrError as error:
+        return Failure(job.source, str(error).removeprefix(f"{job.source}: "))
+    except MemoryError:
+        return Failure(job.source, "not enough memory for this image; close other programs or cut it into parts")
+
+
+def _expand(
+    inputs: Sequence[Path], scale: int, out: Path | None, suffix: str | None, ending: str | None
+) -> Iterator[Job]:
+    mark = f"_x{scale}" if suffix is None else suffix
+    for source in inputs:
+        if source.is_dir():
+            folder = out or source.resolve().with_name(source.resolve().name + mark)
+            found = sorted(_images(source, folder))
+            if not found:
+                yield Job(source, folder)  # refused below, as a folder without images
+            for path in found:
+                yield Job(path, folder / _renamed(path.relative_to(source), suffix or "", ending))
+        else:
+            folder, behind = (source.parent, mark) if out is None else (out, suffix or "")
+            yield Job(source, folder / _renamed(Path(source.name), behind, ending))
+
+
+def _images(folder: Path, outputs: Path) -> Iterator[Path]:
+    """Images in a folder and below, without hidden files and without what an earlier run wrote."""
+    apart = outputs.resolve() != folder.resolve()
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        written = apart and path.resolve().is_relative_to(outputs.resolve())
+        if path.suffix.lower() in READABLE and not hidden and not written and path.is_file():
+            yield path
+
+
+def _renamed(path: Path, mark: str, ending: str | None) -> Path:
+    kept = path.suffix if path.suffix.lower() in WRITABLE else ".png"
+    return path.with_name(f"{path.stem}{mark}{ending or kept}")
+
+
+def _refuse(jobs: Iterable[Job], failures: list[Failure], reason: Callable[[Job], str | None]) -> list[Job]:
+    kept = []
+    for job in jobs:
+        if why := reason(job):
+            failures.append(Failure(job.source, why))
+        else:
+            kept.append(job)
+    return kept
+
+
+def _bad_source(job: Job) -> str | None:
+    if job.source.is_dir():
+        return "no images in this folder"
+    if not job.source.exists():
+        return "no such file"
+    return None
+
+
+def _overwrites() -> Callable[[Job], str | None]:
+    taken: dict[Path, Path] = {}
+
+    def reason(job: Job) -> str | None:
+        target = job.target.resolve()
+        if target == job.source.resolve():
+            return "the output would replace the input; give --suffix or another -o"
+        first = taken.setdefault(target, job.source)
+        if first != job.source:
+            return f"{job.target} is the output of {first} already; give --suffix, --format or run them apart"
+        return None
+
+    return reason
+
+
+def _pair(jobs: list[Job], t_map: Path, failures: list[Failure]) -> list[Job]:
+    if not t_map.is_dir():
+        if not t_map.exists():
+            raise StyleError(f"style map {t_map}: no such file")
+        return [replace(job, t_map=t_map) for job in jobs]
+    maps: dict[str, Path] = {}
+    for path in sorted(t_map.iterdir()):
+        if path.suffix.lower() in READABLE and path.is_file():
+            if path.stem in maps:
+                raise StyleError(f"style maps {maps[path.stem]} and {path} have the same stem; keep one")
+            maps[path.stem] = path
+    paired = []
+    for job in jobs:
+        if job.source.stem in maps:
+            paired.append(replace(job, t_map=maps[job.source.stem]))
+        else:
+            failures.append(Failure(job.source, f"no style map {job.source.stem}.* in {t_map}"))
+    unused = set(maps) - {job.source.stem for job in jobs} - {failure.file.stem for failure in failures}
+    failures.extend(Failure(maps[stem], "style map without an input of its name") for stem in sorted(unused))
+    return paired

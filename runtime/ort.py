@@ -1,0 +1,97 @@
+"""Sessions on ONNX Runtime: its CPU provider, and its CUDA provider where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from fxsr.errors import DeviceError, FxsrError, ModelFileError, needs
+from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
+from fxsr.runtime.session import Array, Device, SessionInfo, available_cpus
+
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+class OrtSession:
+    """An `.onnx` file on ONNX Runtime.
+
+    Raises:
+        ModelFileError: not an ONNX file, or not one that fxsr exported.
+        DeviceError: a GPU was asked for and can't be used.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: Path, device: Device) -> None:
+        with needs("cpu"):
+            import onnxruntime as ort
+        self._session = _create(ort, path, device)
+        self.facts = _facts(self._session, path)
+        on_gpu = self._session.get_providers()[0] == _CUDA
+        self._info = SessionInfo(
+            name=self.facts.name,
+            scale=self.facts.scale,
+            dtype=np.dtype(self.facts.dtype),
+            backend="onnxruntime",
+            device=f"cuda:{device.index}" if on_gpu else "cpu",
+        )
+        # Tiles of another size would each keep their memory: give it back after every run.
+        self._run_options = ort.RunOptions()
+        self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    def run(self, lr: Array, t_map: Array) -> Array:
+        try:
+            (sr,) = self._session.run(["sr"], {"lr": lr, "t_map": t_map}, self._run_options)
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            size = f"{lr.shape[3]}x{lr.shape[2]}"
+            raise FxsrError(f"ONNX Runtime failed on a {size} tile: {_first_line(error)}") from error
+        return np.asarray(sr)
+
+    def close(self) -> None:
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _create(ort: Any, path: Path, device: Device) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = available_cpus()  # ONNX Runtime itself ignores affinity and quotas
+    options.enable_mem_pattern = False  # a pattern is kept for every tile size ever seen
+    options.log_severity_level = 4
+    providers: list[Any] = [_CPU]
+    if device.kind != "cpu" and _CUDA in ort.get_available_providers():
+        ort.preload_dlls()
+        providers.insert(0, (_CUDA, {"device_id": device.index, "cudnn_conv_algo_search": "HEURISTIC"}))
+    elif device.kind == "cuda":
+        raise DeviceError('this ONNX Runtime has no CUDA provider; type: pip install "fxsr[gpu]", or use --device cpu')
+    try:
+        session = ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's errors have no common base
+        raise ModelFileError(f"{path}: ONNX Runtime can't load it ({_first_line(error)})") from error
+    # It falls back to the CPU without an error: look at what it really took.
+    if device.kind == "cuda" and session.get_providers()[0] != _CUDA:
+        raise DeviceError(f"{device} can't be used by ONNX Runtime (no such GPU, or no driver); try --device cpu")
+    return session
+
+
+def _facts(session: Any, path: Path) -> ModelFacts:
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ModelFileError(f"{path}: an ONNX file, but not one that fxsr exported; make it with `fxsr export`")
+    return decode_facts(text, str(path))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

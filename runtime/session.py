@@ -1,0 +1,137 @@
+"""What a session is, and how a model file becomes one.
+
+A session runs one model on one device, on whole tensors. It knows nothing of images, tiles or styles; see
+`fxsr.runtime.upscaler` for those. A new backend is one module with a class that has these methods, and one line in
+`open_session`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.errors import ModelFileError, UsageError
+from fxsr.weights import model_path
+
+Array = NDArray[Any]
+
+CHECKPOINTS = (".pth", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """What a session runs, and on what."""
+
+    name: str
+    """Model name."""
+    scale: int
+    """Upscaling factor."""
+    dtype: np.dtype[Any]
+    """Type of `lr`, `t_map` and `sr`."""
+    backend: str
+    """"onnxruntime" or "torch"."""
+    device: str
+    """"cpu", "cuda:0", ..."""
+
+
+class Session(Protocol):
+    """One model, ready to run. For one thread at a time; use as a context manager, or call `close`."""
+
+    @property
+    def info(self) -> SessionInfo: ...
+
+    def run(self, lr: Array, t_map: Array) -> Array:
+        """Upscale a batch on host arrays.
+
+        Args:
+            lr: (N, 3, H, W) of `info.dtype`, RGB in 0..1.
+            t_map: (N or 1, 1, H or 1, W or 1) of `info.dtype`, style in 0..1.
+
+        Returns:
+            sr, (N, 3, scale*H, scale*W) of `info.dtype`, not clamped.
+
+        Raises:
+            FxsrError: the backend failed.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where to run: "auto" takes a GPU that works, else the CPU."""
+
+    kind: str
+    index: int = 0
+
+    @staticmethod
+    def parse(text: str) -> Device:
+        """From "auto", "cpu", "cuda" or "cuda:N".
+
+        Raises:
+            UsageError: anything else.
+        """
+        match = re.fullmatch(r"(auto|cpu|cuda)|cuda:(\d+)", text)
+        if not match:
+            raise UsageError(f"device is {text!r}; it must be auto, cpu, cuda or cuda:N")
+        return Device(match[1] or "cuda", int(match[2] or 0))
+
+    def __str__(self) -> str:
+        return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
+
+
+def open_session(model: str | Path, device: str = "auto") -> Session:
+    """Open a model for running.
+
+    Args:
+        model: a bundled name, an `.onnx` file exported by fxsr, or a checkpoint (`.pth`, `.safetensors`; runs on
+            torch, for reference).
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        UsageError: no such model, or a kind of file that can't be run.
+        ModelFileError, CheckpointError: the file is damaged or not a model of fxsr.
+        DeviceError: the device is absent.
+        MissingExtraError: the package that runs this kind of file is not installed.
+    """
+    where = Device.parse(device)
+    path = model_path(model, ".onnx")
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raise UsageError(f"{path}: a folder, not a model")
+    if suffix == ".onnx":
+        from fxsr.runtime.ort import OrtSession
+
+        return OrtSession(path, where)
+    if suffix in CHECKPOINTS:
+        from fxsr.runtime.reference import TorchSession
+
+        return TorchSession(path, where)
+    if suffix in (".plan", ".engine"):
+        raise ModelFileError(f"{path}: this version runs no TensorRT engines; give the .onnx file beside it")
+    raise UsageError(f"{path}: not a kind of model that can be run; give .onnx, {' or '.join(CHECKPOINTS)}")
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: its affinity mask, limited by the cgroup's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return count if quota == "max" else max(1, min(count, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return count

@@ -1,0 +1,98 @@
+"""Cutting an axis into overlapping tiles, and the weights that blend them back without a seam.
+
+Everything is separable: an image is tiled by its rows and its columns alone, and a tile's blending weight at a pixel
+is the product of the two axes' weights. Nothing here knows of images or models.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.errors import UsageError
+
+DEFAULT_TILE = 256
+"""Side of a tile in LR pixels, overlap included."""
+DEFAULT_OVERLAP = 16
+"""LR pixels that neighbouring tiles share; `python -m fxsr.benchmarks seams` prints what each choice costs."""
+
+
+@dataclass(frozen=True)
+class AxisPlan:
+    """One axis cut into tiles of one size. All in LR pixels."""
+
+    length: int
+    """Length of the axis."""
+    size: int
+    """Length of every tile."""
+    starts: tuple[int, ...]
+    """Where each tile begins, ascending from 0; the last ends at `length`."""
+
+    def window(self, index: int) -> slice:
+        """The pixels of tile `index`."""
+        return slice(self.starts[index], self.starts[index] + self.size)
+
+    def final_until(self, index: int) -> int:
+        """The end of what no tile after `index` touches any more."""
+        return self.starts[index + 1] if index + 1 < len(self.starts) else self.length
+
+    def weights(self, index: int, scale: int) -> NDArray[np.float32]:
+        """Blending weights of tile `index`, (size * scale,). Over all tiles they add up to 1 at every pixel."""
+        windows = [self._ramp(other, scale) for other in range(len(self.starts))]
+        total = np.zeros(self.length * scale)
+        for start, window in zip(self.starts, windows, strict=True):
+            total[start * scale : start * scale + len(window)] += window
+        begin = self.starts[index] * scale
+        return (windows[index] / total[begin : begin + len(windows[index])]).astype(np.float32)
+
+    def _ramp(self, index: int, scale: int) -> NDArray[np.float64]:
+        """1 inside, falling smoothly towards 0 over what is shared with each neighbour."""
+        window = np.ones(self.size * scale)
+        start = self.starts[index]
+        if index > 0:
+            shared = (self.starts[index - 1] + self.size - start) * scale
+            window[:shared] *= _smoothstep(shared)
+        if index + 1 < len(self.starts):
+            shared = (start + self.size - self.starts[index + 1]) * scale
+            if shared:
+                window[-shared:] *= _smoothstep(shared)[::-1]
+        return window
+
+
+def plan_axis(length: int, tile: int, overlap: int) -> AxisPlan:
+    """Cut an axis into as few tiles as needed, all of one size and evenly spread.
+
+    Args:
+        length: of the axis, LR pixels.
+        tile: the largest size of a tile; 0 means one tile however long.
+        overlap: the least that neighbours share.
+
+    Raises:
+        UsageError: the overlap leaves no room in the tile.
+    """
+    check_tiling(tile, overlap)
+    if tile == 0 or length <= tile:
+        return AxisPlan(length, length, (0,))
+    count = math.ceil((length - overlap) / (tile - overlap))
+    size = math.ceil((length + (count - 1) * overlap) / count)  # no larger than needed
+    return AxisPlan(length, size, tuple(round(i * (length - size) / (count - 1)) for i in range(count)))
+
+
+def check_tiling(tile: int, overlap: int) -> None:
+    """Refuse a tile and an overlap that can't work together.
+
+    Raises:
+        UsageError: says why.
+    """
+    if tile < 0 or overlap < 0:
+        raise UsageError(f"tile {tile} and overlap {overlap} must not be negative")
+    if tile and overlap > tile // 2:
+        raise UsageError(f"overlap {overlap} is more than half of tile {tile}; use --overlap {tile // 2} or less")
+
+
+def _smoothstep(length: int) -> NDArray[np.float64]:
+    x = (np.arange(length) + 0.5) / length
+    return x * x * (3 - 2 * x)

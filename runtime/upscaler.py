@@ -1,0 +1,193 @@
+"""From an image and a style to the enlarged image: tiles, blending, grey and alpha. What `fxsr.load` returns.
+
+image (H, W, C) -> lr tiles + t tiles -> session -> sr tiles -> image (scale*H, scale*W, C)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fxsr.errors import ImageError
+from fxsr.image import dtype_peak, luminance
+from fxsr.runtime.alpha import fill_transparent, limit_to_neighbours
+from fxsr.runtime.session import Session, open_session
+from fxsr.runtime.tiles import DEFAULT_OVERLAP, DEFAULT_TILE, AxisPlan, check_tiling, plan_axis
+from fxsr.stylemap import DEFAULT_T, StyleMap, as_style
+from fxsr.weights import DEFAULT_MODEL
+
+Pixels = NDArray[Any]
+Progress = Callable[[int, int], None]
+"""Called with tiles done and tiles in all."""
+
+
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    device: str = "auto",
+    tile: int = DEFAULT_TILE,
+    overlap: int = DEFAULT_OVERLAP,
+) -> Upscaler:
+    """Open a model and return what upscales with it.
+
+    Args:
+        model: a bundled name, an `.onnx` file exported by fxsr, or a checkpoint.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        tile: largest tile side, LR pixels; 0 runs every image whole.
+        overlap: what neighbouring tiles share at least, LR pixels.
+
+    Raises:
+        FxsrError: see `fxsr.runtime.session.open_session` and `fxsr.runtime.tiles.check_tiling`.
+    """
+    check_tiling(tile, overlap)
+    return Upscaler(open_session(model, device), tile, overlap)
+
+
+class Upscaler:
+    """Upscales images with one session. Safe to share between threads; they take turns on the session."""
+
+    def __init__(self, session: Session, tile: int = DEFAULT_TILE, overlap: int = DEFAULT_OVERLAP) -> None:
+        check_tiling(tile, overlap)
+        self.session = session
+        self.tile = tile
+        self.overlap = overlap
+        self._lock = threading.Lock()
+
+    @property
+    def scale(self) -> int:
+        """Upscaling factor."""
+        return self.session.info.scale
+
+    def __call__(
+        self, image: Pixels, t: StyleMap | float | ArrayLike = DEFAULT_T, progress: Progress | None = None
+    ) -> Pixels:
+        """Upscale an image.
+
+        Args:
+            image: (H, W) or (H, W, C), C being 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha);
+                uint8, uint16, or float16/32/64 in 0..1.
+            t: one style in 0..1, an (H', W') array, or a StyleMap. A map of another size is resized to the image's.
+            progress: called after each tile.
+
+        Returns:
+            The image scale times as large, of the same type and number of channels. Integers are rounded and
+            clamped; floats are not clamped. Colours under full transparency are those of their surroundings.
+
+        Raises:
+            ImageError: not such an image.
+            StyleError: not such a style.
+            FxsrError: the backend failed.
+        """
+        pixels = _checked(image)
+        height, width, channels = pixels.shape
+        style = as_style(t).resized(height, width)
+        with_alpha = channels in (2, 4) and bool((pixels[..., -1] != pixels[0, 0, -1]).any())
+        tiles = len(self._plan(height).starts) * len(self._plan(width).starts)
+        count = _Counter(progress, tiles * (2 if with_alpha else 1))
+        if channels not in (2, 4):
+            enlarged = self._enlarge(pixels, style, count)
+            return enlarged[..., 0] if np.ndim(image) == 2 else enlarged
+        alpha = pixels[..., -1]
+        out = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
+        out[..., :-1] = self._enlarge(fill_transparent(pixels[..., :-1], alpha), style, count)
+        out[..., -1] = alpha[0, 0]
+        if with_alpha:  # a mask is no texture: it is enlarged faithfully whatever the picture's style
+            out[..., -1] = self._enlarge(alpha[..., None], StyleMap.uniform(0), count)[..., 0]
+            limit_to_neighbours(out[..., -1], alpha, self.scale)
+        return out
+
+    def close(self) -> None:
+        """Free the session."""
+        self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _plan(self, length: int) -> AxisPlan:
+        return plan_axis(length, self.tile, self.overlap)
+
+    def _enlarge(self, image: Pixels, style: StyleMap, count: _Counter) -> Pixels:
+        """(H, W, 1 or 3) to (scale*H, scale*W, 1 or 3), tile by tile; holds one row of tiles beside in and output."""
+        scale = self.scale
+        height, width, channels = image.shape
+        rows, columns = self._plan(height), self._plan(width)
+        out = np.empty((height * scale, width * scale, channels), image.dtype)
+        band = np.zeros((3, rows.size * scale, width * scale), np.float32)
+        across = [columns.weights(index, scale) for index in range(len(columns.starts))]
+        for row, top in enumerate(rows.starts):
+            down = rows.weights(row, scale)[:, None]
+            for column, left in enumerate(columns.starts):
+                window = rows.window(row), columns.window(column)
+                sr = self._run_tile(image[window], style.window(*window))
+                sr *= down * across[column]
+                band[:, :, left * scale : (left + columns.size) * scale] += sr
+                count.advance()
+            ready = (rows.final_until(row) - top) * scale
+            out[top * scale : top * scale + ready] = _to_pixels(band[:, :ready], channels, image.dtype)
+            kept = band.shape[1] - ready
+            band[:, :kept] = band[:, ready:].copy()
+            band[:, kept:] = 0
+        return out
+
+    def _run_tile(self, pixels: Pixels, t_map: NDArray[np.float32]) -> NDArray[np.float32]:
+        dtype = self.session.info.dtype
+        lr = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).transpose(2, 0, 1), np.float32)
+        lr /= np.float32(dtype_peak(pixels.dtype))
+        with self._lock:
+            sr: Pixels = self.session.run(lr[None].astype(dtype, copy=False), np.ascontiguousarray(t_map, dtype))
+        return np.array(sr[0], np.float32)
+
+
+class _Counter:
+    """Tiles done, told to whoever wants to know."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def advance(self) -> None:
+        self._done += 1
+        if self._progress:
+            self._progress(self._done, self._total)
+
+
+def _checked(image: Pixels) -> Pixels:
+    """The image as (H, W, C).
+
+    Raises:
+        ImageError: wrong shape or type, empty, or not finite.
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
+        raise ImageError(f"an image is an (H, W) or (H, W, C) array with 1 to 4 channels; this one is {pixels.shape}")
+    if pixels.size == 0:
+        raise ImageError(f"the image is empty: {pixels.shape}")
+    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise ImageError(f"an image is of uint8, uint16 or floats in 0..1; this one is of {pixels.dtype}")
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise ImageError("the image holds NaN or infinity")
+    return pixels
+
+
+def _to_pixels(sr: NDArray[np.float32], channels: int, dtype: np.dtype[Any]) -> Pixels:
+    """(3, h, w) to (h, w, channels) of `dtype`; grey is the luminance of what the network made of it."""
+    image = sr.transpose(1, 2, 0)
+    if channels == 1:
+        image = luminance(image)[..., None]
+    if dtype.kind == "f":
+        return image.astype(dtype)
+    peak = np.float32(dtype_peak(dtype))
+    return (np.clip(image, 0, 1) * peak + np.float32(0.5)).astype(dtype)

@@ -1,0 +1,1 @@
+"""Training: data, losses, the conditional objective, the loop, and recipes. Nothing is here yet."""
