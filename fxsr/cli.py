@@ -96,7 +96,7 @@ def run(
         typer.Option("--tile", help="Largest tile side in input pixels; 0 runs each image whole. [default: 256]"),
     ] = None,
     overlap: Annotated[
-        int | None, typer.Option("--overlap", help="Input pixels that neighbouring tiles share. [default: 16]")
+        int | None, typer.Option("--overlap", help="Input pixels that neighbouring tiles share. [default: 32]")
     ] = None,
     suffix: Annotated[str | None, typer.Option("--suffix", help="Put behind each output's name, such as _sr.")] = None,
     format_name: Annotated[

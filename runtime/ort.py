@@ -37,9 +37,6 @@ class OrtSession:
             backend="onnxruntime",
             device=f"cuda:{device.index}" if on_gpu else "cpu",
         )
-        # Tiles of another size would each keep their memory: give it back after every run.
-        self._run_options = ort.RunOptions()
-        self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     @property
     def info(self) -> SessionInfo:
@@ -47,7 +44,7 @@ class OrtSession:
 
     def run(self, lr: Array, t_map: Array) -> Array:
         try:
-            (sr,) = self._session.run(["sr"], {"lr": lr, "t_map": t_map}, self._run_options)
+            (sr,) = self._session.run(["sr"], {"lr": lr, "t_map": t_map})
         except Exception as error:  # ONNX Runtime's errors have no common base
             size = f"{lr.shape[3]}x{lr.shape[2]}"
             raise FxsrError(f"ONNX Runtime failed on a {size} tile: {_first_line(error)}") from error
@@ -68,7 +65,7 @@ class OrtSession:
 def _create(ort: Any, path: Path, device: Device) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = available_cpus()  # ONNX Runtime itself ignores affinity and quotas
-    options.enable_mem_pattern = False  # a pattern is kept for every tile size ever seen
+    options.enable_mem_pattern = False  # patterns pile up with every tile size seen, and gain next to nothing here
     options.log_severity_level = 4
     providers: list[Any] = [_CPU]
     if device.kind != "cpu" and _CUDA in ort.get_available_providers():

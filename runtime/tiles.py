@@ -16,8 +16,9 @@ from fxsr.errors import UsageError
 
 DEFAULT_TILE = 256
 """Side of a tile in LR pixels, overlap included."""
-DEFAULT_OVERLAP = 16
-"""LR pixels that neighbouring tiles share; `python -m fxsr.benchmarks seams` prints what each choice costs."""
+DEFAULT_OVERLAP = 32
+"""LR pixels that neighbouring tiles share: the least at which no pixel moves by half an 8-bit level against the whole
+image (`python -m fxsr.benchmarks seams` prints the table)."""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class Upscaler:
         height, width, channels = pixels.shape
         style = as_style(t).resized(height, width)
         with_alpha = channels in (2, 4) and bool((pixels[..., -1] != pixels[0, 0, -1]).any())
-        tiles = len(self._plan(height).starts) * len(self._plan(width).starts)
+        tiles = len(self.plan(height).starts) * len(self.plan(width).starts)
         count = _Counter(progress, tiles * (2 if with_alpha else 1))
         if channels not in (2, 4):
             enlarged = self._enlarge(pixels, style, count)
@@ -113,14 +113,15 @@ class Upscaler:
     ) -> None:
         self.close()
 
-    def _plan(self, length: int) -> AxisPlan:
+    def plan(self, length: int) -> AxisPlan:
+        """How an axis of this length (LR pixels) is cut into tiles."""
         return plan_axis(length, self.tile, self.overlap)
 
     def _enlarge(self, image: Pixels, style: StyleMap, count: _Counter) -> Pixels:
         """(H, W, 1 or 3) to (scale*H, scale*W, 1 or 3), tile by tile; holds one row of tiles beside in and output."""
         scale = self.scale
         height, width, channels = image.shape
-        rows, columns = self._plan(height), self._plan(width)
+        rows, columns = self.plan(height), self.plan(width)
         out = np.empty((height * scale, width * scale, channels), image.dtype)
         band = np.zeros((3, rows.size * scale, width * scale), np.float32)
         across = [columns.weights(index, scale) for index in range(len(columns.starts))]

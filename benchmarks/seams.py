@@ -1,0 +1,43 @@
+"""What tiling costs in fidelity: the image in tiles against the same image in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fxsr.image import dtype_peak, read_image
+from fxsr.metrics import psnr
+from fxsr.runtime.upscaler import Upscaler, load
+
+
+@dataclass(frozen=True)
+class Seam:
+    """One overlap's effect on one image."""
+
+    overlap: int
+    """LR pixels."""
+    psnr_db: float
+    largest: float
+    """Largest difference, in levels of 8 bits."""
+    work: float
+    """Pixels run through the network, over pixels of the image."""
+
+
+def measure_seams(image: Path, model: str, tile: int, overlaps: Sequence[int], t: float) -> list[Seam]:
+    """Compare tiles of side `tile` (LR pixels) with whole-image inference, for each overlap."""
+    pixels = read_image(image).pixels
+    lr = pixels.astype(np.float32) / np.float32(dtype_peak(pixels.dtype))
+    with load(model, tile=0) as whole:
+        reference = whole(lr, t)
+        return [_measure(Upscaler(whole.session, tile, overlap), lr, t, reference) for overlap in overlaps]
+
+
+def _measure(upscaler: Upscaler, lr: np.ndarray, t: float, reference: np.ndarray) -> Seam:
+    rows, columns = (upscaler.plan(length) for length in lr.shape[:2])
+    run = len(rows.starts) * rows.size * len(columns.starts) * columns.size
+    sr = upscaler(lr, t)
+    largest = float(np.abs(sr - reference).max()) * 255
+    return Seam(upscaler.overlap, psnr(sr, reference), largest, run / (lr.shape[0] * lr.shape[1]))
