@@ -74,6 +74,24 @@ def seams(
         Console().print(table)
 
 
+@app.command()
+def dial(
+    image: Annotated[Path, typer.Argument(help="Image to upscale.", exists=True, dir_okay=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")],
+    crop: Annotated[
+        tuple[int, int, int, int], typer.Option("--crop", help="Left, top, width, height in input pixels.")
+    ],
+    t: Annotated[
+        list[float] | None, typer.Option("--t", help="A style to show; again for more. [default: 0, 1]")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", help="A bundled name or model file.")] = DEFAULT_MODEL,
+) -> None:
+    """Draw a crop of an image, as it is and upscaled at several styles, side by side."""
+    from fxsr.benchmarks.dial import draw_dial
+
+    draw_dial(image, out, crop, t or [0.0, 1.0], model)
+
+
 if __name__ == "__main__":
     try:
         app()

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fxsr.checkpoint import Checkpoint, load_checkpoint
-from fxsr.errors import ModelFileError, UsageError, needs
+from fxsr.errors import ModelFileError, UsageError
 from fxsr.export.graph import GraphOptions, emit_graph, model_facts
 from fxsr.export.verify import verify
+from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
 from fxsr.manifest import FileFacts, Manifest, Verification, model_stem, write_manifest
 from fxsr.runtime.session import open_session
@@ -76,7 +77,8 @@ def export_model(
 def write_onnx(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> None:
     """Write the graph and let ONNX's own checker and shape inference look at it."""
     with needs("export"):
-        import onnx
+        import onnx.checker
+        import onnx.shape_inference
         import onnx_ir as ir
     with atomic_path(path) as temporary:
         ir.save(emit_graph(checkpoint, options), temporary)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +20,25 @@ from numpy.typing import NDArray
 import fxsr
 from fxsr.checkpoint import Checkpoint
 from fxsr.config import COND_SLOPE, RESIDUAL_SCALE, SLOPE
-from fxsr.errors import needs
 from fxsr.export.rewrites import fold_condition, phase_kernels
+from fxsr.extras import LazyModule
 from fxsr.manifest import METADATA_KEY, ModelFacts, Precision, TensorFacts, encode_facts
 
-with needs("export"):
+if TYPE_CHECKING:
     import onnx_ir as ir
-    from onnx_ir.tape import Tape
+    from onnx_ir import tape
+
+    Styles: TypeAlias = Mapping[str, tuple[ir.Value, ir.Value]]
+    """What each SFT layer multiplies by and adds."""
+else:
+    ir = LazyModule("onnx_ir", extra="export")
+    tape = LazyModule("onnx_ir.tape", extra="export")
 
 OPSET = 17
 """Low enough for TensorRT 10, TensorRT-RTX and five years of ONNX Runtime; nothing newer is needed."""
 IR_VERSION = 8
 
 Array = NDArray[np.float32]
-Styles = Mapping[str, tuple[ir.Value, ir.Value]]
-"""What each SFT layer multiplies by and adds."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class _Writer:
     """Operators by their usual names, each node called after the layer that it comes from."""
 
     def __init__(self, options: GraphOptions) -> None:
-        self.tape = Tape()
+        self.tape = tape.Tape()
         self._half = options.precision == "fp16"
         self._compact = options.compact and not self._half
         self._names: dict[str, int] = {}

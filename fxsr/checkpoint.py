@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.config import NetworkConfig, check_shapes, infer_config
-from fxsr.errors import CheckpointError, needs
+from fxsr.errors import CheckpointError
+from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
 
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
@@ -111,11 +113,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About
 def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:
     with needs("export"):
         import torch
+    with path.open("rb") as file:
+        is_pickle = file.read(1) == b"\x80"
     try:
-        # weights_only: a pickle that holds anything but tensors and plain containers is refused, not run.
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols
+            # weights_only: a pickle that holds anything but tensors and plain containers is refused, not run.
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "nsupported" in str(error) or "GLOBAL" in str(error):
+        if "global" in str(error).lower() or is_pickle:
             raise CheckpointError(
                 f"{path}: refused, it holds code or objects besides tensors, and those are never run; "
                 "ask its maker for the bare state dict"

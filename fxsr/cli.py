@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import fxsr
-from fxsr.errors import FxsrError, UsageError
+from fxsr.errors import FxsrError, StyleError, UsageError
 
 app = typer.Typer(
     name="fxsr",
@@ -124,7 +124,10 @@ def run(
     from fxsr.weights import DEFAULT_MODEL
 
     factor = t if t is not None else 1.0 if t_map else DEFAULT_T
-    StyleMap.uniform(factor)
+    try:
+        StyleMap.uniform(factor)
+    except StyleError as error:
+        raise UsageError(str(error)) from error
     if suffix is not None and any(mark in suffix for mark in "/\\\0"):
         raise UsageError(f"suffix {suffix!r} must not hold a path separator")
     tile = DEFAULT_TILE if tile is None else tile

@@ -16,9 +16,6 @@ A message is one line: what was wrong, with its value, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 
 class FxsrError(Exception):
     """Base of all errors raised on purpose. `exit_status` is what the command line exits with."""
@@ -69,17 +66,3 @@ class StyleError(FxsrError):
 
 class VerificationError(FxsrError):
     """An exported model does not agree with its checkpoint."""
-
-
-@contextmanager
-def needs(extra: str) -> Iterator[None]:
-    """Imports inside the block belong to `extra`; a missing one names the pip line to type.
-
-    Raises:
-        MissingExtraError: a package imported in the block is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        package = (error.name or str(error)).partition(".")[0]
-        raise MissingExtraError(package, extra) from error

@@ -138,8 +138,7 @@ def resize_plane(plane: NDArray[np.float32], height: int, width: int) -> NDArray
     image = pyvips.Image.new_from_array(np.ascontiguousarray(plane))
     resized = image.resize(width / image.width, vscale=height / image.height, kernel="linear")
     # libvips rounds the size on its own: make sure of it
-    array = resized.crop(0, 0, min(width, resized.width), min(height, resized.height)).numpy().astype(np.float32)
-    array = array.reshape(array.shape[0], array.shape[1])
+    array = resized.numpy().reshape(resized.height, resized.width)[:height, :width].astype(np.float32)
     missing = ((0, height - array.shape[0]), (0, width - array.shape[1]))
     padded: NDArray[np.float32] = np.pad(array, missing, mode="edge")
     return padded.clip(plane.min(), plane.max())
@@ -160,8 +159,12 @@ def _picture(image: pyvips.Image, path: Path, notes: tuple[str, ...]) -> Picture
     pixels = np.asarray(image.numpy(), _DTYPES[image.format]).reshape(image.height, image.width, image.bands)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ImageError(f"{path}: holds NaN or infinity")
-    kept = {name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if name.startswith(_KEPT)}
+    kept = {name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if _is_kept(name)}
     return Picture(pixels, kept, notes)
+
+
+def _is_kept(name: str) -> bool:
+    return name.startswith(_KEPT) and name != "exif-ifd0-Orientation" and not name.startswith("exif-ifd1")
 
 
 def _vips_image(pixels: Pixels, metadata: Mapping[str, tuple[int, Any]]) -> pyvips.Image:
@@ -174,6 +177,8 @@ def _vips_image(pixels: Pixels, metadata: Mapping[str, tuple[int, Any]]) -> pyvi
     image = image.copy(interpretation=grey if pixels.shape[2] < 3 else colour)
     for name, (kind, value) in metadata.items():
         image.set_type(kind, name, value)
+    if "exif-data" in metadata:  # which still tells how the pixels lay before they were turned
+        image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
 
 

@@ -72,10 +72,10 @@ class Check:
     case: str
     passed: bool
     psnr_db: float | None
-    """Peak 1, or the reference's range where that is larger. None: not finite (equal, or one has NaN)."""
+    """Peak 1, or the reference's range where larger. None: the two are equal, or the graph gave NaN or infinity."""
     max_abs: float | None
     relative: float | None
-    """Norm of the difference over the norm of the reference. None: not finite."""
+    """Norm of the difference over the norm of the reference. None: NaN or infinity."""
 
 
 @dataclass(frozen=True)

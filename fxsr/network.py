@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fxsr.config import COND_SLOPE, RESIDUAL_SCALE, SLOPE, NetworkConfig
-from fxsr.errors import needs
+from fxsr.extras import needs
 
 with needs("export"):
     import torch

@@ -114,7 +114,9 @@ def print_export(exported: Exported, *, quiet: bool, as_json: bool) -> None:
     )
     err = Console(stderr=True, soft_wrap=True, highlight=False)
     for check in failed:
-        figures = f"PSNR {check.psnr_db} dB, relative {check.relative}, max abs {check.max_abs}"
+        figures = "NaN or infinity"
+        if check.relative is not None and check.psnr_db is not None:
+            figures = f"PSNR {check.psnr_db:.1f} dB, relative difference {check.relative:.1e}"
         err.print(f"fxsr: verification failed: {check.case}: {figures}", markup=False)
 
 

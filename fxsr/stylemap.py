@@ -110,5 +110,5 @@ def as_style(t: StyleMap | float | ArrayLike) -> StyleMap:
     if isinstance(t, StyleMap):
         return t
     if np.ndim(t) == 0:
-        return StyleMap.uniform(t)  # type: ignore[arg-type]
+        return StyleMap.uniform(np.asarray(t).item())
     return StyleMap.from_array(t)

@@ -200,8 +200,7 @@ def _overwrites() -> Callable[[Job], str | None]:
 
 def _pair(jobs: list[Job], t_map: Path, failures: list[Failure]) -> list[Job]:
     if not t_map.is_dir():
-        if not t_map.exists():
-            raise StyleError(f"style map {t_map}: no such file")
+        StyleMap.read(t_map)  # one for all: better to know now
         return [replace(job, t_map=t_map) for job in jobs]
     maps: dict[str, Path] = {}
     for path in sorted(t_map.iterdir()):

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from fxsr.errors import DeviceError, FxsrError, ModelFileError, needs
+from fxsr.errors import DeviceError, FxsrError, ModelFileError
+from fxsr.extras import needs
 from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
 from fxsr.runtime.session import Array, Device, SessionInfo, available_cpus
 

@@ -9,7 +9,8 @@ from typing import Self
 import numpy as np
 
 from fxsr.checkpoint import load_checkpoint
-from fxsr.errors import DeviceError, needs
+from fxsr.errors import DeviceError
+from fxsr.extras import needs
 from fxsr.runtime.session import Array, Device, SessionInfo
 
 

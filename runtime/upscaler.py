@@ -142,10 +142,10 @@ class Upscaler:
 
     def _run_tile(self, pixels: Pixels, t_map: NDArray[np.float32]) -> NDArray[np.float32]:
         dtype = self.session.info.dtype
-        lr = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).transpose(2, 0, 1), np.float32)
-        lr /= np.float32(dtype_peak(pixels.dtype))
+        rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).transpose(2, 0, 1)[None]
+        lr = np.divide(rgb, dtype_peak(pixels.dtype), dtype=np.float32, casting="same_kind")
         with self._lock:
-            sr: Pixels = self.session.run(lr[None].astype(dtype, copy=False), np.ascontiguousarray(t_map, dtype))
+            sr: Pixels = self.session.run(np.ascontiguousarray(lr, dtype), np.ascontiguousarray(t_map, dtype))
         return np.array(sr[0], np.float32)
 
 

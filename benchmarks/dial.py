@@ -1,0 +1,42 @@
+"""Pictures of what the dial does: one crop, enlarged pixel by pixel, then upscaled at several t."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fxsr.errors import UsageError
+from fxsr.image import Picture, read_image, write_image
+from fxsr.runtime.upscaler import load
+
+_GAP = 12
+"""White pixels between panels."""
+
+
+def draw_dial(image: Path, out: Path, crop: tuple[int, int, int, int], styles: Sequence[float], model: str) -> None:
+    """Write a row of panels: the input's pixels enlarged as they are, then sr at each t.
+
+    Args:
+        image: 8-bit RGB.
+        out: the picture to write.
+        crop: left, top, width, height in input pixels. The whole image is upscaled, then cut.
+
+    Raises:
+        UsageError: the crop reaches outside, or the image is not 8-bit RGB.
+    """
+    pixels = read_image(image).pixels
+    left, top, width, height = crop
+    if pixels.dtype != np.uint8 or pixels.shape[2] != 3:
+        raise UsageError(f"{image}: the picture is drawn from 8-bit RGB images")
+    if min(crop) < 0 or left + width > pixels.shape[1] or top + height > pixels.shape[0] or not width * height:
+        raise UsageError(f"crop {crop} reaches outside of {pixels.shape[1]}x{pixels.shape[0]}")
+    with load(model) as upscaler:
+        scale = upscaler.scale
+        sr = [upscaler(pixels, t) for t in styles]
+    rows, columns = slice(top * scale, (top + height) * scale), slice(left * scale, (left + width) * scale)
+    panels = [pixels.repeat(scale, 0).repeat(scale, 1), *sr]
+    gap = np.full((height * scale, _GAP, 3), 255, np.uint8)
+    row = [part for panel in panels for part in (panel[rows, columns], gap)][:-1]
+    write_image(out, Picture(np.concatenate(row, 1)))

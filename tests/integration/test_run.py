@@ -1,0 +1,175 @@
+"""`fxsr run` as a user meets it: real files, a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+
+from fxsr.image import Picture, read_image, write_image
+from tests.support import SAMPLE, fxsr_cli
+
+
+@pytest.fixture(scope="module")
+def photo() -> Any:
+    return read_image(SAMPLE).pixels[90:130, 140:200]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: Any) -> Path:
+    """A folder of mixed images: RGBA PNG, 16-bit grey TIFF, CMYK JPEG, rotated JPEG, WebP, BMP, and a broken file."""
+    folder = tmp_path / "mixed"
+    alpha = np.zeros((40, 60, 1), np.uint8)
+    alpha[10:30, 10:50] = 255
+    write_image(folder / "alpha.png", Picture(np.concatenate([photo, alpha], 2)))
+    write_image(folder / "grey16.tif", Picture(photo[..., :1].astype(np.uint16) * 257))
+    write_image(folder / "deep" / "photo.webp", Picture(photo))
+    write_image(folder / "photo.bmp", Picture(photo))
+    image = pyvips.Image.new_from_array(photo).copy(interpretation="srgb")
+    image.icc_transform("cmyk", input_profile="srgb").write_to_file(str(folder / "cmyk.jpg"))
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    image.write_to_file(str(folder / "rotated.jpg"))
+    (folder / "broken.png").write_bytes((folder / "alpha.png").read_bytes()[:200])
+    return folder
+
+
+def test_a_folder_of_mixed_images(folder: Path, tmp_path: Path) -> None:
+    done = fxsr_cli("run", folder, "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if "broken" not in line] == []
+    assert "broken.png: not an image that can be read, or a damaged one" in done.stderr
+    written = {path.relative_to(tmp_path / "out").as_posix(): path for path in (tmp_path / "out").rglob("*.*")}
+    shapes = {
+        name: (read_image(path).pixels.shape, read_image(path).pixels.dtype.name) for name, path in written.items()
+    }
+    assert shapes == {
+        "alpha.png": ((160, 240, 4), "uint8"),
+        "grey16.tif": ((160, 240, 1), "uint16"),
+        "deep/photo.webp": ((160, 240, 3), "uint8"),
+        "photo.bmp": ((160, 240, 3), "uint8"),
+        "cmyk.jpg": ((160, 240, 3), "uint8"),
+        "rotated.jpg": ((240, 160, 3), "uint8"),
+    }
+
+
+def test_skip_existing_leaves_what_is_there(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "photo.bmp"
+    out.parent.mkdir()
+    out.write_bytes(b"mine")
+    done = fxsr_cli("run", folder / "photo.bmp", folder / "rotated.jpg", "-o", out.parent, "--skip-existing")
+    assert done.returncode == 0, done.stderr
+    assert "skipped" in done.stdout
+    assert out.read_bytes() == b"mine"
+    assert (out.parent / "rotated.jpg").exists()
+
+
+def test_json_reports_every_file(folder: Path, tmp_path: Path) -> None:
+    done = fxsr_cli("run", folder / "photo.bmp", folder / "broken.png", "-o", tmp_path, "--json")
+    assert done.returncode == 1
+    good, bad = json.loads(done.stdout)
+    assert (good["status"], good["size"], good["output"]) == ("done", [240, 160], str(tmp_path / "photo.bmp"))
+    assert bad["status"] == "failed"
+    assert "damaged" in bad["error"]
+
+
+def test_quiet_prints_nothing_but_errors(folder: Path, tmp_path: Path) -> None:
+    done = fxsr_cli("run", folder / "photo.bmp", "-o", tmp_path, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_checkpoints_run_too_and_agree(folder: Path, tmp_path: Path) -> None:
+    from fxsr.weights import model_path
+
+    checkpoint = model_path("fxsr-pd-x4-small", ".safetensors")
+    for name, engine in {"a.png": "fxsr-pd-x4-small", "b.png": str(checkpoint)}.items():
+        done = fxsr_cli("run", folder / "photo.bmp", "-e", engine, "-o", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    a, b = (read_image(tmp_path / name).pixels.astype(int) for name in ("a.png", "b.png"))
+    assert np.abs(a - b).max() <= 1
+
+
+def test_masks_of_another_size_and_in_a_folder(folder: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    write_image(masks / "photo.png", Picture(np.full((7, 9, 1), 255, np.uint8)))
+    write_image(masks / "orphan.png", Picture(np.full((7, 9, 1), 255, np.uint8)))
+    inputs = [folder / "photo.bmp", folder / "rotated.jpg"]
+    done = fxsr_cli("run", *inputs, "--t-map", masks, "--t", "0.5", "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert "rotated.jpg: no style map rotated.* in" in done.stderr
+    assert "orphan.png: style map without an input of its name" in done.stderr
+    assert (tmp_path / "out" / "photo.bmp").exists()
+    assert not (tmp_path / "out" / "rotated.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["photo.bmp", "--t", "1.5"], 2, "t is 1.5; it must be a number from 0 (faithful) to 1 (perceptual)"),
+        (["photo.bmp", "--t-map", "broken.png"], 1, "style map broken.png: not an image"),
+        (["photo.bmp", "--t-map", "gone.png"], 1, "style map gone.png: no such file"),
+        (["gone.png"], 1, "gone.png: no such file"),
+        (["photo.bmp", "--format", "gif"], 2, "format is 'gif'"),
+        (["photo.bmp", "--device", "tpu"], 2, "device is 'tpu'"),
+        (["photo.bmp", "--tile", "16", "--overlap", "9"], 2, "overlap 9 is more than half of tile 16"),
+        (["photo.bmp", "-e", "broken.png"], 2, "not a kind of model that can be run"),
+        (["photo.bmp", "-e", "nothing"], 2, "not a bundled model"),
+        (["photo.bmp", "--device", "cuda"], 3, "has no CUDA provider"),
+        ([], 2, "Missing argument"),
+    ],
+)
+def test_bad_input_gets_one_clear_line(arguments: list[str], status: int, message: str, folder: Path) -> None:
+    done = fxsr_cli("run", *arguments, cwd=folder)
+    assert done.returncode == status, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    if arguments:
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(folder.glob("*_x4*"))
+
+
+def test_an_unwritable_place_is_one_failure(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    done = fxsr_cli("run", folder / "photo.bmp", "-o", tmp_path / "out" / "deeper")
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_names_with_spaces_brackets_and_umlauts(photo: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mein [bold] Bild ü.png"
+    write_image(path, Picture(photo[:16, :16]))
+    done = fxsr_cli("run", path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mein [bold] Bild ü_x4.png").exists()
+    assert "[bold]" in done.stdout
+
+
+def test_the_input_is_never_overwritten(folder: Path, tmp_path: Path) -> None:
+    before = (folder / "photo.bmp").read_bytes()
+    done = fxsr_cli("run", folder / "photo.bmp", "-o", folder)
+    assert done.returncode == 1
+    assert "would replace the input" in done.stderr
+    assert (folder / "photo.bmp").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["export"], ["info"], ["models"], ["doctor"]])
+def test_every_help_explains_itself(command: list[str]) -> None:
+    done = fxsr_cli(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_info_models_and_doctor(tmp_path: Path) -> None:
+    facts = json.loads(fxsr_cli("info", "fxsr-pd-x4-small", "--json").stdout)
+    assert (facts["scale"], facts["nb"], facts["precision"]) == (4, 4, "fp32")
+    assert "fxsr-pd-x4-small" in json.loads(fxsr_cli("models", "--json").stdout)
+    assert json.loads(fxsr_cli("doctor", "--json").stdout)["onnxruntime"]
+    shutil.copy(SAMPLE, tmp_path / "a.png")
+    refused = fxsr_cli("info", tmp_path / "a.png")
+    assert refused.returncode == 2
+    assert "of no kind known here" in refused.stderr

@@ -1,0 +1,82 @@
+"""What several tests need: the golden rule's weights, a session without a model, running the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.checkpoint import About, Checkpoint
+from fxsr.config import NetworkConfig, state_shapes
+from fxsr.runtime.session import SessionInfo
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden"
+SAMPLE = ROOT / "samples" / "cat.png"
+
+CASES = {"x4_nb2": NetworkConfig(nb=2), "x8_nb1": NetworkConfig(nb=1, scale=8)}
+STYLES = {"sr_t000": 0.0, "sr_t035": 0.35, "sr_t100": 1.0}
+
+TINY = NetworkConfig(nf=8, gc=4, nb=1, nc=4)
+
+
+def golden_checkpoint(config: NetworkConfig, seed: int) -> Checkpoint:
+    """Weights by the rule in tests/golden/README.md."""
+    weights = {}
+    for key, shape in state_shapes(config).items():
+        rng = np.random.default_rng([seed, zlib.crc32(key.encode())])
+        gain = 1.0 if "CondNet" in key or "SFT" in key else 1.2
+        std = 0.1 if len(shape) == 1 else gain / np.sqrt(np.prod(shape[1:]))
+        weights[key] = np.asarray(rng.standard_normal(shape) * std, np.float32)
+    return Checkpoint(config, weights, About("golden"))
+
+
+def golden_vectors(case: str) -> dict[str, NDArray[Any]]:
+    with np.load(GOLDEN / f"{case}.npz") as file:
+        return dict(file)
+
+
+def relative(actual: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Norm of the difference over the norm of what was expected."""
+    return float(np.linalg.norm(np.asarray(actual, np.float64) - expected) / np.linalg.norm(expected))
+
+
+class NearestSession:
+    """A session that needs no model: nearest-neighbour enlargement, plus `gain` times t."""
+
+    def __init__(self, scale: int = 4, dtype: type = np.float32, gain: float = 0.0) -> None:
+        self.info = SessionInfo("nearest", scale, np.dtype(dtype), "test", "cpu")
+        self.gain = gain
+        self.seen: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        self.closed = False
+
+    def run(self, lr: NDArray[Any], t_map: NDArray[Any]) -> NDArray[Any]:
+        assert lr.dtype == t_map.dtype == self.info.dtype
+        self.seen.append((lr.shape, t_map.shape))
+        sr: NDArray[Any] = (lr + self.gain * t_map).repeat(self.info.scale, 2).repeat(self.info.scale, 3)
+        return sr.astype(self.info.dtype)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def fxsr_cli(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line of this checkout in a process of its own."""
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
+    command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from fxsr.checkpoint import Checkpoint
+from fxsr.config import NetworkConfig
+from fxsr.export import write_onnx
+from fxsr.export.graph import GraphOptions
+from fxsr.runtime.ort import OrtSession
+from fxsr.runtime.session import Device
+from tests.support import CASES, STYLES, TINY, golden_checkpoint, golden_vectors, relative
+
+EXACT = 1e-5
+"""DESIGN: every rewrite agrees with the plain network to this, relative, in float32."""
+HALF = 2e-3
+"""Rounding of half precision over some twenty layers of random weights; comes to about 5e-4."""
+
+PLAIN = GraphOptions(fold_condition=False, phase_upsampling=False)
+
+
+def run(checkpoint: Checkpoint, options: GraphOptions, lr: NDArray[Any], t_map: Any, folder: Path) -> NDArray[Any]:
+    path = folder / "graph.onnx"
+    write_onnx(checkpoint, options, path)
+    with OrtSession(path, Device("cpu")) as session:
+        dtype = session.info.dtype
+        return session.run(lr.astype(dtype), np.asarray(t_map).astype(dtype)).astype(np.float32)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("options", "tolerance"),
+    [
+        (GraphOptions(), 1e-4),
+        (PLAIN, 1e-4),
+        (GraphOptions(precision="fp16"), HALF),
+        (GraphOptions(compact=True), HALF),
+    ],
+    ids=["rewritten", "plain", "fp16", "compact"],
+)
+def test_agrees_with_the_authors_network(case: str, options: GraphOptions, tolerance: float, tmp_path: Path) -> None:
+    golden = golden_vectors(case)
+    checkpoint = golden_checkpoint(CASES[case], int(golden["seed"]))
+    uniform = {name: np.full((1, 1, 1, 1), t) for name, t in STYLES.items()}
+    for name, t_map in (uniform | {"sr_map": golden["t_map"]}).items():
+        sr = run(checkpoint, options, golden["lr"], t_map, tmp_path)
+        assert relative(sr, golden[name]) < tolerance, name
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (7, 5)])
+@pytest.mark.parametrize(
+    "options",
+    [replace(PLAIN, fold_condition=True), replace(PLAIN, phase_upsampling=True), GraphOptions()],
+    ids=["fold", "phase", "both"],
+)
+def test_rewrites_are_exact(scale: int, size: tuple[int, int], options: GraphOptions, tmp_path: Path) -> None:
+    checkpoint = golden_checkpoint(replace(TINY, scale=scale), 11)
+    rng = np.random.default_rng(1)
+    lr, t_map = rng.random((2, 3, *size)), rng.random((2, 1, *size))
+    plain = run(checkpoint, PLAIN, lr, t_map, tmp_path)
+    assert relative(run(checkpoint, options, lr, t_map, tmp_path), plain) < EXACT
+
+
+def test_one_file_takes_any_batch_size_and_style_shape(tmp_path: Path) -> None:
+    checkpoint = golden_checkpoint(TINY, 2)
+    write_onnx(checkpoint, GraphOptions(), tmp_path / "g.onnx")
+    lr = np.random.default_rng(0).random((3, 3, 6, 8), np.float32)
+    full = np.full((3, 1, 6, 8), 0.4, np.float32)
+    with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
+        reference = session.run(lr, full)
+        for shape in [(1, 1, 1, 1), (3, 1, 1, 1), (1, 1, 6, 8), (1, 1, 6, 1), (3, 1, 1, 8)]:
+            sr = session.run(lr, np.full(shape, 0.4, np.float32))
+            assert relative(sr, reference) < EXACT, shape
+
+
+def test_style_differs_per_image_of_a_batch(tmp_path: Path) -> None:
+    checkpoint = golden_checkpoint(TINY, 2)
+    lr = np.random.default_rng(0).random((1, 3, 6, 8))
+    t_maps = np.array([0.1, 0.9]).reshape(2, 1, 1, 1)
+    both = run(checkpoint, GraphOptions(), np.repeat(lr, 2, 0), t_maps, tmp_path)
+    for image, t in zip(both, t_maps, strict=True):
+        assert relative(image, run(checkpoint, GraphOptions(), lr, t[None], tmp_path)[0]) < EXACT
+    assert relative(both[0], both[1]) > 1e-3
+
+
+def test_fp16_graph_is_half_throughout(tmp_path: Path) -> None:
+    write_onnx(golden_checkpoint(TINY, 2), GraphOptions(precision="fp16"), tmp_path / "g.onnx")
+    graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "g.onnx"), strict_mode=True).graph
+    values = [*graph.input, *graph.output, *graph.value_info]
+    assert {value.type.tensor_type.elem_type for value in values} == {onnx.TensorProto.FLOAT16}
+    assert {weight.data_type for weight in graph.initializer} == {onnx.TensorProto.FLOAT16}
+    assert "Cast" not in {node.op_type for node in graph.node}
+
+
+def test_rewritten_graph_has_no_resize_and_no_condition_convolution(tmp_path: Path) -> None:
+    write_onnx(golden_checkpoint(TINY, 2), GraphOptions(), tmp_path / "g.onnx")
+    graph = onnx.load(tmp_path / "g.onnx").graph
+    assert "Resize" not in {node.op_type for node in graph.node}
+    assert not any("CondNet.2" in weight.name for weight in graph.initializer)
+
+
+def test_styles_are_computed_where_they_are_used(tmp_path: Path) -> None:
+    """ONNX Runtime takes the operand that stands last first: styles must stand before every trunk layer."""
+    config = NetworkConfig(nf=8, gc=4, nb=2, nc=4)
+    write_onnx(golden_checkpoint(config, 2), GraphOptions(), tmp_path / "g.onnx")
+    kinds = [node.op_type for node in onnx.load(tmp_path / "g.onnx").graph.node]
+    assert len(kinds) - 1 - kinds[::-1].index("Split") < kinds.index("Mul")
+
+
+def test_the_file_says_what_it_is(tmp_path: Path) -> None:
+    checkpoint = golden_checkpoint(replace(TINY, scale=2), 2)
+    write_onnx(checkpoint, replace(PLAIN, precision="fp16"), tmp_path / "g.onnx")
+    with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
+        facts = session.facts
+    assert (facts.name, facts.scale, facts.precision, facts.dtype) == ("golden", 2, "fp16", "float16")
+    assert facts.config == replace(TINY, scale=2)
+    assert facts.rewrites == ()
+    assert [each.name for each in (*facts.inputs, *facts.outputs)] == ["lr", "t_map", "sr"]
