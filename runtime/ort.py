@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from fxsr.errors import DeviceError, FxsrError, ModelFileError
 from fxsr.extras import needs
 from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
-from fxsr.runtime.session import Array, Device, SessionInfo, available_cpus
+from fxsr.runtime.session import Array, Device, Session, SessionInfo, available_cpus
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
-class OrtSession:
+class OrtSession(Session):
     """An `.onnx` file on ONNX Runtime.
 
     Raises:
@@ -53,14 +52,6 @@ class OrtSession:
 
     def close(self) -> None:
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _create(ort: Any, path: Path, device: Device) -> Any:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import DeviceError
 from fxsr.extras import needs
-from fxsr.runtime.session import Array, Device, SessionInfo
+from fxsr.runtime.session import Array, Device, Session, SessionInfo
 
 
-class TorchSession:
+class TorchSession(Session):
     """A checkpoint on torch, in float32.
 
     Raises:
@@ -58,11 +56,3 @@ class TorchSession:
 
     def close(self) -> None:
         del self._network
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -42,11 +42,29 @@ class SessionInfo:
     """"cpu", "cuda:0", ..."""
 
 
-class Session(Protocol):
-    """One model, ready to run. For one thread at a time; use as a context manager, or call `close`."""
+class Closable(Protocol):
+    """Something that holds a resource until `close` is called, or a `with` block ends."""
+
+    def close(self) -> None:
+        """Free what is held."""
+        ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Session(Closable, Protocol):
+    """One model, ready to run. For one thread at a time."""
 
     @property
-    def info(self) -> SessionInfo: ...
+    def info(self) -> SessionInfo:
+        """What this session runs, and on what."""
+        ...
 
     def run(self, lr: Array, t_map: Array) -> Array:
         """Upscale a batch on host arrays.
@@ -62,14 +80,6 @@ class Session(Protocol):
             FxsrError: the backend failed.
         """
         ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 @dataclass(frozen=True)

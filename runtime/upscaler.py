@@ -8,8 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fxsr.errors import ImageError
 from fxsr.image import dtype_peak, luminance
 from fxsr.runtime.alpha import fill_transparent, limit_to_neighbours
-from fxsr.runtime.session import Session, open_session
+from fxsr.runtime.session import Closable, Session, open_session
 from fxsr.runtime.tiles import DEFAULT_OVERLAP, DEFAULT_TILE, AxisPlan, check_tiling, plan_axis
 from fxsr.stylemap import DEFAULT_T, StyleMap, as_style
 from fxsr.weights import DEFAULT_MODEL
@@ -48,7 +47,7 @@ def load(
     return Upscaler(open_session(model, device), tile, overlap)
 
 
-class Upscaler:
+class Upscaler(Closable):
     """Upscales images with one session. Safe to share between threads; they take turns on the session."""
 
     def __init__(self, session: Session, tile: int = DEFAULT_TILE, overlap: int = DEFAULT_OVERLAP) -> None:
@@ -104,14 +103,6 @@ class Upscaler:
     def close(self) -> None:
         """Free the session."""
         self.session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def plan(self, length: int) -> AxisPlan:
         """How an axis of this length (LR pixels) is cut into tiles."""

@@ -7,15 +7,14 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.checkpoint import About, Checkpoint
 from fxsr.config import NetworkConfig, state_shapes
-from fxsr.runtime.session import SessionInfo
+from fxsr.runtime.session import Session, SessionInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -48,14 +47,18 @@ def relative(actual: NDArray[Any], expected: NDArray[Any]) -> float:
     return float(np.linalg.norm(np.asarray(actual, np.float64) - expected) / np.linalg.norm(expected))
 
 
-class NearestSession:
+class NearestSession(Session):
     """A session that needs no model: nearest-neighbour enlargement, plus `gain` times t."""
 
     def __init__(self, scale: int = 4, dtype: type = np.float32, gain: float = 0.0) -> None:
-        self.info = SessionInfo("nearest", scale, np.dtype(dtype), "test", "cpu")
+        self._info = SessionInfo("nearest", scale, np.dtype(dtype), "test", "cpu")
         self.gain = gain
         self.seen: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
         self.closed = False
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
 
     def run(self, lr: NDArray[Any], t_map: NDArray[Any]) -> NDArray[Any]:
         assert lr.dtype == t_map.dtype == self.info.dtype
@@ -65,14 +68,6 @@ class NearestSession:
 
     def close(self) -> None:
         self.closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def fxsr_cli(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fxsr.runtime.alpha import fill_transparent, limit_to_neighbours
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_hidden_colours_become_those_of_the_surroundings(dtype: type) -> None:
-    rgb = np.zeros((9, 13, 3), dtype)
+    rgb: NDArray[Any] = np.zeros((9, 13, 3), dtype)
     alpha = np.zeros((9, 13), np.uint8)
     rgb[2:5, 3:8], alpha[2:5, 3:8] = (100, 50, 25), 255
     filled = fill_transparent(rgb, alpha)

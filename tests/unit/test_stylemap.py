@@ -18,13 +18,14 @@ def save(path: Path, pixels: NDArray[Any]) -> Path:
 
 
 def test_8_and_16_bit_grey_and_rgb_white_read_as_one(tmp_path: Path) -> None:
-    for name, pixels in {
+    masks: dict[str, NDArray[Any]] = {
         "grey8": np.full((4, 5), 255, np.uint8),
         "grey16": np.full((4, 5), 65535, np.uint16),
         "rgb8": np.full((4, 5, 3), 255, np.uint8),
         "rgb16": np.full((4, 5, 3), 65535, np.uint16),
         "rgba8": np.full((4, 5, 4), 255, np.uint8),
-    }.items():
+    }
+    for name, pixels in masks.items():
         style = StyleMap.read(save(tmp_path / f"{name}.png", pixels))
         assert style.values.shape == (4, 5)
         assert np.allclose(style.values, 1, atol=1e-6), name
