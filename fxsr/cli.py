@@ -5,6 +5,7 @@ Exit status: 0 done; 1 some inputs failed, the others were written; 2 usage; 3 a
 
 from __future__ import annotations
 
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -33,10 +34,33 @@ class Target(StrEnum):
     none = "none"
 
 
+class Stop:
+    """SIGINT and SIGTERM as SystemExit, so that files half written are removed on the way out."""
+
+    def __init__(self) -> None:
+        self.patient = False
+        """Wait for the next `check` instead of raising at once, unless asked twice: an exception that is raised inside
+        a callback of libvips is lost there."""
+        self._received = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: object) -> None:
+        wait = self.patient and not self._received
+        self._received = number
+        if not wait:
+            self.check()
+
+    def check(self) -> None:
+        """Exit if a signal came."""
+        if self._received:
+            sys.exit(128 + self._received)
+
+
 def main() -> NoReturn:
     """Run the command line and exit; errors become one line and a status."""
     try:
-        app(standalone_mode=True)
+        app(obj=Stop())
     except FxsrError as error:
         _complain(str(error))
         sys.exit(error.exit_status)
@@ -63,6 +87,7 @@ def root(
 
 @app.command()
 def run(
+    context: typer.Context,
     inputs: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
     engine: Annotated[
         str | None,
@@ -133,9 +158,11 @@ def run(
     tile = DEFAULT_TILE if tile is None else tile
     overlap = (min(DEFAULT_OVERLAP, tile // 2) if tile else DEFAULT_OVERLAP) if overlap is None else overlap
     options = RunOptions(factor, quality, skip_existing)
+    stop: Stop = context.obj
     with load(engine or DEFAULT_MODEL, device, tile, overlap) as upscaler:
         plan = plan_jobs(inputs, upscaler.scale, out, suffix, format_name, t_map)
-        with RunReport(len(plan.jobs), quiet=quiet, as_json=as_json) as report:
+        with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json) as report:
+            stop.patient = True
             for failure in plan.failures:
                 report.add(failure)
             for job in plan.jobs:

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 
 class RunReport:
-    """Tells how `fxsr run` gets on: a line per file, a bar over the tiles, or one JSON document at the end."""
+    """Tells how `fxsr run` gets on: a line per file, a bar over the tiles, or one JSON document at the end.
 
-    def __init__(self, total: int, *, quiet: bool, as_json: bool) -> None:
+    `check` is called before each file and after each tile, and raises when the run is to stop.
+    """
+
+    def __init__(self, total: int, check: Callable[[], None], *, quiet: bool, as_json: bool) -> None:
+        self._check = check
         self._silent = quiet or as_json
         self._json = as_json
         self._out = Console(soft_wrap=True, highlight=False, quiet=self._silent)
@@ -50,10 +54,16 @@ class RunReport:
 
     def begin(self, job: Job) -> Callable[[int, int], None]:
         """A file's turn has come. Returns what takes its progress in tiles."""
+        self._check()
         self._begun += 1
         label = escape(f"[{self._begun}/{self._total}] {job.source.name}")
         self._bar.reset(self._task, description=label)
-        return lambda done, of: self._bar.update(self._task, completed=done, total=of)
+
+        def progress(done: int, of: int) -> None:
+            self._check()
+            self._bar.update(self._task, completed=done, total=of)
+
+        return progress
 
     def add(self, result: Done | Failure) -> None:
         """A file is done, skipped or failed."""

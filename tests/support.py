@@ -70,8 +70,17 @@ class NearestSession(Session):
         self.closed = True
 
 
-def fxsr_cli(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line of this checkout in a process of its own."""
+def fxsr_process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """Start the command line of this checkout in a process of its own."""
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment
+    )
+
+
+def fxsr_cli(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line of this checkout to its end."""
+    process = fxsr_process(*arguments, cwd=cwd)
+    stdout, stderr = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import pyvips
 
 from fxsr.image import Picture, read_image, write_image
-from tests.support import SAMPLE, fxsr_cli
+from tests.support import SAMPLE, fxsr_cli, fxsr_process
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,26 @@ def test_names_with_spaces_brackets_and_umlauts(photo: Any, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mein [bold] Bild ü_x4.png").exists()
     assert "[bold]" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_partial_file(number: signal.Signals, photo: Any, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(tmp_path / "in" / name, Picture(photo.repeat(8, 0).repeat(8, 1)))
+    out = tmp_path / "out"
+    process = fxsr_process("run", tmp_path / "in", "-o", out)
+    while not (out / "a.png").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in stderr
+    names = {path.name for path in out.iterdir()}
+    assert "a.png" in names
+    assert names < {"a.png", "b.png", "c.png"}
+    for path in out.iterdir():
+        assert read_image(path).pixels.shape == (1280, 1920, 3)
 
 
 def test_the_input_is_never_overwritten(folder: Path, tmp_path: Path) -> None:
