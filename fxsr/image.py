@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fxsr.errors import ImageError
 from fxsr.files import atomic_path
+from fxsr.tiffexif import add_exif, read_exif
 
 if TYPE_CHECKING:
     import pyvips
@@ -124,6 +125,10 @@ def write_image(path: Path | str, picture: Picture, quality: int = 95) -> tuple[
             else:
                 image = _vips_image(pixels, picture.metadata)
                 image.write_to_file(str(temporary), **_options(suffix, pixels, quality))
+            if suffix in (".tif", ".tiff") and "exif-data" in picture.metadata:
+                _, exif = picture.metadata["exif-data"]
+                if not add_exif(temporary, bytes(exif)):
+                    notes += ("EXIF could not be kept",)
         except pyvips.Error as error:
             raise ImageError(f"{path}: cannot be written ({_reason(error)})") from error
     return notes
@@ -145,6 +150,8 @@ def resize_plane(plane: NDArray[np.float32], height: int, width: int) -> NDArray
 
 
 def _picture(image: pyvips.Image, path: Path, notes: tuple[str, ...]) -> Picture:
+    import pyvips
+
     if image.get_typeof("orientation") and image.get("orientation") > 1:
         image = image.copy_memory().autorot()  # turning needs more than a forward read
     if image.interpretation == "cmyk":
@@ -159,7 +166,11 @@ def _picture(image: pyvips.Image, path: Path, notes: tuple[str, ...]) -> Picture
     pixels = np.asarray(image.numpy(), _DTYPES[image.format]).reshape(image.height, image.width, image.bands)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ImageError(f"{path}: holds NaN or infinity")
-    kept = {name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if _is_kept(name)}
+    kept: dict[str, tuple[int, Any]] = {
+        name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if _is_kept(name)
+    }
+    if "exif-data" not in kept and (exif := read_exif(path)):
+        kept["exif-data"] = pyvips.GValue.blob_type, exif
     return Picture(pixels, kept, notes)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import pyvips
 from numpy.typing import NDArray
+from PIL import Image
 
 from fxsr.errors import FxsrError, ImageError
 from fxsr.image import Picture, read_image, write_image
@@ -108,6 +109,34 @@ def test_exif_survives_with_orientation_honoured_once(source: str, target: str, 
     assert (written.get("orientation") if written.get_typeof("orientation") else 1) == 1
     assert (written.width, written.height) == (40, 60)
     assert read_image(tmp_path / f"b.{target}").pixels.shape == (60, 40, 3)  # not turned again
+
+
+EXIF = {315: "Jane", 272: "Camera"}
+DETAILS = {0x829A: 0.008, 0x9003: "2022:01:13 10:00:00"}
+PLACE = {1: "N", 2: (48.0, 30.0, 0.0)}
+
+
+@pytest.mark.parametrize("source", ["jpg", "tif"])
+@pytest.mark.parametrize("target", ["jpg", "tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_exif_survives_to_and_from_tiff(source: str, target: str, dtype: Any, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.update(EXIF)
+    exif.get_ifd(0x8769).update(DETAILS)
+    exif.get_ifd(0x8825).update(PLACE)
+    metadata = {"exif-data": (pyvips.GValue.blob_type, b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0"))}
+    pixels = noise(3, dtype, (300, 200))
+    write_image(tmp_path / f"a.{source}", Picture(pixels, metadata))
+    picture = read_image(tmp_path / f"a.{source}")
+    notes = write_image(tmp_path / f"b.{target}", picture)
+    assert "EXIF could not be kept" not in notes
+    with Image.open(tmp_path / f"b.{target}") as image:
+        found = image.getexif()
+        assert {tag: found[tag] for tag in EXIF} == EXIF
+        assert {tag: found.get_ifd(0x8769)[tag] for tag in DETAILS} == DETAILS
+        assert {tag: found.get_ifd(0x8825)[tag] for tag in PLACE} == PLACE
+    if target == "tif":
+        assert np.array_equal(read_image(tmp_path / "b.tif").pixels, picture.pixels)
 
 
 def test_turning_is_the_right_way(tmp_path: Path) -> None:
