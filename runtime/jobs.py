@@ -101,7 +101,7 @@ def plan_jobs(
         jobs = list(_expand(inputs, scale, out, suffix, ending))
     failures: list[Failure] = []
     jobs = _refuse(jobs, failures, _bad_source)
-    jobs = _refuse(jobs, failures, _overwrites())
+    jobs = _refuse(jobs, failures, _overwrites(job.source for job in jobs))
     if t_map is not None:
         jobs = _pair(jobs, t_map, failures)
     return Plan(tuple(jobs), tuple(failures))
@@ -131,6 +131,8 @@ def try_job(job: Job, upscaler: Upscaler, options: RunOptions, progress: Progres
         return Failure(job.source, str(error).removeprefix(f"{job.source}: "))
     except MemoryError:
         return Failure(job.source, "not enough memory for this image; close other programs or cut it into parts")
+    except OSError as error:
+        return Failure(job.source, str(error))
 
 
 def _expand(
@@ -183,13 +185,14 @@ def _bad_source(job: Job) -> str | None:
     return None
 
 
-def _overwrites() -> Callable[[Job], str | None]:
+def _overwrites(sources: Iterable[Path]) -> Callable[[Job], str | None]:
+    inputs = {source.resolve(): source for source in sources}
     taken: dict[Path, Path] = {}
 
     def reason(job: Job) -> str | None:
         target = job.target.resolve()
-        if target == job.source.resolve():
-            return "the output would replace the input; give --suffix or another -o"
+        if target in inputs:
+            return f"the output would replace the input {inputs[target]}; give --suffix or another -o"
         first = taken.setdefault(target, job.source)
         if first != job.source:
             return f"{job.target} is the output of {first} already; give --suffix, --format or run them apart"

@@ -119,13 +119,16 @@ PLACE = {1: "N", 2: (48.0, 30.0, 0.0)}
 @pytest.mark.parametrize("source", ["jpg", "tif"])
 @pytest.mark.parametrize("target", ["jpg", "tif"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_exif_survives_to_and_from_tiff(source: str, target: str, dtype: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [(20, 20), (300, 200)], ids=["one strip", "strips"])
+def test_exif_survives_to_and_from_tiff(
+    source: str, target: str, dtype: Any, size: tuple[int, int], tmp_path: Path
+) -> None:
     exif = Image.Exif()
     exif.update(EXIF)
     exif.get_ifd(0x8769).update(DETAILS)
     exif.get_ifd(0x8825).update(PLACE)
     metadata = {"exif-data": (pyvips.GValue.blob_type, b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0"))}
-    pixels = noise(3, dtype, (300, 200))
+    pixels = noise(3, dtype, size)
     write_image(tmp_path / f"a.{source}", Picture(pixels, metadata))
     picture = read_image(tmp_path / f"a.{source}")
     notes = write_image(tmp_path / f"b.{target}", picture)

@@ -69,6 +69,13 @@ def test_an_input_is_never_overwritten(photos: Path) -> None:
     assert "would replace the input" in plan.failures[0].reason
 
 
+def test_another_input_is_never_overwritten_either(photos: Path) -> None:
+    (photos / "a_x4.jpg").write_bytes(b"x")
+    plan = plan_jobs([photos / "a.jpg", photos / "a_x4.jpg"], 4)
+    assert targets(plan) == ["photos/a_x4_x4.jpg"]
+    assert "would replace the input photos/a_x4.jpg" in plan.failures[0].reason
+
+
 def test_two_inputs_never_share_an_output(photos: Path) -> None:
     (photos / "a.png").write_bytes(b"x")
     plan = plan_jobs([photos / "a.jpg", photos / "a.png"], 4, Path("out"), format_name="png")
