@@ -58,7 +58,7 @@ def compare(nb: int, size: int, rounds: int, tell: Callable[[str], None]) -> lis
             for round_ in range(-1, rounds):  # round -1 warms up
                 for style in STYLES:
                     tell(f"nb {nb}, {style}, round {max(round_, 0)} of {rounds}")
-                    taken = torch.run(size, True if style == "map" else None), graph.run(size, style == "map")
+                    taken = torch.run(size, size), graph.run(size, size if style == "map" else 1)
                     if round_ >= 0:
                         for side, value in zip(SIDES, taken, strict=True):
                             seconds[style, side].append(value)
@@ -91,9 +91,9 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(model, other), daemon=True)
         self._process.start()
 
-    def run(self, size: int, full_map: bool | None) -> float:
-        """Seconds for one run; `full_map` None is a full map that holds one t."""
-        return float(self._ask((size, full_map)))
+    def run(self, size: int, t_size: int) -> float:
+        """Seconds for one run on a (size, size) image with a (t_size, t_size) style map."""
+        return float(self._ask((size, t_size)))
 
     def peak_mb(self) -> float:
         return float(self._ask(None))
@@ -125,13 +125,8 @@ def _serve(model: Path, pipe: Connection) -> None:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
                 pipe.send(peak / (2**20 if sys.platform == "darwin" else 2**10))
                 continue
-            size, full_map = question
-            lr = rng.random((1, 3, size, size), np.float32)
-            if full_map is None:
-                t_map = np.full((1, 1, size, size), 0.8, np.float32)
-            else:
-                side = size if full_map else 1
-                t_map = rng.random((1, 1, side, side), np.float32)
+            size, t_size = question
+            lr, t_map = rng.random((1, 3, size, size), np.float32), rng.random((1, 1, t_size, t_size), np.float32)
             begin = time.perf_counter()
             session.run(lr, t_map)
             pipe.send(time.perf_counter() - begin)

@@ -13,7 +13,9 @@ from fxsr.export.verify import verify
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
 from fxsr.manifest import FileFacts, Manifest, Verification, model_stem, write_manifest
-from fxsr.runtime.session import open_session
+from fxsr.runtime.ort import OrtSession
+from fxsr.runtime.reference import TorchSession
+from fxsr.runtime.session import Device
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def export_model(
     verification = None
     if check:
         tell("verifying it against the checkpoint")
-        verification = _verify(checkpoint_path, target, options)
+        verification = _verify(checkpoint, target, options)
     onnx = FileFacts(target.name, sha256(target), target.stat().st_size)
     manifest = Manifest(facts, onnx, verification)
     manifest_path = target.with_suffix(".json")
@@ -88,6 +90,7 @@ def write_onnx(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> Non
             raise ModelFileError(f"{path}: the graph is not valid ONNX ({error}); this is a fault of fxsr") from error
 
 
-def _verify(checkpoint: Path, onnx: Path, options: GraphOptions) -> Verification:
-    with open_session(checkpoint, "cpu") as reference, open_session(onnx, "cpu") as exported:
+def _verify(checkpoint: Checkpoint, onnx: Path, options: GraphOptions) -> Verification:
+    cpu = Device("cpu")
+    with TorchSession(checkpoint, cpu) as reference, OrtSession(onnx, cpu) as exported:
         return verify(reference, exported, options.precision, options.compact)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.config import NetworkConfig, check_shapes, infer_config
-from fxsr.errors import CheckpointError
+from fxsr.errors import CheckpointError, first_line
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
 
@@ -102,11 +102,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About
             header = (file.metadata() or {}).get(_HEADER)
             state = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: not a readable safetensors file ({first_line(error)})") from error
     try:
         about = About(**json.loads(header)) if header else About(name=path.stem.lower())
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: its fxsr header is damaged ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: its fxsr header is damaged ({first_line(error)})") from error
     return state, about
 
 
@@ -128,7 +128,7 @@ def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:
             ) from error
         raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a truncated one ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a truncated one ({first_line(error)})") from error
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
@@ -145,7 +145,3 @@ def _check_finite(state: Mapping[str, NDArray[np.float32]]) -> None:
     bad = [key for key, value in state.items() if not np.isfinite(value).all()]
     if bad:
         raise CheckpointError(f"{len(bad)} parameters hold NaN or infinity, the first is {bad[0]}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

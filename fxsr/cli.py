@@ -143,7 +143,7 @@ def run(
     """
     from fxsr.report import RunReport
     from fxsr.runtime.jobs import RunOptions, plan_jobs, try_job
-    from fxsr.runtime.tiles import DEFAULT_OVERLAP, DEFAULT_TILE
+    from fxsr.runtime.tiles import DEFAULT_TILE
     from fxsr.runtime.upscaler import load
     from fxsr.stylemap import DEFAULT_T, StyleMap
     from fxsr.weights import DEFAULT_MODEL
@@ -155,11 +155,9 @@ def run(
         raise UsageError(str(error)) from error
     if suffix is not None and any(mark in suffix for mark in "/\\\0"):
         raise UsageError(f"suffix {suffix!r} must not hold a path separator")
-    tile = DEFAULT_TILE if tile is None else tile
-    overlap = (min(DEFAULT_OVERLAP, tile // 2) if tile else DEFAULT_OVERLAP) if overlap is None else overlap
     options = RunOptions(factor, quality, skip_existing)
     stop: Stop = context.obj
-    with load(engine or DEFAULT_MODEL, device, tile, overlap) as upscaler:
+    with load(engine or DEFAULT_MODEL, device, DEFAULT_TILE if tile is None else tile, overlap) as upscaler:
         plan = plan_jobs(inputs, upscaler.scale, out, suffix, format_name, t_map)
         with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json) as report:
             stop.patient = True

@@ -66,3 +66,8 @@ class StyleError(FxsrError):
 
 class VerificationError(FxsrError):
     """An exported model does not agree with its checkpoint."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, for use in one of ours; its class where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

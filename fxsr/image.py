@@ -34,6 +34,8 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in luminance (ITU-R BT.601)."""
 
 _SIDE_LIMIT = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
+_DEPTHS = {".png": ("uint8", "uint16"), ".tif": ("uint8", "uint16", "float32"), ".tiff": ("uint8", "uint16", "float32")}
+"""Types that a format holds; the others hold uint8."""
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32, "double": np.float32}
 _KEPT = ("exif-", "icc-profile-data", "xmp-data", "iptc-data", "photoshop-data", "xres", "yres", "resolution-unit")
 
@@ -196,10 +198,7 @@ def _vips_image(pixels: Pixels, metadata: Mapping[str, tuple[int, Any]]) -> pyvi
 def _fit(pixels: Pixels, suffix: str) -> tuple[Pixels, tuple[str, ...]]:
     """Reduce depth and alpha to what the format holds, saying so."""
     notes = []
-    depths = {".png": "uint8 uint16", ".tif": "uint8 uint16 float32", ".tiff": "uint8 uint16 float32"}.get(
-        suffix, "uint8"
-    )
-    if pixels.dtype.name not in depths.split():
+    if pixels.dtype.name not in _DEPTHS.get(suffix, ("uint8",)):
         target = np.dtype(np.uint16 if suffix == ".png" else np.uint8)
         notes.append(f"{suffix} holds no {pixels.dtype.name}: reduced to {target.name}")
         factor = dtype_peak(target) / dtype_peak(pixels.dtype)

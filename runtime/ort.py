@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fxsr.errors import DeviceError, FxsrError, ModelFileError
+from fxsr.errors import DeviceError, FxsrError, ModelFileError, first_line
 from fxsr.extras import needs
 from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
 from fxsr.runtime.session import Array, Device, Session, SessionInfo, available_cpus
@@ -47,7 +47,7 @@ class OrtSession(Session):
             (sr,) = self._session.run(["sr"], {"lr": lr, "t_map": t_map})
         except Exception as error:  # ONNX Runtime's errors have no common base
             size = f"{lr.shape[3]}x{lr.shape[2]}"
-            raise FxsrError(f"ONNX Runtime failed on a {size} tile: {_first_line(error)}") from error
+            raise FxsrError(f"ONNX Runtime failed on a {size} tile: {first_line(error)}") from error
         return np.asarray(sr)
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ def _create(ort: Any, path: Path, device: Device) -> Any:
     try:
         session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors have no common base
-        raise ModelFileError(f"{path}: ONNX Runtime can't load it ({_first_line(error)})") from error
+        raise ModelFileError(f"{path}: ONNX Runtime can't load it ({first_line(error)})") from error
     # It falls back to the CPU without an error: look at what it really took.
     if device.kind == "cuda" and session.get_providers()[0] != _CUDA:
         raise DeviceError(f"{device} can't be used by ONNX Runtime (no such GPU, or no driver); try --device cpu")
@@ -80,7 +80,3 @@ def _facts(session: Any, path: Path) -> ModelFacts:
     if text is None:
         raise ModelFileError(f"{path}: an ONNX file, but not one that fxsr exported; make it with `fxsr export`")
     return decode_facts(text, str(path))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from fxsr.checkpoint import load_checkpoint
+from fxsr.checkpoint import Checkpoint
 from fxsr.errors import DeviceError
 from fxsr.extras import needs
 from fxsr.runtime.session import Array, Device, Session, SessionInfo
@@ -16,12 +14,11 @@ class TorchSession(Session):
     """A checkpoint on torch, in float32.
 
     Raises:
-        CheckpointError: not a checkpoint of an FxSR generator.
         DeviceError: a GPU was asked for and can't be used.
         MissingExtraError: torch is not installed.
     """
 
-    def __init__(self, path: Path, device: Device) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: Device) -> None:
         with needs("export"):
             import torch
         from fxsr.network import build_generator
@@ -30,11 +27,10 @@ class TorchSession(Session):
         if device.kind == "cuda" and not available:
             raise DeviceError(f"torch finds no {device}; try --device cpu")
         self._device = torch.device(f"cuda:{device.index}" if available and device.kind != "cpu" else "cpu")
-        self.checkpoint = load_checkpoint(path)
-        self._network = build_generator(self.checkpoint.config, self.checkpoint.weights).to(self._device)
+        self._network = build_generator(checkpoint.config, checkpoint.weights).to(self._device)
         self._info = SessionInfo(
-            name=self.checkpoint.about.name,
-            scale=self.checkpoint.config.scale,
+            name=checkpoint.about.name,
+            scale=checkpoint.config.scale,
             dtype=np.dtype(np.float32),
             backend="torch",
             device=str(self._device),

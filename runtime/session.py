@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import ModelFileError, UsageError
 from fxsr.weights import model_path
 
@@ -131,7 +132,7 @@ def open_session(model: str | Path, device: str = "auto") -> Session:
     if suffix in CHECKPOINTS:
         from fxsr.runtime.reference import TorchSession
 
-        return TorchSession(path, where)
+        return TorchSession(load_checkpoint(path), where)
     if suffix in (".plan", ".engine"):
         raise ModelFileError(f"{path}: this version runs no TensorRT engines; give the .onnx file beside it")
     raise UsageError(f"{path}: not a kind of model that can be run; give .onnx, {' or '.join(CHECKPOINTS)}")

@@ -40,14 +40,14 @@ class AxisPlan:
         """The end of what no tile after `index` touches any more."""
         return self.starts[index + 1] if index + 1 < len(self.starts) else self.length
 
-    def weights(self, index: int, scale: int) -> NDArray[np.float32]:
-        """Blending weights of tile `index`, (size * scale,). Over all tiles they add up to 1 at every pixel."""
-        windows = [self._ramp(other, scale) for other in range(len(self.starts))]
+    def weights(self, scale: int) -> list[NDArray[np.float32]]:
+        """Blending weights of each tile, (size * scale,). Over all tiles they add up to 1 at every pixel."""
+        places = [slice(start * scale, (start + self.size) * scale) for start in self.starts]
+        windows = [self._ramp(index, scale) for index in range(len(self.starts))]
         total = np.zeros(self.length * scale)
-        for start, window in zip(self.starts, windows, strict=True):
-            total[start * scale : start * scale + len(window)] += window
-        begin = self.starts[index] * scale
-        return (windows[index] / total[begin : begin + len(windows[index])]).astype(np.float32)
+        for place, window in zip(places, windows, strict=True):
+            total[place] += window
+        return [(window / total[place]).astype(np.float32) for place, window in zip(places, windows, strict=True)]
 
     def _ramp(self, index: int, scale: int) -> NDArray[np.float64]:
         """1 inside, falling smoothly towards 0 over what is shared with each neighbour."""
@@ -80,6 +80,11 @@ def plan_axis(length: int, tile: int, overlap: int) -> AxisPlan:
     count = math.ceil((length - overlap) / (tile - overlap))
     size = math.ceil((length + (count - 1) * overlap) / count)  # no larger than needed
     return AxisPlan(length, size, tuple(round(i * (length - size) / (count - 1)) for i in range(count)))
+
+
+def default_overlap(tile: int) -> int:
+    """The overlap for tiles of this size where none is asked for: the default, or what fits."""
+    return min(DEFAULT_OVERLAP, tile // 2) if tile else DEFAULT_OVERLAP
 
 
 def check_tiling(tile: int, overlap: int) -> None:

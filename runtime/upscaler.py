@@ -17,7 +17,7 @@ from fxsr.errors import ImageError
 from fxsr.image import dtype_peak, luminance
 from fxsr.runtime.alpha import fill_transparent, limit_to_neighbours
 from fxsr.runtime.session import Closable, Session, open_session
-from fxsr.runtime.tiles import DEFAULT_OVERLAP, DEFAULT_TILE, AxisPlan, check_tiling, plan_axis
+from fxsr.runtime.tiles import DEFAULT_OVERLAP, DEFAULT_TILE, AxisPlan, check_tiling, default_overlap, plan_axis
 from fxsr.stylemap import DEFAULT_T, StyleMap, as_style
 from fxsr.weights import DEFAULT_MODEL
 
@@ -30,7 +30,7 @@ def load(
     model: str | Path = DEFAULT_MODEL,
     device: str = "auto",
     tile: int = DEFAULT_TILE,
-    overlap: int = DEFAULT_OVERLAP,
+    overlap: int | None = None,
 ) -> Upscaler:
     """Open a model and return what upscales with it.
 
@@ -38,11 +38,12 @@ def load(
         model: a bundled name, an `.onnx` file exported by fxsr, or a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
         tile: largest tile side, LR pixels; 0 runs every image whole.
-        overlap: what neighbouring tiles share at least, LR pixels.
+        overlap: what neighbouring tiles share at least, LR pixels; None takes `default_overlap(tile)`.
 
     Raises:
         FxsrError: see `fxsr.runtime.session.open_session` and `fxsr.runtime.tiles.check_tiling`.
     """
+    overlap = default_overlap(tile) if overlap is None else overlap
     check_tiling(tile, overlap)
     return Upscaler(open_session(model, device), tile, overlap)
 
@@ -115,13 +116,12 @@ class Upscaler(Closable):
         rows, columns = self.plan(height), self.plan(width)
         out = np.empty((height * scale, width * scale, channels), image.dtype)
         band = np.zeros((3, rows.size * scale, width * scale), np.float32)
-        across = [columns.weights(index, scale) for index in range(len(columns.starts))]
+        down, across = rows.weights(scale), columns.weights(scale)
         for row, top in enumerate(rows.starts):
-            down = rows.weights(row, scale)[:, None]
             for column, left in enumerate(columns.starts):
                 window = rows.window(row), columns.window(column)
                 sr = self._run_tile(image[window], style.window(*window))
-                sr *= down * across[column]
+                sr *= down[row][:, None] * across[column]
                 band[:, :, left * scale : (left + columns.size) * scale] += sr
                 count.advance()
             ready = (rows.final_until(row) - top) * scale

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fxsr.errors import UsageError
-from fxsr.runtime.tiles import plan_axis
+from fxsr.runtime.tiles import DEFAULT_OVERLAP, check_tiling, default_overlap, plan_axis
 
 CASES = [
     (1, 8, 2),
@@ -24,8 +24,7 @@ CASES = [
 def test_weights_add_up_to_one_everywhere(length: int, tile: int, overlap: int, scale: int) -> None:
     plan = plan_axis(length, tile, overlap)
     total = np.zeros(length * scale)
-    for index, start in enumerate(plan.starts):
-        weights = plan.weights(index, scale)
+    for start, weights in zip(plan.starts, plan.weights(scale), strict=True):
         assert weights.min() >= 0
         total[start * scale : (start + plan.size) * scale] += weights
     assert np.allclose(total, 1, atol=1e-6)
@@ -56,3 +55,9 @@ def test_final_until_is_where_the_next_tile_begins() -> None:
 def test_impossible_tilings_are_refused(tile: int, overlap: int) -> None:
     with pytest.raises(UsageError):
         plan_axis(100, tile, overlap)
+
+
+@pytest.mark.parametrize("tile", [0, 1, 2, 7, 63, 64, 256])
+def test_the_default_overlap_fits_any_tile(tile: int) -> None:
+    check_tiling(tile, default_overlap(tile))
+    assert default_overlap(tile) == DEFAULT_OVERLAP or tile < 64

@@ -1,0 +1,55 @@
+"""The benchmarks run and print what they claim to measure; how fast is not asked here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fxsr.benchmarks.__main__ import app
+from fxsr.image import Picture, read_image, write_image
+from tests.support import SAMPLE
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    write_image(tmp_path / "photo.png", Picture(read_image(SAMPLE).pixels[90:150, 140:210]))
+    return tmp_path / "photo.png"
+
+
+def test_seams_get_smaller_as_the_overlap_grows(photo: Path) -> None:
+    done = CliRunner().invoke(app, ["seams", str(photo), "--tile", "32", "--json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["images"][str(photo)]
+    assert [row["overlap"] for row in rows] == [0, 4, 8, 16]
+    assert [row["psnr_db"] for row in rows] == sorted(row["psnr_db"] for row in rows)
+    assert rows[0]["work"] < rows[-1]["work"]
+
+
+def test_the_dial_picture_holds_the_input_and_each_style(photo: Path, tmp_path: Path) -> None:
+    crop = ["--crop", "10", "20", "16", "12"]
+    done = CliRunner().invoke(app, ["dial", str(photo), *crop, "-o", str(tmp_path / "dial.png")])
+    assert done.exit_code == 0, done.output
+    picture = read_image(tmp_path / "dial.png").pixels
+    assert picture.shape == (48, 3 * 64 + 2 * 12, 3)
+    lr = read_image(photo).pixels[20:32, 10:26]
+    assert (picture[::4, :64:4] == lr).all()
+
+
+def test_engines_compares_both_sides_in_both_styles() -> None:
+    try:
+        importlib.metadata.version("fxsr")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("fxsr is not installed, and the processes of this benchmark import it")
+    arguments = ["engines", "--nb", "1", "--size", "16", "--rounds", "2", "--json"]
+    command = [sys.executable, "-m", "fxsr.benchmarks", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["nb"], row["style"]) for row in rows] == [(1, "map"), (1, "uniform")]
+    assert all(row["ratio"] > 0 and row["torch_mb"] > 0 and row["onnx_mb"] > 0 for row in rows)
