@@ -10,7 +10,7 @@ Each of n_t, h_t, w_t is 1 or equals its partner.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import fxsr
 from fxsr.checkpoint import Checkpoint
-from fxsr.config import COND_SLOPE, RESIDUAL_SCALE, SLOPE
+from fxsr.config import COND_SLOPE, RESIDUAL_SCALE, SLOPE, sft_layers
 from fxsr.export.rewrites import fold_condition, phase_kernels
 from fxsr.extras import LazyModule
 from fxsr.manifest import METADATA_KEY, ModelFacts, Precision, TensorFacts, encode_facts
@@ -143,6 +143,9 @@ class _Writer:
     def leaky(self, x: ir.Value, slope: float) -> ir.Value:
         return self._op("LeakyRelu", f"{x.name}.lrelu", [x], alpha=slope)
 
+    def relu(self, x: ir.Value) -> ir.Value:
+        return self._op("Relu", f"{x.name}.relu", [x])
+
     def concat(self, values: Sequence[ir.Value], name: str) -> ir.Value:
         return self._op("Concat", name, values, axis=1)
 
@@ -204,22 +207,17 @@ class _Generator:
         # All styles stand before the trunk, each ending in a Split: ONNX Runtime walks back from the output and takes
         # the operand that stands last first, so this makes it compute each style right where it is used. Otherwise it
         # computes and holds those of all layers before it begins (1.4 GB more at 128x128).
-        styles = {sft: self._style(cond, sft) for sft in self._sft_layers()}
+        styles = {sft: self._style(cond, sft) for sft in sft_layers(self.config)}
         first = self._conv(lr, "conv_first")
         x = first
-        for block in range(self.config.nb):
-            x = self._rrdb(x, styles, f"RRDB_trunk.{block}")
+        block = {"rrdb": self._rrdb, "rb": self._residual_block}[self.config.trunk]
+        for index in range(self.config.nb):
+            x = block(x, styles, f"{self.config.trunk_name}.{index}")
         x = w.add(self._conv(x, "trunk_conv"), first, "trunk_conv.add")
         for step in range(1, self.config.upsamplings + 1):
             x = self._double(x, f"upconv{step}")
         x = w.leaky(self._conv(x, "HRconv"), SLOPE)
         return self._conv(x, "conv_last")
-
-    def _sft_layers(self) -> Iterator[str]:
-        for block in range(self.config.nb):
-            for dense in (1, 2, 3):
-                for layer in range(5):
-                    yield f"RRDB_trunk.{block}.RDB{dense}.sft{layer}"
 
     def _conv(self, x: ir.Value, name: str, factor: float = 1.0) -> ir.Value:
         kernel, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
@@ -241,6 +239,12 @@ class _Generator:
         # the residual scale is a factor of a linear layer: it goes into its weights
         last = self._conv(w.concat(seen, f"{name}.cat5"), f"{name}.conv5", RESIDUAL_SCALE)
         return w.add(last, x, f"{name}.add")
+
+    def _residual_block(self, x: ir.Value, styles: Styles, name: str) -> ir.Value:
+        w = self.writer
+        out = w.relu(self._conv(self._sft(x, styles, f"{name}.sft0"), f"{name}.conv0"))
+        out = self._conv(self._sft(out, styles, f"{name}.sft1"), f"{name}.conv1")
+        return w.add(out, x, f"{name}.add")
 
     def _sft(self, x: ir.Value, styles: Styles, name: str) -> ir.Value:
         scale, shift = styles[name]

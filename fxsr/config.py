@@ -6,19 +6,22 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from fxsr.errors import CheckpointError, UsageError
 
 SCALES = (2, 4, 8)
 RESIDUAL_SCALE = 0.2
-"""Factor of every residual branch."""
+"""Factor of every residual branch of an RRDB; a plain residual block has none."""
 SLOPE = 0.2
-"""Negative slope of the trunk's and the tail's LeakyReLU."""
+"""Negative slope of the dense blocks' and the tail's LeakyReLU."""
 COND_SLOPE = 0.1
 """Negative slope of LeakyReLU in the condition branch and in the SFT layers."""
-_BLOCK = re.compile(r"RRDB_trunk\.(\d+)\.")
+_BLOCK = re.compile(r"(?:RRDB|RB)_trunk\.(\d+)\.")
 
+Trunk: TypeAlias = Literal["rrdb", "rb"]
 Shape = tuple[int, ...]
+_Parameters: TypeAlias = Iterator[tuple[str, Shape]]
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,36 @@ class NetworkConfig:
 
     scale: int = 4
     """Upscaling factor: 2, 4 or 8."""
+    trunk: Trunk = "rrdb"
+    """Blocks of the trunk: "rrdb", residual in residual dense blocks, or "rb", plain residual blocks.
+
+    The paper's ablation with 16 residual blocks is `NetworkConfig(trunk="rb", nb=16, gc=0)`.
+    """
     nf: int = 64
     """Feature channels of the trunk."""
     gc: int = 32
-    """Growth: channels that each layer of a dense block adds."""
+    """Growth: channels that each layer of a dense block adds. Residual blocks have none: 0."""
     nb: int = 23
-    """Blocks (RRDB) in the trunk."""
+    """Blocks in the trunk."""
     nc: int = 32
     """Condition width: channels of the condition branch and of every SFT layer's hidden layer."""
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise UsageError(f"scale is {self.scale}; it must be one of 2, 4, 8")
-        for name in ("nf", "gc", "nb", "nc"):
+        if self.trunk not in get_args(Trunk):
+            raise UsageError(f"trunk is {self.trunk!r}; it must be one of {', '.join(get_args(Trunk))}")
+        dense = self.trunk == "rrdb"
+        if not dense and self.gc:
+            raise UsageError(f"gc is {self.gc}; it must be 0 with trunk rb, which has no dense blocks")
+        for name in ("nf", "gc", "nb", "nc") if dense else ("nf", "nb", "nc"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+
+    @property
+    def trunk_name(self) -> str:
+        """What the trunk's parameters begin with."""
+        return f"{self.trunk.upper()}_trunk"
 
     @property
     def upsamplings(self) -> int:
@@ -59,35 +77,59 @@ class NetworkConfig:
 
 
 def state_shapes(config: NetworkConfig) -> dict[str, Shape]:
-    """Name and shape of every parameter, as in the published checkpoints (golden/state_dict_keys.json)."""
+    """Name and shape of every parameter, in the network's order.
+
+    The names are those of the published checkpoints (golden/state_dict_keys.json). None is published with trunk "rb":
+    its names, `RB_trunk.0.sft0`, `conv0`, `sft1`, `conv1` and so on, are ours, after SFT-GAN's residual block.
+    """
     return dict(_parameters(config))
 
 
-def _parameters(config: NetworkConfig) -> Iterator[tuple[str, Shape]]:
-    nf, gc, nc = config.nf, config.gc, config.nc
+def sft_layers(config: NetworkConfig) -> list[str]:
+    """Names of the SFT layers, in the network's order."""
+    last = ".SFT_scale_conv0.weight"
+    return [key.removesuffix(last) for key in state_shapes(config) if key.endswith(last)]
 
-    def conv(name: str, cin: int, cout: int, kernel: int = 3) -> Iterator[tuple[str, Shape]]:
-        yield f"{name}.weight", (cout, cin, kernel, kernel)
-        yield f"{name}.bias", (cout,)
 
-    yield from conv("conv_first", 3, nf)
-    for block in range(config.nb):
-        for dense in (1, 2, 3):
-            prefix = f"RRDB_trunk.{block}.RDB{dense}"
-            for layer in range(5):
-                for branch in ("scale", "shift"):
-                    sft = f"{prefix}.sft{layer}.SFT_{branch}"
-                    yield from conv(f"{sft}_conv0", nc, nc, 1)
-                    yield from conv(f"{sft}_conv1", nc, gc if layer else nf, 1)
-            for layer in range(1, 6):
-                yield from conv(f"{prefix}.conv{layer}", nf + (layer - 1) * gc, gc if layer < 5 else nf)
-    yield from conv("trunk_conv", nf, nf)
+def _parameters(config: NetworkConfig) -> _Parameters:
+    nf, nc = config.nf, config.nc
+    yield from _conv("conv_first", 3, nf)
+    block = {"rrdb": _rrdb, "rb": _residual_block}[config.trunk]
+    for index in range(config.nb):
+        yield from block(f"{config.trunk_name}.{index}", config)
+    yield from _conv("trunk_conv", nf, nf)
     for step in range(1, config.upsamplings + 1):
-        yield from conv(f"upconv{step}", nf, nf)
-    yield from conv("HRconv", nf, nf)
-    yield from conv("conv_last", nf, 3)
-    yield from conv("CondNet.0", 1, 1, 1)
-    yield from conv("CondNet.2", 1, nc, 1)
+        yield from _conv(f"upconv{step}", nf, nf)
+    yield from _conv("HRconv", nf, nf)
+    yield from _conv("conv_last", nf, 3)
+    yield from _conv("CondNet.0", 1, 1, 1)
+    yield from _conv("CondNet.2", 1, nc, 1)
+
+
+def _rrdb(name: str, config: NetworkConfig) -> _Parameters:
+    nf, gc = config.nf, config.gc
+    for dense in (1, 2, 3):
+        for layer in range(5):
+            yield from _sft(f"{name}.RDB{dense}.sft{layer}", gc if layer else nf, config.nc)
+        for layer in range(1, 6):
+            yield from _conv(f"{name}.RDB{dense}.conv{layer}", nf + (layer - 1) * gc, gc if layer < 5 else nf)
+
+
+def _residual_block(name: str, config: NetworkConfig) -> _Parameters:
+    for layer in (0, 1):
+        yield from _sft(f"{name}.sft{layer}", config.nf, config.nc)
+        yield from _conv(f"{name}.conv{layer}", config.nf, config.nf)
+
+
+def _sft(name: str, channels: int, nc: int) -> _Parameters:
+    for branch in ("scale", "shift"):
+        yield from _conv(f"{name}.SFT_{branch}_conv0", nc, nc, 1)
+        yield from _conv(f"{name}.SFT_{branch}_conv1", nc, channels, 1)
+
+
+def _conv(name: str, cin: int, cout: int, kernel: int = 3) -> _Parameters:
+    yield f"{name}.weight", (cout, cin, kernel, kernel)
+    yield f"{name}.bias", (cout,)
 
 
 def infer_config(shapes: Mapping[str, Shape]) -> NetworkConfig:
@@ -97,11 +139,13 @@ def infer_config(shapes: Mapping[str, Shape]) -> NetworkConfig:
         CheckpointError: these are not the parameters of an FxSR generator; says which are missing,
             extra or of a wrong shape.
     """
+    trunk: Trunk = "rb" if any(key.startswith("RB_trunk.") for key in shapes) else "rrdb"
     try:
         config = NetworkConfig(
+            trunk=trunk,
             scale=2 ** sum(f"upconv{step}.weight" in shapes for step in (1, 2, 3)),
             nf=shapes["conv_first.weight"][0],
-            gc=shapes["RRDB_trunk.0.RDB1.conv1.weight"][0],
+            gc=shapes["RRDB_trunk.0.RDB1.conv1.weight"][0] if trunk == "rrdb" else 0,
             nb=1 + max(int(m[1]) for m in map(_BLOCK.match, shapes) if m),
             nc=shapes["CondNet.2.weight"][0],
         )

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from fxsr.config import NetworkConfig
-from fxsr.errors import ModelFileError
+from fxsr.errors import ModelFileError, UsageError
 from fxsr.files import atomic_path
 
 SCHEMA = 1
@@ -153,5 +153,5 @@ def _decode(data: bytes, kind: type[T], source: str) -> T:
         if schema != SCHEMA:
             raise ModelFileError(f"{source}: written with schema {schema}, this fxsr reads {SCHEMA}; export it again")
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
         raise ModelFileError(f"{source}: not a manifest of fxsr ({error})") from error

@@ -2,7 +2,8 @@
 
 Park, Moon, Cho: "Flexible Style Image Super-Resolution using Conditional Objective" (2022), figure 3. An RRDB trunk
 (Wang et al., ESRGAN, 2018) whose dense blocks are modulated by spatial feature transforms (Wang et al., SFT-GAN, 2018).
-Parameter names are those of the published checkpoints. Nothing here reads files; see `fxsr.checkpoint`.
+Or, as in the paper's ablation, a trunk of plain residual blocks. For the parameters' names see
+`fxsr.config.state_shapes`. Nothing here reads files; see `fxsr.checkpoint`.
 """
 
 from __future__ import annotations
@@ -76,15 +77,32 @@ class RRDB(nn.Module):
         return out * RESIDUAL_SCALE + x
 
 
+class ResidualBlock(nn.Module):
+    """Plain residual block of two modulated convolutions, as in SFT-GAN."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        nf = config.nf
+        self.sft0 = SFT(nf, config.nc)
+        self.conv0 = nn.Conv2d(nf, nf, 3, padding=1)
+        self.sft1 = SFT(nf, config.nc)
+        self.conv1 = nn.Conv2d(nf, nf, 3, padding=1)
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        out: Tensor = self.conv1(self.sft1(F.relu(self.conv0(self.sft0(x, cond))), cond))
+        return x + out
+
+
 class Generator(nn.Module):
     """The generator: `Generator(config)(lr, t_map) -> sr`."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         nf = config.nf
+        block = {"rrdb": RRDB, "rb": ResidualBlock}[config.trunk]
         self.config = config
         self.conv_first = nn.Conv2d(3, nf, 3, padding=1)
-        self.RRDB_trunk = nn.ModuleList(RRDB(config) for _ in range(config.nb))
+        self.add_module(config.trunk_name, nn.ModuleList(block(config) for _ in range(config.nb)))
         self.trunk_conv = nn.Conv2d(nf, nf, 3, padding=1)
         for step in range(1, config.upsamplings + 1):
             self.add_module(f"upconv{step}", nn.Conv2d(nf, nf, 3, padding=1))
@@ -105,12 +123,15 @@ class Generator(nn.Module):
         cond = self.CondNet(t_map)
         first = self.conv_first(lr)
         x = first
-        for block in self.RRDB_trunk:
+        for block in self.get_submodule(self.config.trunk_name).children():
             x = block(x, cond)
         x = first + self.trunk_conv(x)
         for step in range(1, self.config.upsamplings + 1):
             x = _lrelu(self.get_submodule(f"upconv{step}")(F.interpolate(x, scale_factor=2, mode="nearest")))
-        sr: Tensor = self.conv_last(_lrelu(self.HRconv(x)))
+        x = _lrelu(self.HRconv(x))
+        # never in less than the weights' own precision: bfloat16's steps near white are as large as those of 8 bits
+        with torch.autocast(x.device.type, enabled=False):
+            sr: Tensor = self.conv_last(x.to(self.conv_last.weight.dtype))
         return sr
 
 

@@ -24,6 +24,7 @@ CASES = {"x4_nb2": NetworkConfig(nb=2), "x8_nb1": NetworkConfig(nb=1, scale=8)}
 STYLES = {"sr_t000": 0.0, "sr_t035": 0.35, "sr_t100": 1.0}
 
 TINY = NetworkConfig(nf=8, gc=4, nb=1, nc=4)
+TINY_RB = NetworkConfig(trunk="rb", nf=8, gc=0, nb=3, nc=4)
 
 
 def golden_checkpoint(config: NetworkConfig, seed: int) -> Checkpoint:

@@ -11,6 +11,7 @@ import torch
 from safetensors.numpy import save_file
 
 from fxsr.checkpoint import About, Checkpoint, load_checkpoint, save_checkpoint
+from fxsr.config import NetworkConfig
 from fxsr.errors import CheckpointError
 from tests.support import TINY, golden_checkpoint
 
@@ -59,6 +60,16 @@ def test_safetensors_round_trip_keeps_weights_and_description(tmp_path: Path) ->
     loaded = load_checkpoint(tmp_path / "a" / "model.safetensors")
     assert_is_state(loaded)
     assert loaded.about == about
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_safetensors_round_trip_with_residual_blocks(scale: int, tmp_path: Path) -> None:
+    saved = golden_checkpoint(NetworkConfig(scale=scale, trunk="rb", nf=8, gc=0, nb=3, nc=4), 3)
+    save_checkpoint(tmp_path / "model.safetensors", saved)
+    loaded = load_checkpoint(tmp_path / "model.safetensors")
+    assert loaded.config == saved.config
+    assert set(loaded.weights) == set(saved.weights)
+    assert all(np.array_equal(loaded.weights[key], value) for key, value in saved.weights.items())
 
 
 def test_safetensors_of_others_are_read_too(tmp_path: Path) -> None:

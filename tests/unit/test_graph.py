@@ -14,8 +14,9 @@ from fxsr.config import NetworkConfig
 from fxsr.export import write_onnx
 from fxsr.export.graph import GraphOptions
 from fxsr.runtime.ort import OrtSession
+from fxsr.runtime.reference import TorchSession
 from fxsr.runtime.session import Device
-from tests.support import CASES, STYLES, TINY, golden_checkpoint, golden_vectors, relative
+from tests.support import CASES, STYLES, TINY, TINY_RB, golden_checkpoint, golden_vectors, relative
 
 EXACT = 1e-5
 """DESIGN: every rewrite agrees with the plain network to this, relative, in float32."""
@@ -51,6 +52,20 @@ def test_agrees_with_the_authors_network(case: str, options: GraphOptions, toler
     for name, t_map in (uniform | {"sr_map": golden["t_map"]}).items():
         sr = run(checkpoint, options, golden["lr"], t_map, tmp_path)
         assert relative(sr, golden[name]) < tolerance, name
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_RB], ids=["rrdb", "rb"])
+@pytest.mark.parametrize("options", [GraphOptions(), PLAIN], ids=["rewritten", "plain"])
+@pytest.mark.parametrize("style", [(1, 1), (7, 5)], ids=["uniform", "varying"])
+def test_agrees_with_the_torch_network(
+    config: NetworkConfig, options: GraphOptions, style: tuple[int, int], tmp_path: Path
+) -> None:
+    checkpoint = golden_checkpoint(config, 5)
+    rng = np.random.default_rng(1)
+    lr, t_map = rng.random((1, 3, 7, 5), np.float32), rng.random((1, 1, *style), np.float32)
+    with TorchSession(checkpoint, Device("cpu")) as session:
+        expected = session.run(lr, t_map)
+    assert relative(run(checkpoint, options, lr, t_map, tmp_path), expected) < EXACT
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -106,20 +121,20 @@ def test_rewritten_graph_has_no_resize_and_no_condition_convolution(tmp_path: Pa
     assert not any("CondNet.2" in weight.name for weight in graph.initializer)
 
 
-def test_styles_are_computed_where_they_are_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [replace(TINY, nb=2), TINY_RB], ids=["rrdb", "rb"])
+def test_styles_are_computed_where_they_are_used(config: NetworkConfig, tmp_path: Path) -> None:
     """ONNX Runtime takes the operand that stands last first: styles must stand before every trunk layer."""
-    config = NetworkConfig(nf=8, gc=4, nb=2, nc=4)
     write_onnx(golden_checkpoint(config, 2), GraphOptions(), tmp_path / "g.onnx")
     kinds = [node.op_type for node in onnx.load(tmp_path / "g.onnx").graph.node]
     assert len(kinds) - 1 - kinds[::-1].index("Split") < kinds.index("Mul")
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
-    checkpoint = golden_checkpoint(replace(TINY, scale=2), 2)
+    checkpoint = golden_checkpoint(replace(TINY_RB, scale=2), 2)
     write_onnx(checkpoint, replace(PLAIN, precision="fp16"), tmp_path / "g.onnx")
     with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
         facts = session.facts
     assert (facts.name, facts.scale, facts.precision, facts.dtype) == ("golden", 2, "fp16", "float16")
-    assert facts.config == replace(TINY, scale=2)
+    assert facts.config == replace(TINY_RB, scale=2)
     assert facts.rewrites == ()
     assert [each.name for each in (*facts.inputs, *facts.outputs)] == ["lr", "t_map", "sr"]

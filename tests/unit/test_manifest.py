@@ -40,6 +40,19 @@ def test_facts_round_trip() -> None:
     assert decode_facts(encode_facts(FACTS), "here") == FACTS
 
 
+def test_facts_from_before_there_were_two_trunks_are_read() -> None:
+    document = json.loads(encode_facts(FACTS))
+    assert document["config"].pop("trunk") == "rrdb"
+    assert decode_facts(json.dumps(document), "here") == FACTS
+
+
+def test_an_impossible_config_is_refused_with_the_place() -> None:
+    document = json.loads(encode_facts(FACTS))
+    document["config"]["trunk"] = "rb"
+    with pytest.raises(ModelFileError, match=r"here: not a manifest of fxsr \(gc is 4; it must be 0"):
+        decode_facts(json.dumps(document), "here")
+
+
 @pytest.mark.parametrize(
     ("name", "precision", "stem"),
     [

@@ -6,7 +6,7 @@ import torch
 
 from fxsr.config import NetworkConfig, state_shapes
 from fxsr.network import Generator, build_generator
-from tests.support import CASES, STYLES, TINY, golden_checkpoint, golden_vectors, relative
+from tests.support import CASES, STYLES, TINY, TINY_RB, golden_checkpoint, golden_vectors, relative
 
 GOLDEN_TOLERANCE = 1e-4
 """What the golden vectors' README promises of a correct network; this one comes to about 1e-6."""
@@ -24,8 +24,9 @@ def test_agrees_with_the_authors_network(case: str) -> None:
             assert relative(sr.numpy(), golden[name]) < GOLDEN_TOLERANCE, name
 
 
-def test_uniform_t_as_1x1_equals_full_map() -> None:
-    generator = build_generator(TINY, golden_checkpoint(TINY, 1).weights)
+@pytest.mark.parametrize("config", [TINY, TINY_RB], ids=["rrdb", "rb"])
+def test_uniform_t_as_1x1_equals_full_map(config: NetworkConfig) -> None:
+    generator = build_generator(config, golden_checkpoint(config, 1).weights)
     lr = torch.rand(2, 3, 9, 7)
     with torch.inference_mode():
         small = generator(lr, torch.full((1, 1, 1, 1), 0.3))
@@ -41,7 +42,11 @@ def test_output_is_scale_times_the_input(scale: int) -> None:
     assert sr.shape == (1, 3, 5 * scale, 6 * scale)
 
 
-def test_the_module_and_the_shape_table_agree() -> None:
-    config = NetworkConfig(scale=8, nf=6, gc=3, nb=2, nc=5)
+@pytest.mark.parametrize(
+    "config",
+    [NetworkConfig(scale=8, nf=6, gc=3, nb=2, nc=5), NetworkConfig(scale=8, trunk="rb", nf=6, gc=0, nb=2, nc=5)],
+    ids=["rrdb", "rb"],
+)
+def test_the_module_and_the_shape_table_agree(config: NetworkConfig) -> None:
     module = {key: tuple(value.shape) for key, value in Generator(config).state_dict().items()}
     assert module == state_shapes(config)
