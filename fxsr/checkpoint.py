@@ -25,6 +25,8 @@ from fxsr.files import atomic_path, sha256
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
 _HEADER = "fxsr"
 """Key of this project's entry in the metadata of a safetensors file."""
+_TRAINING = "fxsr.recipe"
+"""Key of the training recipe there."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Checkpoint:
     about: About = About()
     digest: str = ""
     """SHA-256 of the file it was read from; empty for one made in memory."""
+    training: str = field(default="", repr=False)
+    """The recipe in full, as JSON; empty where it is not known. See `fxsr.training.recipe`."""
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -64,16 +68,16 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     if path.suffix.lower() == ".safetensors":
-        state, about = _read_safetensors(path)
+        state, about, training = _read_safetensors(path)
     else:
-        state, about = _read_pickle(path), About(name=path.stem.lower())
+        state, about, training = _read_pickle(path), About(name=path.stem.lower()), ""
     state = {key.removeprefix("module."): value for key, value in state.items()}
     try:
         config = infer_config({key: tuple(value.shape) for key, value in state.items()})
         _check_finite(state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return Checkpoint(config, state, about, sha256(path))
+    return Checkpoint(config, state, about, sha256(path), training)
 
 
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
@@ -90,24 +94,28 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         raise CheckpointError(f"{path}: checkpoints are written as .safetensors")
     check_shapes(checkpoint.config, {key: value.shape for key, value in checkpoint.weights.items()})
     tensors = {key: np.ascontiguousarray(value) for key, value in checkpoint.weights.items()}
+    metadata = {_HEADER: json.dumps(vars(checkpoint.about))}
+    if checkpoint.training:
+        metadata[_TRAINING] = checkpoint.training
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER: json.dumps(vars(checkpoint.about))})
+        save_file(tensors, temporary, metadata=metadata)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About]:
+def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            header = (file.metadata() or {}).get(_HEADER)
+            metadata = file.metadata() or {}
             state = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({first_line(error)})") from error
+    header = metadata.get(_HEADER)
     try:
         about = About(**json.loads(header)) if header else About(name=path.stem.lower())
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: its fxsr header is damaged ({first_line(error)})") from error
-    return state, about
+    return state, about, metadata.get(_TRAINING, "")
 
 
 def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:

@@ -5,7 +5,6 @@ Exit status: 0 done; 1 some inputs failed, the others were written; 2 usage; 3 a
 
 from __future__ import annotations
 
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 
 import fxsr
+from fxsr import cli_training
+from fxsr.cli_options import Json, Quiet, Stop
 from fxsr.errors import FxsrError, StyleError, UsageError
 
 app = typer.Typer(
@@ -24,37 +25,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output, nothing else.")]
-
 
 class Target(StrEnum):
     """What `fxsr export` builds beside the ONNX file."""
 
     none = "none"
-
-
-class Stop:
-    """SIGINT and SIGTERM as SystemExit, so that files half written are removed on the way out."""
-
-    def __init__(self) -> None:
-        self.patient = False
-        """Wait for the next `check` instead of raising at once, unless asked twice: an exception that is raised inside
-        a callback of libvips is lost there."""
-        self._received = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._receive)
-
-    def _receive(self, number: int, frame: object) -> None:
-        wait = self.patient and not self._received
-        self._received = number
-        if not wait:
-            self.check()
-
-    def check(self) -> None:
-        """Exit if a signal came."""
-        if self._received:
-            sys.exit(128 + self._received)
 
 
 def main() -> NoReturn:
@@ -239,11 +214,12 @@ def info(
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List the bundled models with their model cards."""
+    """List the bundled models with their model cards, and where authors host others."""
     from fxsr.report import print_models
-    from fxsr.weights import bundled_models, model_path
+    from fxsr.weights import PUBLISHED_MODELS, bundled_models, model_path
 
-    print_models({name: model_path(name, ".md").read_text(encoding="utf-8") for name in bundled_models()}, as_json)
+    cards = {name: model_path(name, ".md").read_text(encoding="utf-8") for name in bundled_models()}
+    print_models(cards, PUBLISHED_MODELS, as_json)
 
 
 @app.command()
@@ -253,6 +229,10 @@ def doctor(as_json: Json = False) -> None:
     from fxsr.runtime.describe import examine_machine
 
     print_facts(examine_machine(), as_json)
+
+
+app.command()(cli_training.train)
+app.command("eval")(cli_training.evaluate)
 
 
 def _complain(message: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +19,10 @@ from fxsr.runtime.jobs import Failure
 if TYPE_CHECKING:
     from fxsr.export import Exported
     from fxsr.runtime.jobs import Done, Job
+    from fxsr.training.evaluate import Report
+    from fxsr.training.loop import Outcome
+    from fxsr.training.recipe import Recipe
+    from fxsr.weights import PublishedModel
 
 
 class RunReport:
@@ -143,13 +147,79 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     Console(highlight=False).print(table)
 
 
-def print_models(cards: Mapping[str, str], as_json: bool) -> None:
-    """Model cards, by model name."""
+def print_models(cards: Mapping[str, str], published: Sequence[PublishedModel], as_json: bool) -> None:
+    """Bundled models' cards by model name, and models to be had from their authors."""
     if as_json:
-        print_json(cards)
+        print_json({"bundled": cards, "published": [vars(model) for model in published]})
         return
+    console = Console(highlight=False)
     for card in cards.values():
-        Console(highlight=False).print(Markdown(card))
+        console.print(Markdown(card))
+    table = Table("model", "scale", "linked by its authors at", "recipe", box=None, pad_edge=False)
+    for model in published:
+        table.add_row(model.name, f"x{model.scale}", model.page, model.recipe)
+    console.print(Markdown("# Published models"))
+    console.print(table)
+    console.print("\nDownload a .pth file there; then: fxsr export --checkpoint FILE.pth")
+
+
+def print_recipes(recipes: Sequence[Recipe], as_json: bool) -> None:
+    """Recipes with what they are for."""
+    if as_json:
+        print_json({recipe.name: json.loads(recipe.to_json()) for recipe in recipes})
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("recipe", "scale", "parameters", "what it is"):
+        table.add_column(column, justify="right" if column in ("scale", "parameters") else "left", overflow="fold")
+    for recipe in recipes:
+        config = recipe.network.config()
+        table.add_row(recipe.name, f"x{config.scale}", f"{config.parameters:,}", escape(recipe.description))
+    Console(highlight=False).print(table)
+
+
+def print_run(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
+    """How a training run ended and what it left."""
+    if as_json:
+        print_json(
+            {
+                "finished": outcome.finished,
+                "stage": outcome.stage,
+                "step": outcome.step,
+                "weights": str(outcome.weights),
+            }
+        )
+        return
+    ending = "done" if outcome.finished else "stopped; go on with --resume"
+    console = Console(soft_wrap=True, highlight=False, quiet=quiet)
+    console.print(f"{outcome.weights} ({outcome.stage} stage, step {outcome.step}, {ending})", markup=False)
+
+
+def print_quality(report: Report, *, quiet: bool, as_json: bool) -> None:
+    """Measurements over t, with bicubic enlargement for comparison."""
+    from dataclasses import asdict
+
+    if as_json:
+        print_json(asdict(report))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("t", "PSNR-Y dB", "gain dB", "SSIM", "LR-PSNR dB", "shift /255", "perceptual"):
+        table.add_column(column, justify="right")
+    baseline = report.scores[0]
+    for scores in report.scores:
+        table.add_row(
+            "bicubic" if scores.t is None else f"{scores.t:g}",
+            f"{scores.psnr:.2f}",
+            "" if scores.t is None else f"{scores.psnr - baseline.psnr:+.2f}",
+            f"{scores.ssim:.4f}",
+            f"{scores.lr_psnr:.2f}",
+            f"{scores.shift:.2f}",
+            "" if scores.perceptual is None else f"{scores.perceptual:.4f}",
+        )
+    console = Console(highlight=False, quiet=quiet)
+    console.print(table)
+    console.print(f"{report.images} images; means over them")
+    if report.diversity is not None:
+        console.print(f"diversity {report.diversity:.2f} %")
 
 
 def print_json(document: Any) -> None:

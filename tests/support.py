@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from fxsr.checkpoint import About, Checkpoint
 from fxsr.config import NetworkConfig, state_shapes
+from fxsr.image import Picture, write_image
 from fxsr.runtime.session import Session, SessionInfo
+from fxsr.training.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -85,3 +87,21 @@ def fxsr_cli(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Comp
     process = fxsr_process(*arguments, cwd=cwd)
     stdout, stderr = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def write_photos(folder: Path, count: int, size: tuple[int, int], seed: int = 0) -> list[NDArray[np.uint8]]:
+    """PNG files photo0.png, ... of smooth shapes with some grain; returns their pixels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    photos = []
+    for number in range(count):
+        waves = rng.uniform(0.1, 0.6, (3, 2))
+        smooth = np.stack([np.sin(a * x + b * y) for a, b in waves], 2) * 90 + 128
+        photos.append((smooth + rng.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8))
+        write_image(folder / f"photo{number}.png", Picture(photos[-1]))
+    return photos
+
+
+def tiny_recipe(hr: Path, *overrides: str) -> Recipe:
+    """A recipe that trains the smallest network for a few steps; see tests/golden/tiny.toml."""
+    return load_recipe(GOLDEN / "tiny.toml", [f"data.hr={hr}", *overrides])

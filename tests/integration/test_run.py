@@ -179,7 +179,7 @@ def test_the_input_is_never_overwritten(folder: Path, tmp_path: Path) -> None:
     assert (folder / "photo.bmp").read_bytes() == before
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["export"], ["info"], ["models"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["export"], ["train"], ["eval"], ["info"], ["models"], ["doctor"]])
 def test_every_help_explains_itself(command: list[str]) -> None:
     done = fxsr_cli(*command, "--help")
     assert done.returncode == 0
@@ -189,7 +189,10 @@ def test_every_help_explains_itself(command: list[str]) -> None:
 def test_info_models_and_doctor(tmp_path: Path) -> None:
     facts = json.loads(fxsr_cli("info", "fxsr-pd-x4-small", "--json").stdout)
     assert (facts["scale"], facts["nb"], facts["precision"]) == (4, 4, "fp32")
-    assert "fxsr-pd-x4-small" in json.loads(fxsr_cli("models", "--json").stdout)
+    models = json.loads(fxsr_cli("models", "--json").stdout)
+    assert "fxsr-pd-x4-small" in models["bundled"]
+    assert {(model["name"], model["scale"]) for model in models["published"]} >= {("FxSR-PD 4x", 4), ("FxSR-DS 8x", 8)}
+    assert "github.com/seungho-snu/FxSR" in fxsr_cli("models").stdout
     assert json.loads(fxsr_cli("doctor", "--json").stdout)["onnxruntime"]
     shutil.copy(SAMPLE, tmp_path / "a.png")
     refused = fxsr_cli("info", tmp_path / "a.png")

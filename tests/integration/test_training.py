@@ -1,0 +1,278 @@
+"""Training runs of the smallest network, in this process and in others."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fxsr.checkpoint import load_checkpoint
+from fxsr.errors import CheckpointError, FxsrError, UsageError
+from fxsr.training.loop import Outcome, train
+from fxsr.training.recipe import recipe_from_json
+from fxsr.training.state import RunFolder
+from fxsr.training.trainer import TrainingError
+from tests.support import GOLDEN, ROOT, fxsr_cli, fxsr_process, tiny_recipe, write_photos
+
+LOSS_TOLERANCE = 2e-3
+"""Relative: processors add up in different orders, and a few steps of Adam amplify that."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def begin(self, stage: str, done: int, steps: int) -> None: ...
+
+    def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None: ...
+
+    def advance(self, stage: str, step: int) -> None: ...
+
+    def measure(self, stage: str, step: int, generator: Any) -> float | None:
+        return None
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    write_photos(folder, 3, (60, 72))
+    return folder
+
+
+def run(photos: Path, out: Path, *overrides: str, stop_after: int | None = None, resume: bool = False) -> Outcome:
+    steps = 0
+
+    def should_stop() -> bool:
+        nonlocal steps
+        steps += 1
+        return steps == stop_after
+
+    return train(tiny_recipe(photos, *overrides), out, Silent(), resume, should_stop, "cpu")
+
+
+def weights(outcome: Outcome) -> Mapping[str, Any]:
+    return load_checkpoint(outcome.weights).weights
+
+
+def test_the_losses_of_a_tiny_run_are_those_on_record(photos: Path, tmp_path: Path) -> None:
+    losses = run(photos, tmp_path).losses
+    golden = json.loads((GOLDEN / "tiny-losses.json").read_text())
+    assert [set(step) for step in losses] == [set(step) for step in golden]
+    for number, (step, wanted) in enumerate(zip(losses, golden, strict=True)):
+        for label in wanted:
+            assert step[label] == pytest.approx(wanted[label], rel=LOSS_TOLERANCE, abs=1e-6), (number, label)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 5, 7])
+def test_stopping_and_going_on_equals_going_straight(stop_after: int, photos: Path, tmp_path: Path) -> None:
+    straight = run(photos, tmp_path / "straight")
+    first = run(photos, tmp_path / "parts", stop_after=stop_after)
+    second = run(photos, tmp_path / "parts", resume=True)
+    assert straight.finished
+    assert second.finished
+    assert first.losses + second.losses == straight.losses
+    for key, value in weights(straight).items():
+        assert np.array_equal(value, weights(second)[key]), key
+
+
+def test_the_discriminator_learns_and_the_generator_answers_it(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, "conditional.steps=2")
+    states = [torch.load(path, weights_only=True) for path in RunFolder(tmp_path, tiny_recipe(photos)).states()]
+    early = run(photos, tmp_path / "b", "conditional.steps=1", "save_every=1")
+    before = torch.load(tmp_path / "b" / "states" / "conditional-0000001.pt", weights_only=True)["parts"]["judge"]
+    after = states[-1]["parts"]["judge"]
+    assert early.finished
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[key], after[key]) for key in after)
+
+
+def test_a_checkpoint_carries_its_resolved_recipe(photos: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(run(photos, tmp_path, "conditional.rate=2e-3").weights)
+    assert recipe_from_json(checkpoint.training) == tiny_recipe(photos, "conditional.rate=2e-3")
+    assert checkpoint.about.name == "tiny"
+    assert checkpoint.about.recipe == "tiny, conditional stage, 4 steps"
+
+
+def test_only_the_last_states_stay(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, "keep=2", "save_every=1")
+    names = sorted(path.name for path in (tmp_path / "states").iterdir())
+    assert names == ["conditional-0000003.pt", "conditional-0000004.pt"]
+
+
+def test_a_failure_while_writing_leaves_the_old_checkpoint(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(photos, tmp_path, stop_after=2)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    real = torch.save
+
+    def fails_in_the_middle(content: object, path: Path) -> None:
+        real(content, path)
+        with path.open("r+b") as file:
+            file.truncate(100)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fails_in_the_middle)
+    with pytest.raises(FxsrError, match="No space left on device"):
+        run(photos, tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    monkeypatch.undo()
+    assert run(photos, tmp_path, resume=True).finished
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, "save_every=1", stop_after=3)
+    newest = tmp_path / "states" / "psnr-0000003.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    watcher = Silent()
+    assert train(tiny_recipe(photos, "save_every=1"), tmp_path, watcher, True, device="cpu").finished
+    assert "psnr-0000003.pt: not a readable training state" in watcher.said[0]
+
+
+def test_no_readable_state_is_an_error(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, stop_after=1)
+    for path in (tmp_path / "states").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="none of the 1 saved states can be read"):
+        run(photos, tmp_path, resume=True)
+
+
+def test_a_run_is_not_overwritten_unasked(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, stop_after=1)
+    with pytest.raises(UsageError, match="holds a run already; go on with it by --resume"):
+        run(photos, tmp_path)
+
+
+def test_resuming_with_another_recipe_names_the_difference(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, stop_after=1)
+    with pytest.raises(UsageError, match=r"begun with conditional\.rate = 0\.001, not 0\.5"):
+        run(photos, tmp_path, "conditional.rate=0.5", resume=True)
+    assert run(photos, tmp_path, "data.workers=1", "log_every=2", resume=True).finished
+
+
+def test_a_loss_that_is_not_a_number_stops_and_is_named(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"psnr stage, step \d+: l1 is not finite; .* lower psnr\.rate"):
+        run(photos, tmp_path, "psnr.rate=1e30", "psnr.steps=50")
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(photos: Path, tmp_path: Path) -> None:
+    done = torchrun(2, photos, tmp_path, "psnr.batch=3")
+    assert "psnr.batch is 3; it must be a multiple of the 2 processes" in done.stderr
+
+
+def test_two_processes_give_the_gradient_of_one(photos: Path, tmp_path: Path) -> None:
+    alone = run(photos, tmp_path / "one", "psnr.steps=1", "conditional.steps=3")
+    done = torchrun(2, photos, tmp_path / "two", "psnr.steps=1", "conditional.steps=3")
+    assert done.returncode == 0, done.stderr
+    together = load_checkpoint(tmp_path / "two" / "tiny.safetensors").weights
+    start = {key: np.zeros_like(value) for key, value in together.items()}
+    moved = max(float(np.abs(value - start[key]).max()) for key, value in together.items())
+    for key, value in weights(alone).items():
+        # Adam's first steps are of the rate's size whatever the gradient's: agreement is that of the gradient's sign
+        assert np.abs(value - together[key]).max() < 1e-4 * moved, key
+
+
+def torchrun(processes: int, photos: Path, out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += [str(ROOT / "cli.py"), "train", str(GOLDEN / "tiny.toml"), "--device", "cpu", "--out", str(out)]
+    for override in (f"data.hr={photos}", *overrides):
+        command += ["--set", override]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(number: signal.Signals, photos: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(GOLDEN / "tiny.toml"), "--device", "cpu", "--out", str(tmp_path / "run")]
+    overrides = ["--set", f"data.hr={photos}", "--set", "psnr.steps=100000", "--set", "save_every=100000"]
+    process = fxsr_process(*arguments, *overrides)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "log").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, stderr
+    assert "stopped; go on with --resume" in stdout
+    assert len(list((tmp_path / "run" / "states").iterdir())) == 1
+    assert load_checkpoint(tmp_path / "run" / "tiny.safetensors").about.name == "tiny"
+
+
+def test_from_ten_photos_to_an_upscaled_picture(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 10, (60, 72))
+    overrides = [f"data.hr={tmp_path / 'photos'}", f"validation.hr={tmp_path / 'photos'}", "validation.features=none"]
+    sets = [part for override in overrides for part in ("--set", override)]
+    done = fxsr_cli("train", GOLDEN / "tiny.toml", *sets, "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "runs/tiny/tiny.safetensors (conditional stage, step 4, done)" in done.stdout
+    assert "t=0 PSNR" in done.stderr
+    report = json.loads((tmp_path / "runs" / "tiny" / "validation" / "conditional-0000004.json").read_text())
+    assert [scores["t"] for scores in report["scores"]] == [None, 0, 0.25, 0.5, 0.75, 1]
+    assert list((tmp_path / "runs" / "tiny" / "log").glob("events.*"))
+    weights = tmp_path / "runs" / "tiny" / "tiny.safetensors"
+    assert (tmp_path / "runs" / "tiny" / "tiny-best.safetensors").is_file()
+    assert fxsr_cli("export", "--checkpoint", weights, cwd=tmp_path).returncode == 0
+    photo = tmp_path / "photos" / "photo0.png"
+    done = fxsr_cli("run", photo, "-e", tmp_path / "engines" / "tiny-x4-fp32.onnx", "-o", "sr.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "sr.png").is_file()
+
+
+def test_recipes_are_listed() -> None:
+    done = fxsr_cli("train", "--list")
+    assert done.returncode == 0, done.stderr
+    assert "srot-x4" in done.stdout
+    assert "18,301,061" in done.stdout
+
+
+def test_the_objective_is_drawn(tmp_path: Path) -> None:
+    from fxsr.image import read_image
+
+    done = fxsr_cli("train", "srot-x4", "--plot-objective", tmp_path / "out.png")
+    assert done.returncode == 0, done.stderr
+    assert read_image(tmp_path / "out.png").pixels.std() > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        (["train"], 2, "name a recipe"),
+        (["train", "absent.toml"], 2, "no such recipe"),
+        (["train", "srot-x4", "--set", "sead=1"], 2, "unknown field `sead`"),
+        (["train", "fxsr-pd-x4-small"], 2, "--set data.hr=FOLDER"),
+        (["train", "fxsr-pd-x4-small", "--device", "tpu"], 2, "it must be auto or cpu"),
+        (["train", "srot-x4", "--plot-objective", "out.doc"], 2, "plots are written as .png, .svg or .pdf"),
+        (["train", "fxsr-pd-x4-small", "--set", "data.hr=.", "--set", "precision=fp16"], 2, "needs a GPU"),
+        (["train", "fxsr-pd-x4-small", "--set", "data.hr=nowhere"], 2, "nowhere: no such folder of images"),
+        (["eval", "fxsr-pd-x4-small", "--hr", "nowhere"], 2, "nowhere: no such folder of images"),
+        (["eval", "fxsr-pd-x4-small", "--hr", ".", "--t", "0,2"], 2, "--t 0,2: write numbers from 0 to 1"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], status: int, line: str, tmp_path: Path) -> None:
+    done = fxsr_cli(*arguments, cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

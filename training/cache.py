@@ -1,0 +1,171 @@
+"""Training images, decoded once into one memory-mapped file: HR pixels and their reductions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.errors import ImageError, UsageError
+from fxsr.files import atomic_path
+from fxsr.image import READABLE, read_image
+from fxsr.training.resize import reduce_uint8
+
+Pixels = NDArray[np.uint8]
+_FORMAT = 1
+"""Part of a cache's key: raise it when what is stored changes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one image lies in the cache."""
+
+    name: str
+    height: int
+    """Of the HR image, a multiple of the scale; likewise the width."""
+    width: int
+    hr: int
+    """Offset of the HR pixels in bytes; the reduction's follow them."""
+
+
+class ImageCache:
+    """Pairs of HR and LR images, each (H, W, 3) uint8, read from disk as they are used."""
+
+    def __init__(self, path: Path, entries: Sequence[Entry], scale: int) -> None:
+        self.entries = tuple(entries)
+        self.scale = scale
+        self._bytes = np.memmap(path, np.uint8, "r")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def pair(self, index: int) -> tuple[Pixels, Pixels]:
+        """HR and LR pixels of an image."""
+        entry = self.entries[index]
+        small = entry.height // self.scale, entry.width // self.scale
+        middle = entry.hr + entry.height * entry.width * 3
+        hr = self._bytes[entry.hr : middle].reshape(entry.height, entry.width, 3)
+        return hr, self._bytes[middle : middle + small[0] * small[1] * 3].reshape(*small, 3)
+
+
+def open_cache(
+    folder: Path,
+    hr_folders: Sequence[Path],
+    lr_folders: Sequence[Path],
+    scale: int,
+    smallest: int,
+    tell: Callable[[str], None] = lambda _: None,
+) -> ImageCache:
+    """The cache of these images in `folder`; decodes them if they are new or have changed.
+
+    Images that can't be used are named by `tell` and left out.
+
+    Args:
+        folder: where caches are kept; made as needed.
+        hr_folders: searched through for images.
+        lr_folders: one for each of `hr_folders` with the reductions under the same relative names; empty: MATLAB's
+            bicubic, of the whole image.
+        scale: HR size over LR size; HR images are cut to a multiple of it.
+        smallest: least height and width of an HR image.
+        tell: takes lines for the user.
+
+    Raises:
+        UsageError: no folder is given, one is missing, or none of the images can be used.
+    """
+    if not hr_folders:
+        raise UsageError("no folder of training images is given; --set data.hr=FOLDER")
+    sources = list(_sources(hr_folders, lr_folders))
+    stem = folder / _key(sources, scale, smallest)
+    index, data = stem.with_suffix(".json"), stem.with_suffix(".bin")
+    if not (index.is_file() and data.is_file()):
+        with atomic_path(data) as temporary, temporary.open("wb") as file:
+            entries = list(_write(file, sources, scale, smallest, tell))
+            if not entries:
+                raise UsageError(f"none of the {len(sources)} images in {', '.join(map(str, hr_folders))} can be used")
+        with atomic_path(index) as temporary:
+            temporary.write_text(json.dumps([asdict(entry) for entry in entries]))
+    return ImageCache(data, [Entry(**entry) for entry in json.loads(index.read_text())], scale)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Every image below a folder, by name.
+
+    Raises:
+        UsageError: no such folder, or it holds none.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder of images")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE and path.is_file())
+    if not found:
+        raise UsageError(f"{folder}: holds no images; {', '.join(sorted(READABLE))} are read")
+    return found
+
+
+def read_rgb(path: Path) -> Pixels:
+    """An image as (H, W, 3) uint8, grey spread over the channels, alpha left out.
+
+    Raises:
+        ImageError: it can't be read.
+    """
+    pixels = read_image(path).pixels
+    if pixels.shape[2] < 3:
+        pixels = np.repeat(pixels[..., :1], 3, 2)
+    pixels = pixels[..., :3]
+    if pixels.dtype == np.uint16:
+        return (pixels // 257).astype(np.uint8)
+    if pixels.dtype.kind == "f":
+        return (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _sources(hr_folders: Sequence[Path], lr_folders: Sequence[Path]) -> Iterator[tuple[Path, Path | None]]:
+    for number, folder in enumerate(hr_folders):
+        for path in find_images(folder):
+            yield path, lr_folders[number] / path.relative_to(folder) if lr_folders else None
+
+
+def _key(sources: Sequence[tuple[Path, Path | None]], scale: int, smallest: int) -> str:
+    """Changes with any image's place, size or time of change."""
+    facts: list[object] = [_FORMAT, scale, smallest]
+    for path in (path for pair in sources for path in pair if path):
+        stat = path.stat() if path.is_file() else None
+        facts.append([str(path.resolve()), stat and stat.st_size, stat and stat.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _write(
+    file: BinaryIO,
+    sources: Sequence[tuple[Path, Path | None]],
+    scale: int,
+    smallest: int,
+    tell: Callable[[str], None],
+) -> Iterator[Entry]:
+    for path, lr_path in sources:
+        try:
+            hr, lr = _load_pair(path, lr_path, scale, smallest)
+        except ImageError as error:
+            tell(f"left out: {error}")
+            continue
+        yield Entry(path.name, hr.shape[0], hr.shape[1], file.tell())
+        file.write(hr.tobytes())
+        file.write(lr.tobytes())
+
+
+def _load_pair(path: Path, lr_path: Path | None, scale: int, smallest: int) -> tuple[Pixels, Pixels]:
+    hr = read_rgb(path)
+    height, width = (size // scale * scale for size in hr.shape[:2])
+    if min(height, width) < smallest:
+        raise ImageError(f"{path}: {hr.shape[1]}x{hr.shape[0]} is less than a crop of {smallest}x{smallest}")
+    hr = hr[:height, :width]
+    if lr_path is None:
+        return hr, reduce_uint8(hr, scale)
+    lr = read_rgb(lr_path)
+    if lr.shape != (height // scale, width // scale, 3):
+        raise ImageError(f"{lr_path}: {lr.shape[1]}x{lr.shape[0]} is not {path.name} reduced by {scale}")
+    return hr, lr

@@ -1,0 +1,63 @@
+"""Discriminators: the opponents of adversarial terms. They see RGB in 0..1 and answer with logits, larger for real."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from fxsr.extras import needs
+from fxsr.training import recipe
+
+with needs("train"):
+    from torch import Tensor, nn
+    from torch.nn.utils.parametrizations import spectral_norm
+
+_SLOPE = 0.2
+
+
+class VGG128(nn.Module):
+    """(N, 3, 128, 128) to (N, 1, 1, 1): SRGAN's discriminator (Ledig et al. 2017) as ESRGAN has it."""
+
+    def __init__(self, nf: int) -> None:
+        super().__init__()
+        widths = (nf, 2 * nf, 4 * nf, 8 * nf, 8 * nf)
+        layers: list[nn.Module] = [nn.Conv2d(3, nf, 3, padding=1), nn.LeakyReLU(_SLOPE), *_halve(nf)]
+        for narrow, wide in pairwise(widths):
+            layers += [nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.LeakyReLU(_SLOPE)]
+            layers += _halve(wide)
+        self.body = nn.Sequential(*layers)
+        self.verdict = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(8 * nf * 4 * 4, 100),
+            nn.LeakyReLU(_SLOPE),
+            nn.Linear(100, 1),
+            nn.Unflatten(1, (1, 1, 1)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.verdict(self.body(x))
+        return logits
+
+
+class Patch(nn.Module):
+    """(N, 3, H, W) to (N, 1, H/8, W/8): spectrally normalised, without batch statistics, so that small batches do."""
+
+    def __init__(self, nf: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, nf, 3, padding=1)]
+        for narrow, wide in pairwise((nf, nf, 2 * nf, 4 * nf)):
+            layers += [nn.LeakyReLU(_SLOPE), spectral_norm(nn.Conv2d(narrow, wide, 4, 2, 1))]
+        layers += [nn.LeakyReLU(_SLOPE), spectral_norm(nn.Conv2d(4 * nf, 4 * nf, 3, padding=1)), nn.LeakyReLU(_SLOPE)]
+        self.body = nn.Sequential(*layers, nn.Conv2d(4 * nf, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.body(x * 2 - 1)
+        return logits
+
+
+def build_discriminator(plan: recipe.Discriminator) -> nn.Module:
+    """The discriminator that a recipe asks for, with fresh weights."""
+    return VGG128(plan.nf) if plan.kind == "vgg128" else Patch(plan.nf)
+
+
+def _halve(width: int) -> list[nn.Module]:
+    return [nn.Conv2d(width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(_SLOPE)]

@@ -1,0 +1,222 @@
+"""The training loop: stages in order, each an objective that a generator descends, with or without a discriminator.
+
+Reads from top to bottom: `train` runs the stages, `Trainer` holds what one of them trains, `Trainer.step` is one step.
+What is seen and drawn is decided by `fxsr.training.data` from the recipe alone, so a run can stop after any step and go
+on bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from fxsr.checkpoint import load_checkpoint
+from fxsr.errors import UsageError
+from fxsr.extras import needs
+from fxsr.training.cache import ImageCache, open_cache
+from fxsr.training.data import batches
+from fxsr.training.recipe import Recipe
+from fxsr.training.state import RunFolder
+
+with needs("train"):
+    import torch
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.utils import set_seed
+    from torch import Tensor, nn
+
+    from fxsr.network import Generator, build_generator
+    from fxsr.training.trainer import Trainer
+
+
+class Monitor(Protocol):
+    """Who watches a run."""
+
+    def say(self, line: str) -> None:
+        """Something the user should read."""
+        ...
+
+    def begin(self, stage: str, done: int, steps: int) -> None:
+        """A stage begins, or goes on, after `done` of `steps` steps."""
+        ...
+
+    def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None:
+        """Mean losses by term since the last call, and the learning rate."""
+        ...
+
+    def advance(self, stage: str, step: int) -> None:
+        """A step is done."""
+        ...
+
+    def measure(self, stage: str, step: int, generator: Generator) -> float | None:
+        """Validate the averaged generator; returns the figure that "best" goes by, smaller is better."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    finished: bool
+    """False: it was asked to stop."""
+    stage: str
+    step: int
+    weights: Path
+    """The averaged weights."""
+    losses: list[Mapping[str, float]] = field(repr=False)
+    """What `Monitor.step` was told, in order."""
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    monitor: Monitor,
+    resume: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    device: str = "auto",
+) -> Outcome:
+    """Run a recipe to its end, or until `should_stop`.
+
+    Args:
+        recipe: what to do.
+        out: the run's folder; see `fxsr.training.state`.
+        monitor: hears of progress; of several processes only the first one's.
+        resume: go on from the newest state in `out`.
+        should_stop: asked after every step; the state is then saved.
+        device: "auto" or "cpu".
+
+    Raises:
+        UsageError: the recipe can't be run like this; says why.
+        UnavailableError: feature weights or a device are missing.
+        TrainingError: a loss became NaN or infinite; names the term.
+    """
+    accelerator = _accelerator(recipe, device)
+    folder = RunFolder(out, recipe)
+    state = folder.latest(monitor.say) if resume else None
+    if not resume and folder.states():
+        raise UsageError(f"{out} holds a run already; go on with it by --resume, or begin another with --out")
+    with accelerator.main_process_first():
+        cache = _open(recipe, out, monitor.say)
+    generator = _first_generator(recipe)
+    run = _Run(folder, monitor, accelerator, should_stop)
+    stages = list(recipe.stages)
+    for name in stages[stages.index(state.stage) if state else 0 :]:
+        trainer = Trainer(recipe, name, generator, accelerator)
+        if state:
+            trainer.load(state)
+            state = None
+        if not run.to_the_end(trainer, cache):
+            return Outcome(False, name, trainer.done, folder.weights, run.losses)
+        generator = trainer.averaged
+    return Outcome(True, stages[-1], recipe.stages[stages[-1]].steps, folder.weights, run.losses)
+
+
+class _Run:
+    """The stages' way through their steps: logging, measuring, saving, stopping."""
+
+    def __init__(
+        self, folder: RunFolder, monitor: Monitor, accelerator: Accelerator, should_stop: Callable[[], bool]
+    ) -> None:
+        self.folder = folder
+        self.monitor = monitor
+        self.accelerator = accelerator
+        self.should_stop = should_stop
+        self.main = accelerator.is_main_process
+        self.losses: list[Mapping[str, float]] = []
+
+    def to_the_end(self, trainer: Trainer, cache: ImageCache) -> bool:
+        """Take a stage's remaining steps; False if it was stopped."""
+        recipe, plan, accelerator = trainer.recipe, trainer.plan, self.accelerator
+        if self.main:
+            self.monitor.begin(trainer.name, trainer.done, plan.steps)
+        rank, ranks = accelerator.process_index, accelerator.num_processes
+        total: dict[str, Tensor] = {}
+        for batch in batches(recipe, trainer.name, cache, trainer.done, accelerator.device, rank, ranks):
+            for label, loss in trainer.step(batch).items():
+                total[label] = total[label] + loss if label in total else loss
+            done = trainer.done
+            last = done == plan.steps
+            if done % recipe.log_every == 0:
+                self._log(trainer, total)
+                total = {}
+            if last or done % recipe.validation.every == 0:
+                self._measure(trainer)
+            stop = not last and self._stopped()
+            if last or stop or done % recipe.save_every == 0:
+                self._save(trainer)
+            if self.main:
+                self.monitor.advance(trainer.name, done)
+            if stop:
+                return False
+        return True
+
+    def _log(self, trainer: Trainer, total: Mapping[str, Tensor]) -> None:
+        means = {label: float(value) / trainer.recipe.log_every for label, value in total.items()}
+        self.losses.append(means)
+        if self.main:
+            self.monitor.step(trainer.name, trainer.done, means, trainer.rate)
+
+    def _measure(self, trainer: Trainer) -> None:
+        if not self.main:
+            return
+        figure = self.monitor.measure(trainer.name, trainer.done, trainer.averaged)
+        if figure is not None and (trainer.best is None or figure < trainer.best):
+            trainer.best = figure
+            self._write(self.folder.best_weights, trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        if self.main:
+            self.folder.save(trainer.state())
+            self._write(self.folder.weights, trainer)
+        self.accelerator.wait_for_everyone()
+
+    def _write(self, path: Path, trainer: Trainer) -> None:
+        training = f"{trainer.recipe.name}, {trainer.name} stage, {trainer.done} steps"
+        self.folder.save_weights(path, trainer.averaged.state_dict(), training)
+
+    def _stopped(self) -> bool:
+        """All processes stop together, whichever of them was asked to."""
+        stop = self.should_stop()
+        if self.accelerator.num_processes == 1:
+            return stop
+        flag = torch.tensor([float(stop)], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum").item())
+
+
+def _accelerator(recipe: Recipe, device: str) -> Accelerator:
+    cpu = device == "cpu"
+    if recipe.precision == "fp16" and (cpu or not torch.cuda.is_available()):
+        raise UsageError('precision is "fp16", which needs a GPU; bf16 and fp32 run on CPUs too')
+    # broadcast_buffers: batch statistics stay each process's own, as two passes through the discriminator need
+    handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
+    mixed = "no" if recipe.precision == "fp32" else recipe.precision
+    return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=handlers)
+
+
+def _open(recipe: Recipe, out: Path, tell: Callable[[str], None]) -> ImageCache:
+    data = recipe.data
+    folder = Path(data.cache) if data.cache else out / "cache"
+    return open_cache(folder, data.hr_folders, data.lr_folders, recipe.network.scale, data.patch, tell)
+
+
+def _first_generator(recipe: Recipe) -> Generator:
+    config = recipe.network.config()
+    if not recipe.init:
+        set_seed(recipe.seed)
+        return _initialised(Generator(config))
+    checkpoint = load_checkpoint(recipe.init)
+    if checkpoint.config != config:
+        raise UsageError(f"init: {recipe.init} is a network of {checkpoint.config}, the recipe wants {config}")
+    return build_generator(config, checkpoint.weights)
+
+
+def _initialised(generator: Generator) -> Generator:
+    """Fresh weights a tenth the usual size, so that residual branches begin near nothing (ESRGAN, section 3.1)."""
+    for module in generator.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+            module.weight.data *= 0.1
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return generator

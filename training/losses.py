@@ -1,0 +1,168 @@
+"""The terms of the objective as maps of error, (N, 1, h, w) each, so that their weight may differ per pixel.
+
+Each map's resolution is its term's own: of sr for pixel terms, of the layer for perceptual ones, of the verdicts for
+adversarial ones. `fxsr.training.objective` weighs and averages them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from fxsr.errors import CheckpointError, UnavailableError, first_line
+from fxsr.extras import needs
+from fxsr.training import recipe
+from fxsr.training.features import PERCEPTUAL_LAYERS
+from fxsr.training.resize import resampling
+
+with needs("train"):
+    import torch
+    import torch.distributed as dist
+    import torch.nn.functional as F
+    from torch import Tensor
+
+    from fxsr.training.vgg import unit_length
+
+_CHARBONNIER_EPSILON = 1e-3
+"""Of pixel values in 0..1 (LapSRN, Lai et al. 2017, section 3.2)."""
+_LPIPS_NAMES = tuple(f"lin{number}.model.1.weight" for number in range(len(PERCEPTUAL_LAYERS)))
+
+
+PixelLoss: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
+"""sr and hr (N, 3, scale*H, scale*W) and lr (N, 3, H, W) to a map of errors (N, 1, h, w)."""
+
+
+def l1(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
+    """Mean absolute error over the channels."""
+    return (sr - hr).abs().mean(1, keepdim=True)
+
+
+def l2(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
+    """Mean squared error over the channels."""
+    return (sr - hr).square().mean(1, keepdim=True)
+
+
+def charbonnier(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
+    """sqrt(error^2 + epsilon^2), mean over the channels: L1 with a rounded tip."""
+    return ((sr - hr).square() + _CHARBONNIER_EPSILON**2).sqrt().mean(1, keepdim=True)
+
+
+def lr_consistency(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
+    """Mean absolute error of sr's bicubic reduction against lr."""
+    return (reduce(sr, sr.shape[2] // lr.shape[2]) - lr).abs().mean(1, keepdim=True)
+
+
+def reduce(x: Tensor, scale: int) -> Tensor:
+    """MATLAB's bicubic reduction of (N, C, H, W), differentiable; see `fxsr.training.resize`."""
+    rows, columns = (torch.tensor(resampling(size, size // scale), device=x.device) for size in x.shape[2:])
+    with torch.autocast(x.device.type, enabled=False):
+        return rows @ x.float() @ columns.T
+
+
+class FeatureLoss(Protocol):
+    """A term that compares features."""
+
+    @property
+    def layers(self) -> Sequence[str]:
+        """Those that it compares."""
+        ...
+
+    def __call__(self, ours: Tensor, wanted: Tensor, layer: str) -> Tensor:
+        """Map of errors (N, 1, h, w) from a layer's features (N, C, h, w)."""
+        ...
+
+
+class Perceptual:
+    """Distance of features, mean over the channels; with `normalise`, their sum, as LPIPS takes it."""
+
+    def __init__(self, term: recipe.Term) -> None:
+        self.layers = term.layers
+        self._squared = term.distance == "l2"
+        self._normalise = term.normalise
+
+    def __call__(self, ours: Tensor, wanted: Tensor, layer: str) -> Tensor:
+        if self._normalise:
+            ours, wanted = unit_length(ours), unit_length(wanted)
+        difference = ours - wanted
+        error = difference.square() if self._squared else difference.abs()
+        return error.sum(1, keepdim=True) if self._normalise else error.mean(1, keepdim=True)
+
+
+class LPIPS:
+    """LPIPS of version 0.1 on VGG-16 (Zhang et al. 2018): squared differences weighed by learned linear layers.
+
+    Raises:
+        UnavailableError: their weights are not here.
+        CheckpointError: the file is not of them.
+    """
+
+    def __init__(self, term: recipe.Term) -> None:
+        self.layers = PERCEPTUAL_LAYERS
+        linear = _lpips_linear(term.linear)
+        self._linear = {layer: linear[name] for layer, name in zip(self.layers, _LPIPS_NAMES, strict=True)}
+
+    def __call__(self, ours: Tensor, wanted: Tensor, layer: str) -> Tensor:
+        difference = (unit_length(ours) - unit_length(wanted)).square()
+        return F.conv2d(difference, self._linear[layer].to(difference.device))
+
+
+class Adversarial:
+    """What the generator and its discriminator want of each other's verdicts.
+
+    "vanilla": Goodfellow et al. 2014, the generator's non-saturating form. "ragan": relativistic average,
+    Jolicoeur-Martineau 2018, as ESRGAN has it. "hinge": Lim and Ye 2017.
+    """
+
+    def __init__(self, gan: str) -> None:
+        self.gan = gan
+
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Error map of the generator from logits (N, 1, h, w)."""
+        if self.gan == "hinge":
+            return -fake
+        if self.gan == "vanilla":
+            return F.softplus(-fake)
+        return (F.softplus(real - _mean(fake)) + F.softplus(_mean(real) - fake)) / 2
+
+    def discriminator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Loss of the discriminator, a scalar."""
+        if self.gan == "hinge":
+            return (F.relu(1 + fake).mean() + F.relu(1 - real).mean()) / 2
+        if self.gan == "vanilla":
+            return (F.softplus(fake).mean() + F.softplus(-real).mean()) / 2
+        return (F.softplus(_mean(fake) - real).mean() + F.softplus(fake - _mean(real)).mean()) / 2
+
+
+PIXEL_LOSSES: dict[str, PixelLoss] = {"l1": l1, "l2": l2, "charbonnier": charbonnier, "lr": lr_consistency}
+FEATURE_LOSSES: dict[str, Callable[[recipe.Term], FeatureLoss]] = {"perceptual": Perceptual, "lpips": LPIPS}
+
+
+def _lpips_linear(path: str) -> dict[str, Tensor]:
+    if not path:
+        spec = importlib.util.find_spec("lpips")
+        if spec is None or not spec.submodule_search_locations:
+            raise UnavailableError(
+                "the linear weights of LPIPS are not here; type: pip install --no-deps lpips, or name a file: `linear`"
+            )
+        path = str(Path(spec.submodule_search_locations[0]) / "weights" / "v0.1" / "vgg.pth")
+    try:
+        linear: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        if set(linear) != set(_LPIPS_NAMES):
+            raise CheckpointError(f"{path}: not the linear weights of LPIPS on VGG-16")
+    except FileNotFoundError as error:
+        raise UnavailableError(f"{path}: no such file of LPIPS weights") from error
+    except (OSError, RuntimeError, EOFError) as error:
+        raise CheckpointError(f"{path}: not a readable file of LPIPS weights ({first_line(error)})") from error
+    return linear
+
+
+def _mean(logits: Tensor) -> Tensor:
+    """Mean over the batch, over all processes that share it: one process or several, the gradient is the same."""
+    mean = logits.mean()
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        from torch.distributed.nn.functional import all_reduce
+
+        mean = all_reduce(mean) / dist.get_world_size()  # type: ignore[no-untyped-call]
+    return mean

@@ -1,0 +1,168 @@
+"""Watching a run: the progress line, TensorBoard, and measurements on images that are not trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fxsr.extras import needs
+from fxsr.files import atomic_path
+from fxsr.training.cache import Pixels
+from fxsr.training.evaluate import STYLES, Distance, Pair, Report, evaluate, load_pairs, spread
+from fxsr.training.plots import plot_tradeoff
+from fxsr.training.recipe import Recipe
+
+with needs("train"):
+    import torch
+
+    from fxsr.network import Generator
+    from fxsr.training.perceptual import PerceptualDistance
+
+_STRIPS = 4
+"""Validation images whose styles are shown side by side."""
+_STRIP_SIDE = 256
+
+
+class RunMonitor:
+    """Shows and records a run. A context manager: closes its files.
+
+    Args:
+        recipe: what is run.
+        out: the run's folder.
+        quiet: no progress line; warnings are still printed.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, *, quiet: bool = False) -> None:
+        self._recipe = recipe
+        self._out = out
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=self._err,
+            disable=quiet or not self._err.is_terminal,
+        )
+        self._lines = not (quiet or self._err.is_terminal)
+        self._tasks: dict[str, Any] = {}
+        self._pairs: list[Pair] = []
+        self._distance: Distance | None = None
+
+    @cached_property
+    def _board(self) -> Any:
+        """Made when first written to, so that a run that can't begin leaves no log behind."""
+        with needs("train"):
+            from torch.utils.tensorboard import SummaryWriter
+        return SummaryWriter(str(self._out / "log"))
+
+    def say(self, line: str) -> None:
+        self._err.print(f"fxsr: {line}", markup=False)
+
+    def begin(self, stage: str, done: int, steps: int) -> None:
+        """Before the first stage, look for what measuring needs.
+
+        Raises:
+            UsageError: a validation folder is missing or empty.
+            UnavailableError: feature weights can't be had here.
+        """
+        plan = self._recipe.validation
+        if plan.folders and not self._pairs:
+            self._pairs = load_pairs(plan.folders, (), self._recipe.network.scale, plan.images, self.say)
+            self._distance = None if plan.features == "none" else PerceptualDistance(plan.features)
+        self._tasks[stage] = self._bar.add_task(stage, total=steps, completed=done, losses="")
+
+    def advance(self, stage: str, step: int) -> None:
+        self._bar.update(self._tasks[stage], completed=step)
+
+    def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None:
+        for label, loss in losses.items():
+            self._board.add_scalar(f"{stage}/{label}", loss, step)
+        self._board.add_scalar(f"{stage}/rate", rate, step)
+        shown = "  ".join(f"{label} {loss:.4g}" for label, loss in losses.items())
+        self._bar.update(self._tasks[stage], losses=shown)
+        if self._lines:
+            steps = self._recipe.stages[stage].steps
+            self._err.print(f"{stage} {step}/{steps}  {shown}", markup=False)
+
+    def measure(self, stage: str, step: int, generator: Generator) -> float | None:
+        if not self._pairs:
+            return None
+        upscale = _Upscaling(generator)
+        plan = self._recipe.validation
+        scale = self._recipe.network.scale
+        report = evaluate(upscale, self._pairs, scale, STYLES, self._distance, spread(plan.diversity))
+        self._record(stage, step, report)
+        for pair in self._pairs[:_STRIPS]:
+            self._board.add_image(f"{stage}/{pair.name}", _strip(upscale, pair, scale), step, dataformats="HWC")
+        last, first = report.scores[-1], report.scores[1]
+        if stage == "conditional" and last.perceptual is not None:
+            return last.perceptual
+        return -first.psnr
+
+    def _record(self, stage: str, step: int, report: Report) -> None:
+        for scores in report.scores[1:]:
+            for name, value in asdict(scores).items():
+                if name != "t" and value is not None:
+                    self._board.add_scalar(f"{stage}/{name}/t={scores.t:g}", value, step)
+        if report.diversity is not None:
+            self._board.add_scalar(f"{stage}/diversity", report.diversity, step)
+        base = self._out / "validation" / f"{stage}-{step:07d}"
+        with atomic_path(base.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(asdict(report), indent=2))
+        if self._distance:
+            plot_tradeoff(report, f"{stage}, step {step}", base.with_suffix(".png"))
+        ends = report.scores[1], report.scores[-1]
+        self.say(f"{stage} {step}: " + "; ".join(_in_words(scores) for scores in ends))
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if "_board" in vars(self):
+            self._board.close()
+
+
+class _Upscaling:
+    """A generator as something that upscales uint8 pictures."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    def __call__(self, lr: Pixels, t: float) -> Pixels:
+        device = next(self._generator.parameters()).device
+        with torch.inference_mode():
+            x = torch.tensor(lr, device=device).permute(2, 0, 1)[None].float() / 255
+            sr = self._generator(x, torch.full((1, 1, 1, 1), t, device=device))
+            pixels = (sr[0].clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0)
+        return np.asarray(pixels.cpu().numpy())
+
+
+def _strip(upscale: _Upscaling, pair: Pair, scale: int) -> Pixels:
+    """The middle of an image: enlarged pixels, every style, the original."""
+    side = min(_STRIP_SIDE // scale, *pair.lr.shape[:2])
+    top, left = ((size - side) // 2 for size in pair.lr.shape[:2])
+    lr = pair.lr[top : top + side, left : left + side]
+    hr = pair.hr[top * scale :, left * scale :][: side * scale, : side * scale]
+    return np.hstack([lr.repeat(scale, 0).repeat(scale, 1), *(upscale(lr, t) for t in STYLES), hr])
+
+
+def _in_words(scores: Any) -> str:
+    perceptual = "" if scores.perceptual is None else f", perceptual {scores.perceptual:.4f}"
+    return f"t={scores.t:g} PSNR {scores.psnr:.2f} dB{perceptual}"

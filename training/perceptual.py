@@ -1,0 +1,52 @@
+"""The perceptual distance of pictures: LPIPS without learned weights.
+
+VGG-16 features after ReLU of five layers, each position's vector of unit length, squared differences summed over the
+channels, averaged over the positions, added over the layers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.extras import needs
+from fxsr.training.cache import Pixels
+from fxsr.training.features import PERCEPTUAL_LAYERS, load_features
+
+with needs("train"):
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor
+
+    from fxsr.training.vgg import unit_length
+
+
+class PerceptualDistance:
+    """Distance at every pixel, between uint8 pictures.
+
+    Args:
+        weights: of VGG-16, see `fxsr.training.features.load_features`.
+        device: where it is computed.
+
+    Raises:
+        UnavailableError: the weights can't be had here.
+    """
+
+    def __init__(self, weights: str, device: str | torch.device = "cpu") -> None:
+        self._device = torch.device(device)
+        self._features = load_features("vgg16", weights, PERCEPTUAL_LAYERS).to(self._device)
+        self._original: tuple[Pixels, dict[str, Tensor]] | None = None
+
+    def __call__(self, sr: Pixels, hr: Pixels) -> NDArray[np.float32]:
+        if self._original is None or self._original[0] is not hr:  # one original is compared with many pictures
+            self._original = hr, self._directions(hr)
+        total = np.zeros(sr.shape[:2], np.float32)
+        for layer, ours in self._directions(sr).items():
+            error = (ours - self._original[1][layer]).square().sum(1, keepdim=True)
+            total += F.interpolate(error, sr.shape[:2], mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
+        return total
+
+    def _directions(self, pixels: Pixels) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            x = torch.tensor(pixels, device=self._device).permute(2, 0, 1)[None].float() / 255
+            return {layer: unit_length(features) for layer, features in self._features(x).items()}

