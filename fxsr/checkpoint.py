@@ -12,15 +12,17 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.config import NetworkConfig, check_shapes, infer_config
+from fxsr.config import NetworkConfig, check_shapes, infer_config, is_style
 from fxsr.errors import CheckpointError, first_line
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
+
+Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
 _HEADER = "fxsr"
@@ -48,7 +50,7 @@ class Checkpoint:
     """A generator's weights with what is known of them."""
 
     config: NetworkConfig
-    weights: Mapping[str, NDArray[np.float32]] = field(repr=False)
+    weights: Weights = field(repr=False)
     """Every parameter of `fxsr.config.state_shapes(config)`, float32."""
     about: About = About()
     digest: str = ""
@@ -65,19 +67,37 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         MissingExtraError: the file needs a package that is not installed.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    if path.suffix.lower() == ".safetensors":
-        state, about, training = _read_safetensors(path)
-    else:
-        state, about, training = _read_pickle(path), About(name=path.stem.lower()), ""
-    state = {key.removeprefix("module."): value for key, value in state.items()}
+    state, about, training = _read(path)
     try:
         config = infer_config({key: tuple(value.shape) for key, value in state.items()})
         _check_finite(state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint(config, state, about, sha256(path), training)
+
+
+def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weights:
+    """Weights to begin training a network of `config` with.
+
+    Args:
+        path: a checkpoint of such a network, or of an RRDB network without style layers (ESRGAN's, under the names of
+            its first release), which takes those of `fresh`.
+        config: the network.
+        fresh: untrained weights of it.
+
+    Raises:
+        CheckpointError: the file's network is another one; says which parameters differ.
+    """
+    path = Path(path)
+    state, _, _ = _read(path)
+    if not any(map(is_style, state)):
+        state = {key: value for key, value in fresh.items() if is_style(key)} | state
+    try:
+        check_shapes(config, {key: tuple(value.shape) for key, value in state.items()})
+        _check_finite(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return state
 
 
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
@@ -99,6 +119,17 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         metadata[_TRAINING] = checkpoint.training
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:
+    """State dict without prefix, what the file says of itself, and its recipe."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    if path.suffix.lower() == ".safetensors":
+        state, about, training = _read_safetensors(path)
+    else:
+        state, about, training = _read_pickle(path), About(name=path.stem.lower()), ""
+    return {key.removeprefix("module."): value for key, value in state.items()}, about, training
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:

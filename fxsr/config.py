@@ -85,6 +85,11 @@ def state_shapes(config: NetworkConfig) -> dict[str, Shape]:
     return dict(_parameters(config))
 
 
+def is_style(key: str) -> bool:
+    """Whether a parameter belongs to the condition branch or a style layer."""
+    return "CondNet." in key or ".SFT_" in key
+
+
 def sft_layers(config: NetworkConfig) -> list[str]:
     """Names of the SFT layers, in the network's order."""
     last = ".SFT_scale_conv0.weight"

@@ -143,7 +143,7 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(escape(name), escape(str(value)))
+        table.add_row(escape(name), "see --json" if isinstance(value, Mapping) else escape(str(value)))
     Console(highlight=False).print(table)
 
 

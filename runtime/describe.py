@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -26,6 +27,7 @@ _PACKAGES = {
     "tensorrt-rtx": "rtx",
     "torch": "export",
     "onnx": "export",
+    "accelerate": "train",
 }
 """Packages that make a difference, and the extra that brings each."""
 
@@ -66,6 +68,7 @@ def describe(file: str) -> dict[str, Any]:
             | about
             | config
             | {"parameters": checkpoint.config.parameters, "sha256": checkpoint.digest}
+            | ({"training": json.loads(checkpoint.training)} if checkpoint.training else {})
         )
     raise UsageError(f"{path}: of no kind known here; give .onnx, .json, {' or '.join(CHECKPOINTS)}")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fxsr.checkpoint import load_checkpoint
+from fxsr.checkpoint import load_start
 from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.training.cache import ImageCache, open_cache
@@ -202,13 +202,12 @@ def _open(recipe: Recipe, out: Path, tell: Callable[[str], None]) -> ImageCache:
 
 def _first_generator(recipe: Recipe) -> Generator:
     config = recipe.network.config()
+    set_seed(recipe.seed)
+    fresh = _initialised(Generator(config))
     if not recipe.init:
-        set_seed(recipe.seed)
-        return _initialised(Generator(config))
-    checkpoint = load_checkpoint(recipe.init)
-    if checkpoint.config != config:
-        raise UsageError(f"init: {recipe.init} is a network of {checkpoint.config}, the recipe wants {config}")
-    return build_generator(config, checkpoint.weights)
+        return fresh
+    own = {key: value.numpy() for key, value in fresh.state_dict().items()}
+    return build_generator(config, load_start(recipe.init, config, own))
 
 
 def _initialised(generator: Generator) -> Generator:

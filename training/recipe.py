@@ -259,7 +259,7 @@ class Recipe(Part, frozen=True):
     licence: str = "unknown"
     """Of the weights that come out."""
     init: str = ""
-    """Checkpoint to begin from; empty: random weights."""
+    """Checkpoint to begin from, of this network or of an RRDB network without style layers; empty: random weights."""
     seed: int = 0
     ema: Share = 0.999
     """Decay of the averaged weights, those that are exported; 0: no averaging."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar, cast
 
+from fxsr.config import is_style
 from fxsr.errors import FxsrError, UsageError
 from fxsr.extras import needs
 from fxsr.training.data import Batch
@@ -171,7 +172,7 @@ def _groups(generator: Generator, style_rate: float) -> list[dict[str, Any]]:
     style: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in generator.named_parameters():
-        (style if "sft" in name or "CondNet" in name else rest).append(parameter)
+        (style if is_style(name) else rest).append(parameter)
     return [{"params": rest, "factor": 1.0}, {"params": style, "factor": style_rate}]
 
 

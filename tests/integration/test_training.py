@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from fxsr.checkpoint import load_checkpoint
+from fxsr.config import is_style
 from fxsr.errors import CheckpointError, FxsrError, UsageError
 from fxsr.training.loop import Outcome, train
 from fxsr.training.recipe import recipe_from_json
@@ -114,6 +115,32 @@ def test_a_checkpoint_carries_its_resolved_recipe(photos: Path, tmp_path: Path) 
     assert recipe_from_json(checkpoint.training) == tiny_recipe(photos, "conditional.rate=2e-3")
     assert checkpoint.about.name == "tiny"
     assert checkpoint.about.recipe == "tiny, conditional stage, 4 steps"
+
+
+def test_training_begins_where_a_checkpoint_ends(photos: Path, tmp_path: Path) -> None:
+    start = run(photos, tmp_path / "a")
+    more = run(
+        photos, tmp_path / "b", f"init={start.weights}", "psnr.steps=1", "psnr.rate=1e-12", "conditional.steps=0"
+    )
+    for key, value in weights(start).items():
+        assert np.abs(value - weights(more)[key]).max() < 1e-6, key
+
+
+def test_training_begins_with_a_network_that_has_no_style_layers(photos: Path, tmp_path: Path) -> None:
+    plain = {
+        key: torch.tensor(value) for key, value in weights(run(photos, tmp_path / "a")).items() if not is_style(key)
+    }
+    torch.save(plain, tmp_path / "rrdb.pth")
+    tuned = run(photos, tmp_path / "b", f"init={tmp_path / 'rrdb.pth'}", "psnr.rate=1e-12", "conditional.steps=0")
+    for key, value in plain.items():
+        assert np.abs(value.numpy() - weights(tuned)[key]).max() < 1e-6, key
+    assert any(map(is_style, weights(tuned)))
+
+
+def test_a_start_of_another_size_is_refused(photos: Path, tmp_path: Path) -> None:
+    start = run(photos, tmp_path / "a", "network.nf=4")
+    with pytest.raises(CheckpointError, match=r"conv_first\.weight is \[4, 3, 3, 3\], not \[8, 3, 3, 3\]"):
+        run(photos, tmp_path / "b", f"init={start.weights}")
 
 
 def test_only_the_last_states_stay(photos: Path, tmp_path: Path) -> None:
@@ -233,6 +260,7 @@ def test_from_ten_photos_to_an_upscaled_picture(tmp_path: Path) -> None:
     assert list((tmp_path / "runs" / "tiny" / "log").glob("events.*"))
     weights = tmp_path / "runs" / "tiny" / "tiny.safetensors"
     assert (tmp_path / "runs" / "tiny" / "tiny-best.safetensors").is_file()
+    assert json.loads(fxsr_cli("info", weights, "--json").stdout)["training"]["psnr"]["batch"] == 4
     assert fxsr_cli("export", "--checkpoint", weights, cwd=tmp_path).returncode == 0
     photo = tmp_path / "photos" / "photo0.png"
     done = fxsr_cli("run", photo, "-e", tmp_path / "engines" / "tiny-x4-fp32.onnx", "-o", "sr.png", cwd=tmp_path)
