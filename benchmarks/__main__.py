@@ -92,6 +92,18 @@ def dial(
     draw_dial(image, out, crop, t or [0.0, 1.0], model)
 
 
+@app.command()
+def photos(
+    folder: Annotated[Path, typer.Argument(help="Where to write them, in a folder for each set.")],
+) -> None:
+    """Fetch the photos that models are judged on, for `fxsr eval`. Needs Debian's apt-get and pip."""
+    from fxsr.benchmarks.photos import make_photos
+
+    with steps(False) as tell:
+        count = make_photos(folder, tell)
+    print(f"{count} photos in {folder}")
+
+
 if __name__ == "__main__":
     try:
         app()

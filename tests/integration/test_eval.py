@@ -94,8 +94,9 @@ def test_feature_weights_are_read_from_a_file_of_torchvisions_layout(tmp_path: P
     path = tmp_path / "vgg19.pth"
     torch.save(state, path)
     features = load_features("vgg19", str(path), ["conv2_1", "conv3_4"])
-    assert features.convs["conv2_1"].bias[0] == 5
-    assert features.convs["conv3_4"].bias[0] == 16
+    loaded = features.state_dict()
+    assert loaded["convs.conv2_1.bias"][0] == 5
+    assert loaded["convs.conv3_4.bias"][0] == 16
     torch.save({"x": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match=r"not the weights of torchvision's vgg19: 'features\.0\.weight'"):
         load_features("vgg19", str(path), ["conv2_1"])
