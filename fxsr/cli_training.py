@@ -39,7 +39,7 @@ def train(
     goes on. For several GPUs: `accelerate launch -m fxsr.cli train ...`, or torchrun likewise.
     """
     from fxsr.report import print_recipes, print_run
-    from fxsr.training.recipe import bundled_recipes, load_recipe
+    from fxsr.training.recipes import bundled_recipes, load_recipe
 
     if list_recipes:
         print_recipes([load_recipe(name) for name in bundled_recipes()], as_json)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from fxsr.checkpoint import About, Checkpoint
 from fxsr.config import NetworkConfig, state_shapes
 from fxsr.image import Picture, write_image
 from fxsr.runtime.session import Session, SessionInfo
-from fxsr.training.recipe import Recipe, load_recipe
+from fxsr.training.recipe import Recipe
+from fxsr.training.recipes import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -105,3 +107,22 @@ def write_photos(folder: Path, count: int, size: tuple[int, int], seed: int = 0)
 def tiny_recipe(hr: Path, *overrides: str) -> Recipe:
     """A recipe that trains the smallest network for a few steps; see tests/golden/tiny.toml."""
     return load_recipe(GOLDEN / "tiny.toml", [f"data.hr={hr}", *overrides])
+
+
+class SilentMonitor:
+    """Watches a training run and keeps what it says."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def begin(self, stage: str, done: int, steps: int) -> None: ...
+
+    def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None: ...
+
+    def advance(self, stage: str, step: int) -> None: ...
+
+    def measure(self, stage: str, step: int, generator: Any) -> float | None:
+        return None

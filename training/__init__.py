@@ -4,6 +4,7 @@
 """
 
 from fxsr.training.evaluate import evaluate, load_pairs
-from fxsr.training.recipe import Recipe, load_recipe
+from fxsr.training.recipe import Recipe
+from fxsr.training.recipes import load_recipe
 
 __all__ = ["Recipe", "evaluate", "load_pairs", "load_recipe"]

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fxsr.extras import needs
 from fxsr.files import atomic_path
 from fxsr.training.cache import Pixels
-from fxsr.training.evaluate import STYLES, Distance, Pair, Report, evaluate, load_pairs, spread
+from fxsr.training.evaluate import STYLES, Pair, Report, evaluate, load_pairs, spread
 from fxsr.training.plots import plot_tradeoff
 from fxsr.training.recipe import Recipe
 
@@ -59,7 +59,7 @@ class RunMonitor:
         self._lines = not (quiet or self._err.is_terminal)
         self._tasks: dict[str, Any] = {}
         self._pairs: list[Pair] = []
-        self._distance: Distance | None = None
+        self._distance: PerceptualDistance | None = None
 
     @cached_property
     def _board(self) -> Any:
@@ -101,6 +101,8 @@ class RunMonitor:
         if not self._pairs:
             return None
         upscale = _Upscaling(generator)
+        if self._distance:
+            self._distance.to(next(generator.parameters()).device)
         plan = self._recipe.validation
         scale = self._recipe.network.scale
         report = evaluate(upscale, self._pairs, scale, STYLES, self._distance, spread(plan.diversity))

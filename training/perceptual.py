@@ -26,15 +26,14 @@ class PerceptualDistance:
 
     Args:
         weights: of VGG-16, see `fxsr.training.features.load_features`.
-        device: where it is computed.
 
     Raises:
         UnavailableError: the weights can't be had here.
     """
 
-    def __init__(self, weights: str, device: str | torch.device = "cpu") -> None:
-        self._device = torch.device(device)
-        self._features = load_features("vgg16", weights, PERCEPTUAL_LAYERS).to(self._device)
+    def __init__(self, weights: str) -> None:
+        self._device = torch.device("cpu")
+        self._features = load_features("vgg16", weights, PERCEPTUAL_LAYERS)
         self._original: tuple[Pixels, dict[str, Tensor]] | None = None
 
     def __call__(self, sr: Pixels, hr: Pixels) -> NDArray[np.float32]:
@@ -45,6 +44,12 @@ class PerceptualDistance:
             error = (ours - self._original[1][layer]).square().sum(1, keepdim=True)
             total += F.interpolate(error, sr.shape[:2], mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
         return total
+
+    def to(self, device: torch.device) -> None:
+        """Compute there from now on."""
+        self._device = device
+        self._features.to(device)
+        self._original = None
 
     def _directions(self, pixels: Pixels) -> dict[str, Tensor]:
         with torch.inference_mode():

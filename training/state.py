@@ -25,7 +25,8 @@ from fxsr.checkpoint import About, Checkpoint, save_checkpoint
 from fxsr.errors import CheckpointError, UsageError, first_line
 from fxsr.extras import needs
 from fxsr.files import atomic_path
-from fxsr.training.recipe import STAGES, Recipe, recipe_from_json
+from fxsr.training.recipe import STAGES, Recipe
+from fxsr.training.recipes import recipe_from_json
 
 with needs("train"):
     import torch

@@ -109,7 +109,8 @@ class Trainer:
         optimiser.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         if self.plan.clip:
-            self.accelerator.clip_grad_norm_(module.parameters(), self.plan.clip)
+            self.accelerator.unscale_gradients(optimiser)
+            nn.utils.clip_grad_norm_(module.parameters(), self.plan.clip)
         optimiser.step()
 
     def _check_finite(self, parts: Mapping[str, Tensor], total: Tensor) -> None:

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fxsr.errors import UsageError
-from fxsr.training.recipe import Recipe, Term, bundled_recipes, load_recipe, recipe_from_json
+from fxsr.training.recipe import Recipe, Term
+from fxsr.training.recipes import bundled_recipes, load_recipe, recipe_from_json
 from tests.support import ROOT
 
 PUBLISHED = {"fxsr-pd-x4", "fxsr-pd-x8", "fxsr-ds-x4", "fxsr-ds-x8", "srot-x4", "fxsr-pd-x4-small", "fxsr-pd-x4-rb16"}

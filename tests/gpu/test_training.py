@@ -1,0 +1,30 @@
+"""Training on an NVIDIA GPU, in every precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from fxsr.checkpoint import load_checkpoint
+from fxsr.training.loop import train
+from tests.support import SilentMonitor, tiny_recipe, write_photos
+
+if not torch.cuda.is_available():
+    pytest.skip("torch finds no NVIDIA GPU", allow_module_level=True)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_both_stages_train_and_go_on(precision: str, tmp_path: Path) -> None:
+    AcceleratorState._reset_state(True)  # one process, several precisions
+    write_photos(tmp_path / "photos", 3, (60, 72))
+    recipe = tiny_recipe(tmp_path / "photos", f"precision={precision}")
+    count = iter(range(1, 100))
+    first = train(recipe, tmp_path / "run", SilentMonitor(), should_stop=lambda: next(count) == 6)
+    second = train(recipe, tmp_path / "run", SilentMonitor(), resume=True)
+    assert (first.finished, first.step) == (False, 2)
+    assert second.finished
+    assert all(value > 0 for step in first.losses for label, value in step.items() if label != "adversarial")
+    assert load_checkpoint(second.weights).config == recipe.network.config()
