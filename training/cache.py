@@ -80,7 +80,7 @@ def open_cache(
     """
     if not hr_folders:
         raise UsageError("no folder of training images is given; --set data.hr=FOLDER")
-    sources = list(_sources(hr_folders, lr_folders))
+    sources = list(find_pairs(hr_folders, lr_folders))
     stem = folder / _key(sources, scale, smallest)
     index, data = stem.with_suffix(".json"), stem.with_suffix(".bin")
     if not (index.is_file() and data.is_file()):
@@ -124,7 +124,8 @@ def read_rgb(path: Path) -> Pixels:
     return pixels.astype(np.uint8, copy=False)
 
 
-def _sources(hr_folders: Sequence[Path], lr_folders: Sequence[Path]) -> Iterator[tuple[Path, Path | None]]:
+def find_pairs(hr_folders: Sequence[Path], lr_folders: Sequence[Path]) -> Iterator[tuple[Path, Path | None]]:
+    """Every image with the path of its reduction, None where it is to be made; see `open_cache`."""
     for number, folder in enumerate(hr_folders):
         for path in find_images(folder):
             yield path, lr_folders[number] / path.relative_to(folder) if lr_folders else None
@@ -148,7 +149,7 @@ def _write(
 ) -> Iterator[Entry]:
     for path, lr_path in sources:
         try:
-            hr, lr = _load_pair(path, lr_path, scale, smallest)
+            hr, lr = load_pair(path, lr_path, scale, smallest, f"less than a crop of {smallest}x{smallest}")
         except ImageError as error:
             tell(f"left out: {error}")
             continue
@@ -157,11 +158,16 @@ def _write(
         file.write(lr.tobytes())
 
 
-def _load_pair(path: Path, lr_path: Path | None, scale: int, smallest: int) -> tuple[Pixels, Pixels]:
+def load_pair(path: Path, lr_path: Path | None, scale: int, smallest: int, fault: str) -> tuple[Pixels, Pixels]:
+    """An image, cut to a multiple of `scale`, and its reduction.
+
+    Raises:
+        ImageError: one can't be read, they don't pair, or a side is below `smallest`, which is `fault`.
+    """
     hr = read_rgb(path)
     height, width = (size // scale * scale for size in hr.shape[:2])
     if min(height, width) < smallest:
-        raise ImageError(f"{path}: {hr.shape[1]}x{hr.shape[0]} is less than a crop of {smallest}x{smallest}")
+        raise ImageError(f"{path}: {hr.shape[1]}x{hr.shape[0]} is {fault}")
     hr = hr[:height, :width]
     if lr_path is None:
         return hr, reduce_uint8(hr, scale)

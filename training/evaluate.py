@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fxsr.errors import ImageError
 from fxsr.metrics import luma, psnr, ssim
-from fxsr.training.cache import Pixels, find_images, read_rgb
+from fxsr.training.cache import Pixels, find_pairs, load_pair
 from fxsr.training.resize import enlarge_uint8, reduce_uint8
 
 STYLES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -90,15 +90,13 @@ def load_pairs(
         ImageError: none can be used.
     """
     pairs: list[Pair] = []
-    for number, folder in enumerate(hr_folders):
-        for path in find_images(folder):
-            if len(pairs) == limit:
-                break
-            try:
-                lr_path = lr_folders[number] / path.relative_to(folder) if lr_folders else None
-                pairs.append(_load_pair(path, lr_path, scale))
-            except ImageError as error:
-                tell(f"left out: {error}")
+    for path, lr_path in list(find_pairs(hr_folders, lr_folders)):
+        if len(pairs) == limit:
+            break
+        try:
+            pairs.append(Pair(path.name, *load_pair(path, lr_path, scale, 8 * scale, "too small to be measured")))
+        except ImageError as error:
+            tell(f"left out: {error}")
     if not pairs:
         raise ImageError(f"none of the images in {', '.join(map(str, hr_folders))} can be used")
     return pairs
@@ -127,12 +125,10 @@ def evaluate(
     rows: list[list[Scores]] = []
     diversities: list[float] = []
     for pair in pairs:
-        found: dict[float, Pixels] = {}
         row = [_compare(None, enlarge_uint8(pair.lr, scale), pair, scale, distance)[0]]
         maps: dict[float, NDArray[np.float32]] = {}
         for t in dict.fromkeys((*styles, *(diversity if distance else ()))):
-            found[t] = upscale(pair.lr, t)
-            scores, error = _compare(t, found[t], pair, scale, distance)
+            scores, error = _compare(t, upscale(pair.lr, t), pair, scale, distance)
             if t in styles:
                 row.append(scores)
             if error is not None and t in diversity:
@@ -156,18 +152,6 @@ def diversity_score(maps: Sequence[NDArray[np.float32]]) -> float:
     stack = np.stack(maps).astype(np.float64)
     best = stack.mean((1, 2)).min()
     return float(100 * (best - stack.min(0).mean()) / best) if best else 0.0
-
-
-def _load_pair(path: Path, lr_path: Path | None, scale: int) -> Pair:
-    hr = read_rgb(path)
-    height, width = (size // scale * scale for size in hr.shape[:2])
-    if min(height, width) < 8 * scale:
-        raise ImageError(f"{path}: {hr.shape[1]}x{hr.shape[0]} is too small to be measured")
-    hr = hr[:height, :width]
-    lr = read_rgb(lr_path) if lr_path else reduce_uint8(hr, scale)
-    if lr.shape != (height // scale, width // scale, 3):
-        raise ImageError(f"{lr_path}: {lr.shape[1]}x{lr.shape[0]} is not {path.name} reduced by {scale}")
-    return Pair(path.name, hr, lr)
 
 
 def _compare(

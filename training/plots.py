@@ -16,7 +16,6 @@ from fxsr.training.evaluate import Report
 from fxsr.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -48,19 +47,15 @@ def plot_tradeoff(report: Report, title: str, path: Path) -> None:
         FxsrError: `path` can't be written, or is of no format that matplotlib knows.
     """
     with _figure(path, 5.2, 3.8) as figure:
-        draw_tradeoff(report, title, figure.subplots())
-
-
-def draw_tradeoff(report: Report, title: str, panel: Axes) -> None:
-    """The plot of `plot_tradeoff`, on axes that are there."""
-    (_, psnr, distance), *points = [(s.t, s.psnr, s.perceptual) for s in report.scores if s.perceptual is not None]
-    panel.plot([x for _, x, _ in points], [y for _, _, y in points], "o-", label="t")
-    panel.plot([psnr], [distance], "s", color="grey", label="bicubic")
-    for t, x, y in points:
-        panel.annotate(f" {t:g}", (x, y))
-    panel.set(title=title, xlabel="PSNR of luma, dB", ylabel="perceptual distance")
-    panel.grid(alpha=0.3)
-    panel.legend(fontsize="small")
+        panel = figure.subplots()
+        (_, psnr, distance), *points = [(s.t, s.psnr, s.perceptual) for s in report.scores if s.perceptual is not None]
+        panel.plot([x for _, x, _ in points], [y for _, _, y in points], "o-", label="t")
+        panel.plot([psnr], [distance], "s", color="grey", label="bicubic")
+        for t, x, y in points:
+            panel.annotate(f" {t:g}", (x, y))
+        panel.set(title=title, xlabel="PSNR of luma, dB", ylabel="perceptual distance")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize="small")
 
 
 @contextmanager
