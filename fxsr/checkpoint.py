@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.config import NetworkConfig, check_shapes, infer_config, is_style
+from fxsr.config import RESIDUAL_SCALE, NetworkConfig, check_shapes, infer_config, is_style
 from fxsr.errors import CheckpointError, first_line
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
@@ -80,8 +80,9 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
     """Weights to begin training a network of `config` with.
 
     Args:
-        path: a checkpoint of such a network, or of an RRDB network without style layers (ESRGAN's, under the names of
-            its first release), which takes those of `fresh`.
+        path: a checkpoint of such a network; or of one with fewer blocks, behind which those of `fresh` are put such
+            that they change nothing yet; or of an RRDB network without style layers (ESRGAN's, under the names of its
+            first release), which takes those of `fresh`.
         config: the network.
         fresh: untrained weights of it.
 
@@ -89,15 +90,36 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
         CheckpointError: the file's network is another one; says which parameters differ.
     """
     path = Path(path)
-    state, _, _ = _read(path)
+    state: Weights = _read(path)[0]
     if not any(map(is_style, state)):
-        state = {key: value for key, value in fresh.items() if is_style(key)} | state
+        state = {key: value for key, value in fresh.items() if is_style(key)} | dict(state)
+    state = _grown(state, config, fresh)
     try:
         check_shapes(config, {key: tuple(value.shape) for key, value in state.items()})
         _check_finite(state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return state
+
+
+def _grown(state: Weights, config: NetworkConfig, fresh: Weights) -> Weights:
+    """`state` with the blocks of `fresh` that it lacks; it computes what it did."""
+    lacking = [index for index in range(config.nb) if not any(key.startswith(_block(config, index)) for key in state)]
+    if not lacking or lacking[0] == 0 or "trunk_conv.weight" not in state:
+        return state
+    grown = dict(state)
+    for key, value in fresh.items():
+        if key.startswith(tuple(_block(config, index) for index in lacking)):
+            last = key.split(".")[-2] == ("conv5" if config.trunk == "rrdb" else "conv1")
+            grown[key] = np.zeros_like(value) if last else value
+    if config.trunk == "rrdb":  # a block of dense blocks that do nothing gives x * RESIDUAL_SCALE + x
+        factor = np.float32((1 + RESIDUAL_SCALE) ** -len(lacking))
+        grown["trunk_conv.weight"] = state["trunk_conv.weight"] * factor
+    return grown
+
+
+def _block(config: NetworkConfig, index: int) -> str:
+    return f"{config.trunk_name}.{index}."
 
 
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:

@@ -102,14 +102,14 @@ def evaluate(
 
     Example: `fxsr eval fxsr-pd-x4-small --hr photos --plot tradeoff.png`
     """
-    from fxsr.benchmarks.quality import evaluate_model
+    from fxsr.benchmarks.quality import Images, evaluate_model
     from fxsr.report import print_quality, steps
 
     styles = _styles(t)
     faults: list[str] = []
     with steps(quiet or as_json) as tell:
         report = evaluate_model(
-            model, hr, lr or [], styles, features, diversity, limit, plot, device, tell, faults.append
+            model, Images(hr, lr or (), limit), styles, features, diversity, plot, device, tell, faults.append
         )
     print_quality(report, quiet=quiet, as_json=as_json)
     for fault in faults:

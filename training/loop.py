@@ -24,9 +24,10 @@ with needs("train"):
     import torch
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.utils import set_seed
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from fxsr.network import Generator, build_generator
+    from fxsr.training.initial import initialise, restart_style
     from fxsr.training.trainer import Trainer
 
 
@@ -102,6 +103,8 @@ def train(
     run = _Run(folder, monitor, accelerator, should_stop)
     stages = list(recipe.stages)
     for name in stages[stages.index(state.stage) if state else 0 :]:
+        if recipe.stages[name].restart_style and not state:
+            restart_style(generator)
         trainer = Trainer(recipe, name, generator, accelerator)
         if state:
             trainer.load(state)
@@ -203,19 +206,8 @@ def _open(recipe: Recipe, out: Path, tell: Callable[[str], None]) -> ImageCache:
 def _first_generator(recipe: Recipe) -> Generator:
     config = recipe.network.config()
     set_seed(recipe.seed)
-    fresh = _initialised(Generator(config))
+    fresh = initialise(Generator(config))
     if not recipe.init:
         return fresh
     own = {key: value.numpy() for key, value in fresh.state_dict().items()}
     return build_generator(config, load_start(recipe.init, config, own))
-
-
-def _initialised(generator: Generator) -> Generator:
-    """Fresh weights a tenth the usual size, so that residual branches begin near nothing (ESRGAN, section 3.1)."""
-    for module in generator.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-            module.weight.data *= 0.1
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    return generator

@@ -27,6 +27,8 @@ with needs("train"):
 
 _CHARBONNIER_EPSILON = 1e-3
 """Of pixel values in 0..1 (LapSRN, Lai et al. 2017, section 3.2)."""
+_GRID = 4
+"""LR pixels a side over which errors are averaged: few enough to follow a surface, enough for texture to cancel out."""
 _LPIPS_NAMES = tuple(f"lin{number}.model.1.weight" for number in range(len(PERCEPTUAL_LAYERS)))
 
 
@@ -52,6 +54,19 @@ def charbonnier(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
 def lr_consistency(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     """Mean absolute error of sr's bicubic reduction against lr."""
     return (reduce(sr, sr.shape[2] // lr.shape[2]) - lr).abs().mean(1, keepdim=True)
+
+
+def grid(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
+    """What of the error repeats from one LR pixel to the next: the texture that a network stamps where it has no other.
+
+    Errors at the same place within their LR pixel, averaged over 4x4 LR pixels, less the average over all places.
+    """
+    scale = sr.shape[2] // lr.shape[2]
+    places = F.pixel_unshuffle(sr - hr, scale)
+    means = F.avg_pool2d(places, min(_GRID, *lr.shape[2:]))
+    means = means.reshape(len(sr), 3, scale**2, *means.shape[2:])
+    pattern: Tensor = means - means.mean(2, keepdim=True)
+    return pattern.abs().mean((1, 2))[:, None]
 
 
 def reduce(x: Tensor, scale: int) -> Tensor:
@@ -135,7 +150,13 @@ class Adversarial:
         return (F.softplus(_mean(fake) - real).mean() + F.softplus(fake - _mean(real)).mean()) / 2
 
 
-PIXEL_LOSSES: dict[str, PixelLoss] = {"l1": l1, "l2": l2, "charbonnier": charbonnier, "lr": lr_consistency}
+PIXEL_LOSSES: dict[str, PixelLoss] = {
+    "l1": l1,
+    "l2": l2,
+    "charbonnier": charbonnier,
+    "lr": lr_consistency,
+    "grid": grid,
+}
 FEATURE_LOSSES: dict[str, Callable[[recipe.Term], FeatureLoss]] = {"perceptual": Perceptual, "lpips": LPIPS}
 
 

@@ -38,7 +38,7 @@ class RunMonitor:
     Args:
         recipe: what is run.
         out: the run's folder.
-        quiet: no progress line; warnings are still printed.
+        quiet: no progress line and no measurements; warnings are still printed.
     """
 
     def __init__(self, recipe: Recipe, out: Path, *, quiet: bool = False) -> None:
@@ -56,7 +56,7 @@ class RunMonitor:
             console=self._err,
             disable=quiet or not self._err.is_terminal,
         )
-        self._lines = not (quiet or self._err.is_terminal)
+        self._quiet = quiet
         self._tasks: dict[str, Any] = {}
         self._pairs: list[Pair] = []
         self._distance: PerceptualDistance | None = None
@@ -93,7 +93,7 @@ class RunMonitor:
         self._board.add_scalar(f"{stage}/rate", rate, step)
         shown = "  ".join(f"{label} {loss:.4g}" for label, loss in losses.items())
         self._bar.update(self._tasks[stage], losses=shown)
-        if self._lines:
+        if not (self._quiet or self._err.is_terminal):
             steps = self._recipe.stages[stage].steps
             self._err.print(f"{stage} {step}/{steps}  {shown}", markup=False)
 
@@ -127,7 +127,8 @@ class RunMonitor:
         if self._distance:
             plot_tradeoff(report, f"{stage}, step {step}", base.with_suffix(".png"))
         ends = report.scores[1], report.scores[-1]
-        self.say(f"{stage} {step}: " + "; ".join(_in_words(scores) for scores in ends))
+        if not self._quiet:
+            self.say(f"{stage} {step}: " + "; ".join(_in_words(scores) for scores in ends))
 
     def __enter__(self) -> Self:
         self._bar.start()

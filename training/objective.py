@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
+
 from fxsr.extras import needs
 from fxsr.training.features import load_features
 from fxsr.training.losses import FEATURE_LOSSES, PIXEL_LOSSES, Adversarial
@@ -50,15 +52,17 @@ class _Compared(nn.Module):
         self.terms = terms
         self.pixel = {term.label: PIXEL_LOSSES[term.kind] for term in terms if term.kind in PIXEL_LOSSES}
         self.feature = {term.label: FEATURE_LOSSES[term.kind](term) for term in terms if term.kind in FEATURE_LOSSES}
+        self.displace = max(term.displace for term in terms)
         self.features: Features | None = None
         if self.feature and terms[0].extractor:
             layers = sorted({layer for loss in self.feature.values() for layer in loss.layers})
             self.features = load_features(terms[0].extractor, terms[0].weights, layers)
 
-    def forward(self, sr: Tensor, hr: Tensor, lr: Tensor) -> dict[str, list[Tensor]]:
+    def forward(self, sr: Tensor, hr: Tensor, lr: Tensor, step: int) -> dict[str, list[Tensor]]:
         """Error maps by term."""
         found = {label: [loss(sr, hr, lr)] for label, loss in self.pixel.items()}
         if self.features:
+            sr, hr = _displaced((sr, hr), self.displace, step)
             with torch.no_grad():
                 wanted = self.features(hr)
             ours = self.features(sr)
@@ -106,7 +110,7 @@ class Objective(nn.Module):
             if not share:
                 continue
             some = (x if share == 1 else x[chosen] for x in (sr, hr, lr))
-            for label, maps in group(*some).items():
+            for label, maps in group(*some, step).items():
                 if weights[label].any():
                     parts[label] = share * torch.stack([_weigh(each, weights[label][chosen]) for each in maps]).sum()
         if self.opponent and judge and fade_in(self.opponent, step):
@@ -127,6 +131,13 @@ class Objective(nn.Module):
             raise ValueError("this objective has no adversarial term")
         fake, real = judge(sr.detach()).float(), judge(hr).float()
         return Adversarial(self.opponent.gan).discriminator(fake, real)
+
+
+def _displaced(pictures: tuple[Tensor, Tensor], most: int, step: int) -> tuple[Tensor, ...]:
+    """The same part of both, `most` pixels smaller, from a random corner on that depends on `step` alone."""
+    y, x = (int(each) for each in np.random.default_rng(step).integers(most + 1, size=2))
+    height, width = (side - most for side in pictures[0].shape[2:])
+    return tuple(picture[..., y : y + height, x : x + width] for picture in pictures)
 
 
 def _weigh(error: Tensor, weight: Tensor) -> Tensor:

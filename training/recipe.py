@@ -123,7 +123,7 @@ class Style(Part, frozen=True):
 class Term(Part, frozen=True):
     """One term of the objective: what is measured, and how much it counts at which t."""
 
-    kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr"]
+    kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid"]
     weight: float | tuple[Knot, ...]
     """A constant, or knots [t, weight] that are joined by straight lines and level beyond the ends."""
     name: str = ""
@@ -142,6 +142,9 @@ class Term(Part, frozen=True):
     """Perceptual: between features."""
     normalise: bool = False
     """Perceptual: every position's feature vector is divided by its length first, as LPIPS does."""
+    displace: Count = 0
+    """Perceptual: crops are compared from a random corner on, up to so many pixels in. Otherwise every crop meets the
+    network's pooling in the same phase, and patterns grow that please it."""
     linear: str = ""
     """Lpips: file of its linear weights; empty: those in the `lpips` package."""
     gan: Literal["vanilla", "ragan", "hinge"] = "ragan"
@@ -187,6 +190,8 @@ class Discriminator(Part, frozen=True):
     nf: Positive = 64
     rate: Rate = 1e-4
     betas: tuple[Share, Share] = (0.9, 0.99)
+    start: Count = 0
+    """Step of the stage from which it learns; set it well before that of its term."""
 
 
 class Stage(Part, frozen=True):
@@ -200,6 +205,8 @@ class Stage(Part, frozen=True):
     """Learning rate of Adam."""
     style_rate: Rate = 1.0
     """Factor of the rate for the style layers: after a stage that had no use for t they have most to learn."""
+    restart_style: bool = False
+    """Begin with style layers that know no difference between styles yet, but do at t = 0 what they did."""
     betas: tuple[Share, Share] = (0.9, 0.99)
     warmup: Count = 0
     """Steps over which the rate grows from 0."""
@@ -257,7 +264,8 @@ class Recipe(Part, frozen=True):
     licence: str = "unknown"
     """Of the weights that come out."""
     init: str = ""
-    """Checkpoint to begin from, of this network or of an RRDB network without style layers; empty: random weights."""
+    """Checkpoint to begin from: of this network, of one with fewer blocks, or of an RRDB network without style layers.
+    Empty: random weights."""
     seed: int = 0
     ema: Share = 0.999
     """Decay of the averaged weights, those that are exported; 0: no averaging."""

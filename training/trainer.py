@@ -94,7 +94,7 @@ class Trainer:
         self._check_finite(parts, total)
         self._descend(self.optimiser, self.raw, total)
         self.average.update_parameters(self.raw)
-        if self.judge and self.raw_judge:
+        if self.judge and self.raw_judge and self.done >= self.plan.discriminator.start:
             self.raw_judge.requires_grad_(True)
             _set_rate(self.judge_optimiser, self.plan.discriminator.rate * factor)
             with accelerator.autocast():

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import fxsr
 from fxsr.checkpoint import load_checkpoint
-from fxsr.export.verify import verify
+from fxsr.export.verify import standard_cases, threshold, verify
 from fxsr.image import read_image
+from fxsr.metrics import luma, psnr
 from fxsr.runtime.ort import OrtSession
 from fxsr.runtime.session import Device, open_session
 from fxsr.weights import bundled_models, model_path
@@ -17,7 +19,7 @@ def test_graph_and_checkpoint_of_a_bundled_model_agree(name: str) -> None:
     checkpoint, onnx = model_path(name, ".safetensors"), model_path(name, ".onnx")
     with open_session(checkpoint, "cpu") as reference, OrtSession(onnx, Device("cpu")) as exported:
         assert exported.facts.checkpoint_sha256 == load_checkpoint(checkpoint).digest
-        assert verify(reference, exported, "fp32", compact=True).passed
+        assert verify(reference, exported, threshold(exported.facts), standard_cases()).passed
 
 
 @pytest.mark.parametrize("name", bundled_models())
@@ -26,6 +28,28 @@ def test_a_bundled_model_has_a_card_that_names_its_licence_and_data(name: str) -
     assert card.startswith(f"# {name}\n")
     for heading in ("Licence", "Training data", "Limits"):
         assert heading in card
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_the_dial_of_a_bundled_model_goes_from_soft_to_crisp(name: str) -> None:
+    image = read_image(SAMPLE).pixels[100:196, 150:246]
+    with fxsr.load(name, "cpu") as up:
+        sharpness = [float(np.abs(np.diff(luma(up(image, t=t)), 2, 0)).mean()) for t in (0.0, 0.5, 1.0)]
+    assert sharpness == sorted(sharpness)
+    assert sharpness[2] > 1.1 * sharpness[0]
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_a_map_gives_each_side_what_its_style_gives_everywhere(name: str) -> None:
+    image = read_image(SAMPLE).pixels[80:176, 100:260]
+    halves = np.zeros(image.shape[:2])
+    halves[:, 80:] = 1
+    with fxsr.load(name, "cpu", tile=0) as up:
+        left, both, right = (up(image, t=t) for t in (0.0, halves, 1.0))
+        beyond = 32 * up.scale
+    middle = both.shape[1] // 2
+    assert psnr(both[:, : middle - beyond], left[:, : middle - beyond], 255) > 45
+    assert psnr(both[:, middle + beyond :], right[:, middle + beyond :], 255) > 45
 
 
 def test_load_upscales_the_sample() -> None:

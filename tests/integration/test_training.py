@@ -88,6 +88,9 @@ def test_the_discriminator_learns_and_the_generator_answers_it(photos: Path, tmp
     assert early.finished
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[key], after[key]) for key in after)
+    run(photos, tmp_path / "c", "conditional.steps=2", "conditional.discriminator.start=2")
+    waiting = torch.load(tmp_path / "c" / "states" / "conditional-0000002.pt", weights_only=True)["parts"]["judge"]
+    assert all(torch.equal(before[key], waiting[key]) for key in after if key.endswith("original"))
 
 
 def test_a_checkpoint_carries_its_resolved_recipe(photos: Path, tmp_path: Path) -> None:
@@ -240,7 +243,7 @@ def test_from_ten_photos_to_an_upscaled_picture(tmp_path: Path) -> None:
     weights = tmp_path / "runs" / "tiny" / "tiny.safetensors"
     assert (tmp_path / "runs" / "tiny" / "tiny-best.safetensors").is_file()
     assert json.loads(fxsr_cli("info", weights, "--json").stdout)["training"]["psnr"]["batch"] == 4
-    assert fxsr_cli("export", "--checkpoint", weights, cwd=tmp_path).returncode == 0
+    assert fxsr_cli("export", "--checkpoint", weights, "--engine", "none", cwd=tmp_path).returncode == 0
     photo = tmp_path / "photos" / "photo0.png"
     done = fxsr_cli("run", photo, "-e", tmp_path / "engines" / "tiny-x4-fp32.onnx", "-o", "sr.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fxsr.training import losses
-from fxsr.training.objective import Objective, fade_in, weight_at
+from fxsr.training.objective import Objective, _displaced, fade_in, weight_at
 from fxsr.training.recipe import Stage, Term
 from fxsr.training.vgg import Features, unit_length
 
@@ -49,6 +49,18 @@ def test_lr_consistency_compares_the_reduction() -> None:
     sr = torch.full((1, 3, 8, 8), 0.6)
     lr = torch.full((1, 3, 2, 2), 0.5)
     assert losses.lr_consistency(sr, sr, lr).flatten().tolist() == pytest.approx([0.1] * 4)
+
+
+def test_grid_sees_what_repeats_with_the_input_pixels_alone() -> None:
+    hr, lr = torch.rand(1, 3, 16, 16), torch.zeros(1, 3, 8, 8)
+    stamped = hr.clone()
+    stamped[..., ::2, ::2] += 1  # one of four places: 1 - 0.25 there, 0.25 elsewhere
+    assert losses.grid(stamped, hr, lr) == pytest.approx(np.full((1, 1, 2, 2), 0.375), abs=1e-6)
+    assert losses.grid(hr + 0.5, hr, lr).max() < 1e-6
+    alternating = hr.clone()
+    alternating[..., ::4, :] += 1
+    alternating[..., 2::4, :] -= 1  # of twice the period
+    assert losses.grid(alternating, hr, lr).max() < 1e-6
 
 
 def test_perceptual_by_hand() -> None:
@@ -163,3 +175,15 @@ def test_features_stop_at_the_deepest_layer_asked_for() -> None:
 
 def test_unit_length() -> None:
     assert unit_length(torch.tensor([[[[3.0]], [[4.0]]]])).flatten().tolist() == pytest.approx([0.6, 0.8])
+
+
+def test_displaced_pictures_show_the_same_part_and_every_part_has_its_turn() -> None:
+    picture = torch.arange(20 * 24).reshape(1, 1, 20, 24)
+    corners = set()
+    for step in range(200):
+        a, b = _displaced((picture, picture + 1000), 3, step)
+        assert a.shape == (1, 1, 17, 21)
+        assert torch.equal(a + 1000, b)
+        corners.add(int(a[0, 0, 0, 0]))
+        assert torch.equal(a, _displaced((picture, picture), 3, step)[0])
+    assert corners == {24 * y + x for y in range(4) for x in range(4)}

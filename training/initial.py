@@ -1,0 +1,77 @@
+"""What weights a network begins with, and its style layers a second time when they begin to matter."""
+
+from __future__ import annotations
+
+from fxsr.config import COND_SLOPE, is_style
+from fxsr.extras import needs
+
+with needs("train"):
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
+
+    from fxsr.network import SFT, Generator
+
+
+def initialise(generator: Generator) -> Generator:
+    """Fresh weights a tenth the usual size, so that residual branches begin near nothing (ESRGAN, section 3.1).
+
+    Style layers begin as if they were not there.
+    """
+    for name, module in generator.named_modules():
+        if isinstance(module, nn.Conv2d) and not is_style(f"{name}."):
+            nn.init.kaiming_normal_(module.weight)
+            module.weight.data *= 0.1
+            nn.init.zeros_(_bias(module))
+    for layer in _style_layers(generator):
+        for _, last in _branches(layer):
+            nn.init.zeros_(_bias(last))
+    _spread(generator)
+    return generator
+
+
+def restart_style(generator: Generator) -> Generator:
+    """Begin the style layers anew, ready to learn: at every t they do what they did at t = 0.
+
+    A stage that has no use for t teaches them to ignore it, which takes long to undo.
+    """
+    with torch.no_grad():
+        cond = generator.CondNet(torch.zeros(1, 1, 1, 1, device=generator.conv_first.weight.device))
+        for layer in _style_layers(generator):
+            for first, last in _branches(layer):
+                value: Tensor = last(F.leaky_relu(first(cond), COND_SLOPE))
+                _bias(last).copy_(value.flatten())
+        _spread(generator)
+    return generator
+
+
+def _spread(generator: Generator) -> None:
+    """Condition features proportional to t, and nothing made of them yet.
+
+    Without biases the branch is proportional to t for t >= 0, leaky ReLUs included, so styles between the ends begin as
+    what lies between.
+    """
+    begin, end = (module for module in generator.CondNet if isinstance(module, nn.Conv2d))
+    nn.init.ones_(begin.weight)
+    nn.init.normal_(end.weight)
+    nn.init.zeros_(_bias(begin))
+    nn.init.zeros_(_bias(end))
+    for layer in _style_layers(generator):
+        for first, last in _branches(layer):
+            nn.init.kaiming_normal_(first.weight, a=COND_SLOPE)
+            nn.init.zeros_(_bias(first))
+            nn.init.zeros_(last.weight)
+
+
+def _style_layers(generator: Generator) -> list[SFT]:
+    return [module for module in generator.modules() if isinstance(module, SFT)]
+
+
+def _branches(layer: SFT) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
+    scale = (layer.SFT_scale_conv0, layer.SFT_scale_conv1)
+    return [scale, (layer.SFT_shift_conv0, layer.SFT_shift_conv1)]
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias
