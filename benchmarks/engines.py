@@ -49,10 +49,9 @@ def compare(nb: int, size: int, rounds: int, tell: Callable[[str], None]) -> lis
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "network.safetensors"
         save_checkpoint(checkpoint, random_checkpoint(NetworkConfig(nb=nb)))
-        from fxsr.export import export_model
-        from fxsr.export.graph import GraphOptions
+        from fxsr.export import ExportRequest, export_model
 
-        onnx = export_model(checkpoint, Path(folder), GraphOptions(), check=False).onnx
+        onnx = export_model(ExportRequest(checkpoint, Path(folder), check=False)).onnx
         with _Worker(checkpoint) as torch, _Worker(onnx) as graph:
             seconds: dict[tuple[str, str], list[float]] = {(s, side): [] for s in STYLES for side in SIDES}
             for round_ in range(-1, rounds):  # round -1 warms up

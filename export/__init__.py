@@ -1,5 +1,6 @@
-"""From a checkpoint to files that deploy: the ONNX graph with its exact rewrites, verification, the manifest."""
+"""From a checkpoint to files that deploy: ONNX graph with its exact rewrites, engines, verification, manifest."""
 
 from fxsr.export.exporter import Exported, export_model, write_onnx
+from fxsr.export.request import EngineRequest, ExportRequest
 
-__all__ = ["Exported", "export_model", "write_onnx"]
+__all__ = ["EngineRequest", "ExportRequest", "Exported", "export_model", "write_onnx"]

@@ -1,15 +1,23 @@
-"""A checkpoint in, files out: `NAME.onnx` and its manifest `NAME.json`, verified."""
+"""A checkpoint in, files out: `NAME.onnx`, an engine if asked for, and their manifest `NAME.json`, verified."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from fxsr.checkpoint import Checkpoint, load_checkpoint
 from fxsr.errors import ModelFileError, UsageError
-from fxsr.export.graph import GraphOptions, emit_graph, model_facts
-from fxsr.export.verify import verify
+from fxsr.export.builder import News
+from fxsr.export.engine import build_engine
+from fxsr.export.esrgan import write_esrgan
+from fxsr.export.graph import GraphOptions, model_facts, save_graph
+from fxsr.export.precision import settle_precision
+from fxsr.export.profiles import engine_profiles
+from fxsr.export.request import ExportRequest
+from fxsr.export.reuse import alone_in, engines_of, find_engine, find_graph
+from fxsr.export.verify import Rounded, standard_cases, threshold, verify
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
 from fxsr.manifest import FileFacts, Manifest, Verification, model_stem, write_manifest
@@ -20,60 +28,63 @@ from fxsr.runtime.session import Device
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote."""
+    """What an export wrote, or found already written."""
 
     onnx: Path
     manifest_path: Path
     manifest: Manifest
+    engine: Path | None = None
+    reused: tuple[str, ...] = ()
+    """Names of files that were up to date."""
 
 
-def export_model(
-    checkpoint_path: Path,
-    out: Path,
-    options: GraphOptions,
-    scale: int | None = None,
-    name: str | None = None,
-    check: bool = True,
-    tell: Callable[[str], None] = lambda step: None,
-) -> Exported:
-    """Write a checkpoint's ONNX file and manifest.
+def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda news: None) -> Exported:
+    """Write a checkpoint's ONNX file, an engine, and their manifest. What is there and up to date stays.
 
     Args:
-        checkpoint_path: the checkpoint.
-        out: folder to write to; made as needed.
-        options: how to write the graph.
-        scale: what the caller believes the checkpoint's scale to be; None asks nothing.
-        name: model name; None takes the checkpoint's.
-        check: verify the ONNX file against the checkpoint.
-        tell: called with each step's name as it begins.
+        request: what to make of it.
+        tell: hears of each step as it begins, and of what the engine's builder logs.
 
     Returns:
-        What was written; `manifest.verification.passed` says whether the check held.
+        What there is now; `manifest.verification.passed` says whether the check held. If not, no engine was built.
 
     Raises:
-        UsageError: `scale` is not the checkpoint's.
+        UsageError: the checkpoint is not what `request` says, or can't become that.
         CheckpointError, FxsrError: it can't be read or written.
-        MissingExtraError: a package for exporting is not installed.
+        ModelFileError: no engine can be built from it.
+        MissingExtraError, UnavailableError: a package for exporting is not installed.
     """
-    tell("reading the checkpoint")
-    checkpoint = load_checkpoint(checkpoint_path)
-    if scale is not None and scale != checkpoint.config.scale:
-        raise UsageError(f"{checkpoint_path} is a x{checkpoint.config.scale} model, not x{scale}; leave out --scale")
-    if name is not None:
-        checkpoint = replace(checkpoint, about=replace(checkpoint.about, name=name))
-    facts = model_facts(checkpoint, options)
-    target = out / f"{model_stem(facts)}.onnx"
-    tell("writing the graph")
-    write_onnx(checkpoint, options, target)
-    verification = None
-    if check:
-        tell("verifying it against the checkpoint")
-        verification = _verify(checkpoint, target, options)
-    onnx = FileFacts(target.name, sha256(target), target.stat().st_size)
-    manifest = Manifest(facts, onnx, verification)
-    manifest_path = target.with_suffix(".json")
-    write_manifest(manifest_path, manifest)
-    return Exported(target, manifest_path, manifest)
+
+    def step(text: str) -> None:
+        tell(News("phase", text))
+
+    with alone_in(request.out, step):
+        found = find_graph(request)
+        target, manifest = found or _export_graph(request, step)
+        reused: tuple[str, ...] = (target.name,) if found else ()
+        manifest_path = target.with_suffix(".json")
+        failed = manifest.verification is not None and not manifest.verification.passed
+        if request.engine is None or failed:
+            return Exported(target, manifest_path, manifest, reused=reused)
+        profiles = engine_profiles(manifest.model, request.engine.tiles)
+        facts = find_engine(manifest, request, profiles)
+        if facts:
+            reused += (facts.file.file,)
+        else:
+            step(f"building the {request.engine.flavour} engine")
+            facts = build_engine(
+                target,
+                target.stem,
+                request.engine.flavour,
+                profiles,
+                request.engine.options,
+                request.engine.timing_cache,
+                tell,
+            )
+            others = [each for each in manifest.engines if each.file.file != facts.file.file]
+            manifest = replace(manifest, engines=(*others, facts))
+            write_manifest(manifest_path, manifest)
+        return Exported(target, manifest_path, manifest, request.out / facts.file.file, reused)
 
 
 def write_onnx(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> None:
@@ -81,16 +92,50 @@ def write_onnx(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> Non
     with needs("export"):
         import onnx.checker
         import onnx.shape_inference
-        import onnx_ir as ir
     with atomic_path(path) as temporary:
-        ir.save(emit_graph(checkpoint, options), temporary)
+        save_graph(checkpoint, options, temporary)
         try:
             onnx.checker.check_model(str(temporary), full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             raise ModelFileError(f"{path}: the graph is not valid ONNX ({error}); this is a fault of fxsr") from error
 
 
+def _export_graph(request: ExportRequest, step: Callable[[str], None]) -> tuple[Path, Manifest]:
+    step("reading the checkpoint")
+    checkpoint = load_checkpoint(request.checkpoint)
+    scale = checkpoint.config.scale
+    if request.scale not in (None, scale):
+        raise UsageError(f"{request.checkpoint} is a x{scale} model, not x{request.scale}; leave out --scale")
+    if request.name is not None:
+        checkpoint = replace(checkpoint, about=replace(checkpoint.about, name=request.name))
+    step("trying the precision")
+    settled = settle_precision(checkpoint, request.graph, step)
+    facts = model_facts(checkpoint, settled.options)
+    target = request.out / f"{model_stem(facts)}.onnx"
+    manifest_path = target.with_suffix(".json")
+    step("writing the graph")
+    write_onnx(checkpoint, settled.options, target)
+    esrgan = None
+    if request.esrgan and facts.baked_t is not None:
+        esrgan = write_esrgan(checkpoint, facts.baked_t, target.with_name(f"{target.stem}-esrgan.pth"))
+    verification = None
+    if request.check:
+        step("verifying it against the checkpoint")
+        verification = _verify(checkpoint, target, settled.options)
+    onnx = FileFacts(target.name, sha256(target), target.stat().st_size)
+    manifest = Manifest(facts, onnx, verification, engines_of(manifest_path, onnx), esrgan, settled.reasons)
+    write_manifest(manifest_path, manifest)
+    return target, manifest
+
+
 def _verify(checkpoint: Checkpoint, onnx: Path, options: GraphOptions) -> Verification:
     cpu = Device("cpu")
-    with TorchSession(checkpoint, cpu) as reference, OrtSession(onnx, cpu) as exported:
-        return verify(reference, exported, options.precision, options.compact)
+    limit = threshold(model_facts(checkpoint, options))
+    with TemporaryDirectory() as folder:
+        if options.precision == "bf16":  # ONNX Runtime's CPU has no convolutions of that
+            onnx = Path(folder) / onnx.name
+            save_graph(checkpoint, replace(options, emulate=True), onnx)
+        with TorchSession(checkpoint, cpu) as reference, OrtSession(onnx, cpu) as exported:
+            # a graph of integers takes t in steps of 1/255 and clamps pixels: so must what it is compared with
+            alike = Rounded(reference) if options.io == "uint8" else reference
+            return verify(alike, exported, limit, standard_cases(options.baked_t))

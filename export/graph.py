@@ -5,13 +5,14 @@ graph takes a second and says exactly what is meant. `fxsr.network` stays the re
 compare with.
 
 Graph contract: `lr` (n, 3, h, w) and `t_map` (n_t, 1, h_t, w_t) in, `sr` (n, 3, scale*h, scale*w) out, all of one type.
-Each of n_t, h_t, w_t is 1 or equals its partner.
+Each of n_t, h_t, w_t is 1 or equals its partner. What `GraphOptions` changes of that is in the graph's `ModelFacts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -19,187 +20,210 @@ from numpy.typing import NDArray
 
 import fxsr
 from fxsr.checkpoint import Checkpoint
-from fxsr.config import COND_SLOPE, RESIDUAL_SCALE, SLOPE, sft_layers
+from fxsr.config import COND_SLOPE, RESIDUAL_SCALE, SLOPE, NetworkConfig, sft_layers
+from fxsr.errors import UsageError
+from fxsr.export.bake import Baked, bake
 from fxsr.export.rewrites import fold_condition, phase_kernels
+from fxsr.export.writer import GraphWriter
 from fxsr.extras import LazyModule
-from fxsr.manifest import METADATA_KEY, ModelFacts, Precision, TensorFacts, encode_facts
+from fxsr.manifest import METADATA_KEY, Io, ModelFacts, Precision, TensorFacts, encode_facts
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-    from onnx_ir import tape
 
-    Styles: TypeAlias = Mapping[str, tuple[ir.Value, ir.Value]]
-    """What each SFT layer multiplies by and adds."""
+    Styles: TypeAlias = Mapping[str, tuple[ir.Value | None, ir.Value | None]]
+    """What each SFT layer multiplies by and adds, if anything."""
 else:
     ir = LazyModule("onnx_ir", extra="export")
-    tape = LazyModule("onnx_ir.tape", extra="export")
 
 OPSET = 17
 """Low enough for TensorRT 10, TensorRT-RTX and five years of ONNX Runtime; nothing newer is needed."""
-IR_VERSION = 8
+_BRAIN_OPSET = 22
+"""The first with convolutions in bfloat16."""
+_IR_VERSIONS = {OPSET: 8, _BRAIN_OPSET: 10}
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """How to write the graph. The rewrites are exact; they can be switched off to look for a fault."""
+    """How to write the graph. The rewrites are exact; they can be switched off to look for a fault.
+
+    Raises:
+        UsageError: options that exclude each other.
+    """
 
     precision: Precision = "fp32"
-    """Type of weights, arithmetic, inputs and output. The graph is strongly typed: nothing else decides precision."""
+    """Type of weights, arithmetic, inputs and output; of the latter float32 with bf16, which numpy lacks. The graph is
+    strongly typed: nothing else decides precision."""
     fold_condition: bool = True
     """Fold the condition branch's last convolution into every SFT layer."""
     phase_upsampling: bool = True
     """Replace doubling and 3x3 convolution by four 2x2 convolutions on the small grid."""
     compact: bool = False
     """Keep float32 arithmetic but store the weights as halves: half the file, for about 60 dB of agreement."""
+    io: Io = "float"
+    """"uint8": lr and sr are (n, h, w, 3) of 0..255, t_map is of 0..255 too; scaling, clamping and rounding inside."""
+    packed: bool = False
+    """One input of four channels, RGB and t, for runtimes that know a single input only."""
+    baked_t: float | None = None
+    """One style for good; no `t_map`, no style layers."""
+    kept_float32: tuple[str, ...] = ()
+    """Layers (see `layer_names`) that are computed in float32 whatever the precision."""
+    emulate: bool = False
+    """Float32 arithmetic, every result rounded to `precision`: what a runtime without that type can run."""
+
+    def __post_init__(self) -> None:
+        if self.packed and self.baked_t is not None:
+            raise UsageError("--packed and --bake-t exclude each other: with t fixed there is only the image to give")
+        if self.baked_t is not None and not 0 <= self.baked_t <= 1:
+            raise UsageError(f"--bake-t {self.baked_t:g}: it must be 0 to 1")
+        if self.compact and self.precision != "fp32":
+            raise UsageError("--compact is for --fp32; --fp16 and --bf16 store halves anyway")
 
     @property
     def rewrites(self) -> tuple[str, ...]:
         names = {"folded-condition": self.fold_condition, "phase-upsampling": self.phase_upsampling}
+        if self.baked_t is not None:
+            names = {"baked-style": True, "phase-upsampling": self.phase_upsampling}
         return tuple(name for name, on in names.items() if on)
+
+
+def producer() -> str:
+    """What graphs of this version say that they were written by."""
+    return f"fxsr {fxsr.__version__}"
+
+
+def layer_names(config: NetworkConfig) -> list[str]:
+    """The parts of the graph whose arithmetic can be chosen apart, in order."""
+    trunk = [f"{config.trunk_name}.{index}" for index in range(config.nb)]
+    doublings = [f"upconv{step}" for step in range(1, config.upsamplings + 1)]
+    return ["styles", "conv_first", *trunk, "trunk_conv", *doublings, "HRconv", "conv_last"]
 
 
 def model_facts(checkpoint: Checkpoint, options: GraphOptions) -> ModelFacts:
     """What the graph of `emit_graph(checkpoint, options)` is, as its metadata and manifest say it."""
-    dtype = {"fp32": "float32", "fp16": "float16"}[options.precision]
-    scale = checkpoint.config.scale
     return ModelFacts(
         name=checkpoint.about.name,
         variant=checkpoint.about.variant,
         config=checkpoint.config,
         precision=options.precision,
-        opset=OPSET,
-        inputs=(
-            TensorFacts("lr", dtype, "NCHW", ("n", 3, "h", "w")),
-            TensorFacts("t_map", dtype, "NCHW", ("n_t", 1, "h_t", "w_t")),
-        ),
-        outputs=(TensorFacts("sr", dtype, "NCHW", ("n", 3, f"{scale}*h", f"{scale}*w")),),
+        opset=_BRAIN_OPSET if options.precision == "bf16" and not options.emulate else OPSET,
+        inputs=_inputs(options),
+        outputs=(_picture("sr", options, 3, checkpoint.config.scale),),
         rewrites=options.rewrites,
         checkpoint_sha256=checkpoint.digest,
         recipe=checkpoint.about.recipe,
         licence=checkpoint.about.licence,
-        producer=f"fxsr {fxsr.__version__}",
+        producer=producer(),
+        compact=options.compact,
+        io=options.io,
+        packed=options.packed,
+        baked_t=options.baked_t,
+        kept_float32=options.kept_float32,
     )
+
+
+def _inputs(options: GraphOptions) -> tuple[TensorFacts, ...]:
+    if options.packed:
+        return (_picture("lr_t", options, 4),)
+    lr = _picture("lr", options, 3)
+    if options.baked_t is not None:
+        return (lr,)
+    return lr, TensorFacts("t_map", lr.dtype, "NCHW", ("n_t", 1, "h_t", "w_t"))
+
+
+def _picture(name: str, options: GraphOptions, channels: int, scale: int = 1) -> TensorFacts:
+    sides = ("h", "w") if scale == 1 else (f"{scale}*h", f"{scale}*w")
+    if options.io == "uint8":
+        return TensorFacts(name, "uint8", "NHWC", ("n", *sides, channels))
+    dtype = "float16" if options.precision == "fp16" and not options.emulate else "float32"
+    return TensorFacts(name, dtype, "NCHW", ("n", channels, *sides))
+
+
+def save_graph(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> None:
+    """Write the graph to a file, unchecked."""
+    ir.save(emit_graph(checkpoint, options), path)
 
 
 def emit_graph(checkpoint: Checkpoint, options: GraphOptions) -> ir.Model:
     """Write the generator of `checkpoint` as an ONNX model that carries its `ModelFacts`."""
     facts = model_facts(checkpoint, options)
-    writer = _Writer(options)
-    lr, t_map = (writer.tensor(each) for each in facts.inputs)
-    sr = _Generator(writer, checkpoint, options).emit(lr, t_map)
-    writer.declare(sr, facts.outputs[0])
+    writer = GraphWriter(options.precision, options.compact, options.kept_float32, options.emulate)
+    inputs = [writer.input(each) for each in facts.inputs]
+    sr = _emit_between(writer, checkpoint, options, inputs)
     graph = ir.Graph(
-        [lr, t_map],
-        [sr],
+        inputs,
+        [writer.output(sr, facts.outputs[0])],
         nodes=writer.tape.nodes,
         initializers=writer.tape.initializers,
-        opset_imports={"": OPSET},
+        opset_imports={"": facts.opset},
         name=facts.name,
     )
     return ir.Model(
         graph,
-        ir_version=IR_VERSION,
+        ir_version=_IR_VERSIONS[facts.opset],
         producer_name="fxsr",
         producer_version=fxsr.__version__,
         metadata_props={METADATA_KEY: encode_facts(facts)},
     )
 
 
-class _Writer:
-    """Operators by their usual names, each node called after the layer that it comes from."""
-
-    def __init__(self, options: GraphOptions) -> None:
-        self.tape = tape.Tape()
-        self._half = options.precision == "fp16"
-        self._compact = options.compact and not self._half
-        self._names: dict[str, int] = {}
-
-    def tensor(self, facts: TensorFacts) -> ir.Value:
-        return self.declare(ir.Value(), facts)
-
-    def declare(self, value: ir.Value, facts: TensorFacts) -> ir.Value:
-        value.name = facts.name
-        value.shape = ir.Shape(facts.shape)
-        value.type = ir.TensorType(ir.DataType.from_numpy(np.dtype(facts.dtype)))
-        return value
-
-    def conv(
-        self,
-        x: ir.Value,
-        name: str,
-        kernel: Array,
-        bias: Array,
-        pads: Sequence[int] | None = None,
-        group: int = 1,
-    ) -> ir.Value:
-        """Convolution; `pads` is top, left, bottom, right, by default such that the size stays."""
-        size = kernel.shape[2]
-        inputs = [x, self._weight(f"{name}.weight", kernel), self._weight(f"{name}.bias", bias)]
-        pads = pads or [size // 2] * 4
-        return self._op("Conv", name, inputs, kernel_shape=[size, size], pads=pads, group=group)
-
-    def leaky(self, x: ir.Value, slope: float) -> ir.Value:
-        return self._op("LeakyRelu", f"{x.name}.lrelu", [x], alpha=slope)
-
-    def relu(self, x: ir.Value) -> ir.Value:
-        return self._op("Relu", f"{x.name}.relu", [x])
-
-    def concat(self, values: Sequence[ir.Value], name: str) -> ir.Value:
-        return self._op("Concat", name, values, axis=1)
-
-    def halve(self, x: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
-        """The first and the second half of the channels."""
-        first, second = self.tape.op_multi_out("Split", [x], {"axis": 1}, num_outputs=2, name=self._unique(name))
-        first.name, second.name = f"{name}.first", f"{name}.second"
-        return first, second
-
-    def add(self, a: ir.Value, b: ir.Value, name: str) -> ir.Value:
-        return self._op("Add", name, [a, b])
-
-    def mul(self, a: ir.Value, b: ir.Value, name: str) -> ir.Value:
-        return self._op("Mul", name, [a, b])
-
-    def times(self, x: ir.Value, factor: float, name: str) -> ir.Value:
-        return self.mul(x, self._weight(f"{name}.factor", np.array(factor, np.float32)), name)
-
-    def depth_to_space(self, x: ir.Value, name: str) -> ir.Value:
-        return self._op("DepthToSpace", name, [x], blocksize=2, mode="DCR")
-
-    def nearest_double(self, x: ir.Value, name: str) -> ir.Value:
-        scales = self.tape.initializer(ir.tensor(np.array([1, 1, 2, 2], np.float32)), name=f"{name}.scales")
-        modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        return self._op("Resize", name, [x, None, scales], **modes)
-
-    def _weight(self, name: str, values: Array) -> ir.Value:
-        stored = np.ascontiguousarray(values, np.float16 if self._half or self._compact else np.float32)
-        weight = self.tape.initializer(ir.tensor(stored), name=self._unique(name))
-        if self._compact:
-            return self._op("Cast", f"{weight.name}.cast", [weight], to=ir.DataType.FLOAT)
-        return weight
-
-    def _op(self, kind: str, name: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
-        unique = self._unique(name)
-        value: ir.Value = self.tape.op(kind, inputs, attributes, name=unique)  # type: ignore[arg-type]
-        value.name = unique
-        return value
-
-    def _unique(self, name: str) -> str:
-        count = self._names[name] = self._names.get(name, -1) + 1
-        return f"{name}.{count}" if count else name
+def _emit_between(
+    w: GraphWriter, checkpoint: Checkpoint, options: GraphOptions, inputs: Sequence[ir.Value]
+) -> ir.Value:
+    """From the graph's inputs to its output: what the network computes, and what `io` and `packed` put around it."""
+    integers = options.io == "uint8"
+    first, *rest = inputs
+    if integers:
+        first = w.times(w.transpose(first, "input.planes", (0, 3, 1, 2)), 1 / 255, "input.scaled")
+        rest = [w.times(each, 1 / 255, "style.scaled") for each in rest]
+    if options.packed:
+        first, *rest = w.split(first, "input.parts", (3, 1))
+    sr = _Generator(w, checkpoint, options).emit(first, *rest)
+    if integers:
+        with w.layer("conv_last"):
+            sr = w.rounded(w.times(sr, 255, "output.scaled"), "output", 0, 255)
+            sr = w.transpose(sr, "output.pixels", (0, 2, 3, 1))
+    return sr
 
 
 class _Generator:
     """The generator's layers, in the order of `fxsr.network`."""
 
-    def __init__(self, writer: _Writer, checkpoint: Checkpoint, options: GraphOptions) -> None:
+    def __init__(self, writer: GraphWriter, checkpoint: Checkpoint, options: GraphOptions) -> None:
         self.writer = writer
         self.config = checkpoint.config
-        self.weights: Mapping[str, Array] = checkpoint.weights
         self.options = options
+        self.weights: Mapping[str, Array] = checkpoint.weights
+        self.baked: Baked | None = None
+        if options.baked_t is not None:
+            self.baked = bake(checkpoint.config, checkpoint.weights, options.baked_t)
+            self.weights = self.baked.weights
 
-    def emit(self, lr: ir.Value, t_map: ir.Value) -> ir.Value:
+    def emit(self, lr: ir.Value, t_map: ir.Value | None = None) -> ir.Value:
+        """`t_map` is needed unless the style is baked in."""
+        w = self.writer
+        with w.layer("styles"):
+            styles = self._constants() if t_map is None else self._styles(t_map)
+        with w.layer("conv_first"):
+            x = first = self._conv(lr, "conv_first")
+        block = {"rrdb": self._rrdb, "rb": self._residual_block}[self.config.trunk]
+        for index in range(self.config.nb):
+            name = f"{self.config.trunk_name}.{index}"
+            with w.layer(name):
+                x = block(x, styles, name)
+        with w.layer("trunk_conv"):
+            x = w.add(self._conv(x, "trunk_conv"), first, "trunk_conv.add")
+        for step in range(1, self.config.upsamplings + 1):
+            with w.layer(f"upconv{step}"):
+                x = self._double(x, f"upconv{step}")
+        with w.layer("HRconv"):
+            x = w.leaky(self._conv(x, "HRconv"), SLOPE)
+        with w.layer("conv_last"):
+            return self._conv(x, "conv_last")
+
+    def _styles(self, t_map: ir.Value) -> Styles:
         w = self.writer
         cond = w.leaky(self._conv(t_map, "CondNet.0"), COND_SLOPE)
         if not self.options.fold_condition:
@@ -207,17 +231,19 @@ class _Generator:
         # All styles stand before the trunk, each ending in a Split: ONNX Runtime walks back from the output and takes
         # the operand that stands last first, so this makes it compute each style right where it is used. Otherwise it
         # computes and holds those of all layers before it begins (1.4 GB more at 128x128).
-        styles = {sft: self._style(cond, sft) for sft in sft_layers(self.config)}
-        first = self._conv(lr, "conv_first")
-        x = first
-        block = {"rrdb": self._rrdb, "rb": self._residual_block}[self.config.trunk]
-        for index in range(self.config.nb):
-            x = block(x, styles, f"{self.config.trunk_name}.{index}")
-        x = w.add(self._conv(x, "trunk_conv"), first, "trunk_conv.add")
-        for step in range(1, self.config.upsamplings + 1):
-            x = self._double(x, f"upconv{step}")
-        x = w.leaky(self._conv(x, "HRconv"), SLOPE)
-        return self._conv(x, "conv_last")
+        return {sft: self._style(cond, sft) for sft in sft_layers(self.config)}
+
+    def _constants(self) -> Styles:
+        """What baking leaves of the style layers."""
+        assert self.baked is not None
+
+        def constant(name: str, values: Array | None) -> ir.Value | None:
+            return None if values is None else self.writer.constant(name, values[None, :, None, None])
+
+        scales, shifts = self.baked.scales, self.baked.shifts
+        return {
+            sft: (constant(f"{sft}.scale", scales.get(sft)), constant(f"{sft}.shift", shifts[sft])) for sft in shifts
+        }
 
     def _conv(self, x: ir.Value, name: str, factor: float = 1.0) -> ir.Value:
         kernel, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
@@ -248,7 +274,8 @@ class _Generator:
 
     def _sft(self, x: ir.Value, styles: Styles, name: str) -> ir.Value:
         scale, shift = styles[name]
-        return self.writer.add(self.writer.mul(x, scale, f"{name}.mul"), shift, f"{name}.add")
+        scaled = x if scale is None else self.writer.mul(x, scale, f"{name}.mul")
+        return scaled if shift is None else self.writer.add(scaled, shift, f"{name}.add")
 
     def _style(self, cond: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
         """What an SFT layer multiplies by (scale + 1) and adds (shift): both branches side by side, then parted."""
@@ -260,7 +287,8 @@ class _Generator:
         kernel = np.concatenate([self.weights[f"{branch}_conv1.weight"] for branch in branches])
         scale, shift = (self.weights[f"{branch}_conv1.bias"] for branch in branches)
         x = w.conv(x, f"{name}.conv1", kernel, np.concatenate([scale + 1, shift]), group=2)
-        return w.halve(x, f"{name}.style")
+        first, second = w.split(x, f"{name}.style", (len(scale), len(shift)))
+        return first, second
 
     def _hidden_weights(self, conv0: str) -> tuple[Array, Array]:
         if self.options.fold_condition:

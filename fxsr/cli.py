@@ -6,14 +6,13 @@ Exit status: 0 done; 1 some inputs failed, the others were written; 2 usage; 3 a
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 import fxsr
-from fxsr import cli_training
+from fxsr import cli_export, cli_training
 from fxsr.cli_options import Json, Quiet, Stop
 from fxsr.errors import FxsrError, StyleError, UsageError
 
@@ -24,12 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-
-
-class Target(StrEnum):
-    """What `fxsr export` builds beside the ONNX file."""
-
-    none = "none"
 
 
 def main() -> NoReturn:
@@ -133,6 +126,9 @@ def run(
     options = RunOptions(factor, quality, skip_existing)
     stop: Stop = context.obj
     with load(engine or DEFAULT_MODEL, device, DEFAULT_TILE if tile is None else tile, overlap) as upscaler:
+        fixed = upscaler.session.info.baked_t
+        if fixed is not None and (t is not None or t_map is not None):
+            raise UsageError(f"this model was exported with t fixed at {fixed:g}; leave out --t and --t-map")
         plan = plan_jobs(inputs, upscaler.scale, out, suffix, format_name, t_map)
         with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json) as report:
             stop.patient = True
@@ -141,62 +137,6 @@ def run(
             for job in plan.jobs:
                 report.add(try_job(job, upscaler, options, report.begin(job)))
     if report.failed:
-        raise typer.Exit(1)
-
-
-@app.command()
-def export(
-    checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="A .pth or .safetensors file of FxSR weights.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="A bundled model's name. [default: the bundled model]")
-    ] = None,
-    scale: Annotated[
-        int | None, typer.Option("--scale", help="Fail unless the model upscales by this: 2, 4 or 8.")
-    ] = None,
-    fp16: Annotated[
-        bool, typer.Option("--fp16", help="Weights, arithmetic, inputs and output in half precision.")
-    ] = False,
-    fp32: Annotated[bool, typer.Option("--fp32", help="All in single precision. [default]")] = False,
-    engine: Annotated[Target, typer.Option("--engine", help="Engine to build from the ONNX file.")] = Target.none,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("engines"),
-    name: Annotated[
-        str | None, typer.Option("--name", help="Model name in file names and manifest. [default: the checkpoint's]")
-    ] = None,
-    no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Do not compare the result with the checkpoint.")
-    ] = False,
-    no_fold: Annotated[bool, typer.Option("--no-fold", help="For debugging: keep the condition branch apart.")] = False,
-    no_phase: Annotated[bool, typer.Option("--no-phase", help="For debugging: enlarge first, then convolve.")] = False,
-    compact: Annotated[
-        bool, typer.Option("--compact", help="Float32 arithmetic, weights stored as halves: half the file.")
-    ] = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Turn a checkpoint into an ONNX file with its manifest, and verify it.
-
-    The file takes images of any size and batch, and as second input a style map or, as 1x1, one style for all pixels.
-    """
-    from fxsr.export import export_model
-    from fxsr.export.graph import GraphOptions
-    from fxsr.report import print_export, steps
-    from fxsr.weights import DEFAULT_MODEL, model_path
-
-    if checkpoint and model:
-        raise UsageError("--checkpoint and --model exclude each other")
-    if fp16 and fp32:
-        raise UsageError("--fp16 and --fp32 exclude each other")
-    if fp16 and compact:
-        raise UsageError("--compact is for --fp32; --fp16 stores halves anyway")
-    source = checkpoint or model_path(model or DEFAULT_MODEL, ".safetensors")
-    options = GraphOptions("fp16" if fp16 else "fp32", not no_fold, not no_phase, compact)
-    with steps(quiet or as_json) as tell:
-        exported = export_model(source, out, options, scale, name, not no_verify, tell)
-    print_export(exported, quiet=quiet, as_json=as_json)
-    verification = exported.manifest.verification
-    if verification and not verification.passed:
         raise typer.Exit(1)
 
 
@@ -231,6 +171,7 @@ def doctor(as_json: Json = False) -> None:
     print_facts(examine_machine(), as_json)
 
 
+app.command()(cli_export.export)
 app.command()(cli_training.train)
 app.command("eval")(cli_training.evaluate)
 

@@ -7,7 +7,7 @@ The JSON follows the dataclasses below, field by field; `schema` is raised when 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -15,14 +15,17 @@ import msgspec
 
 from fxsr.config import NetworkConfig
 from fxsr.errors import ModelFileError, UsageError
-from fxsr.files import atomic_path
+from fxsr.files import atomic_path, sha256
 
 SCHEMA = 1
 METADATA_KEY = "fxsr"
 """Key of `ModelFacts` in an ONNX file's metadata."""
 
 T = TypeVar("T")
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "bf16"]
+Io = Literal["float", "uint8"]
+Flavour = Literal["tensorrt", "tensorrt-rtx"]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,15 @@ class ModelFacts:
     rewrites: tuple[str, ...]
     """Exact rewrites that the graph has: "folded-condition", "phase-upsampling"."""
     checkpoint_sha256: str
+    compact: bool = False
+    """Weights stored as halves, arithmetic in float32."""
+    io: Io = "float"
+    packed: bool = False
+    """The only input is `lr_t`, four channels: RGB and t."""
+    baked_t: float | None = None
+    """The style that the graph is fixed at; it has no `t_map`. None: it has one."""
+    kept_float32: tuple[str, ...] = ()
+    """Layers that compute in float32 whatever the precision."""
     recipe: str = ""
     licence: str = "unknown"
     t_range: tuple[float, float] = (0.0, 1.0)
@@ -95,6 +107,78 @@ class FileFacts:
 
 
 @dataclass(frozen=True)
+class ShapeRange:
+    """Shapes of one input that a profile takes."""
+
+    min: Shape
+    opt: Shape
+    """What the engine is tuned for."""
+    max: Shape
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Shapes that an engine takes together. An engine has one for a style per pixel and one for a single style."""
+
+    name: Literal["map", "uniform", "image"]
+    """What `t_map` is: as large as `lr`, 1x1, or not there since the style was baked in."""
+    inputs: dict[str, ShapeRange]
+    activation_bytes: int | None = None
+    """Memory for what lies between input and output, as the builder reports it. None: it does not."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a builder is asked for, beside the profiles. Not every flavour can do everything."""
+
+    compute_capabilities: tuple[str, ...] = ()
+    """TensorRT-RTX: such as "8.6"; none means 8.0 and newer. TensorRT builds for the GPU that it runs on."""
+    opt_level: int | None = None
+    """0 to 5: how long to search for fast kernels. None: the builder's default, 3."""
+    workspace_mb: int | None = None
+    """Most memory that a layer may ask for. None: all that there is."""
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    strip_weights: bool = False
+    refit: bool = False
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """A TensorRT engine, and everything that it depends on."""
+
+    file: FileFacts
+    flavour: Flavour
+    builder_version: str
+    profiles: tuple[Profile, ...]
+    """In the engine's order."""
+    tensors: dict[str, str]
+    """Types of inputs and output, read back from the builder, as numpy names them."""
+    options: BuildOptions
+    onnx_sha256: str
+    weight_bytes: int | None = None
+    gpu: str | None = None
+    """The GPU that it was built on. None: built without one, for `options.compute_capabilities`."""
+    driver: str | None = None
+    seconds: float = 0.0
+    """How long building took."""
+    verification: Verification | None = None
+    """None: not run, for want of a GPU or with --no-verify."""
+
+
+@dataclass(frozen=True)
+class EsrganFacts:
+    """The network at one style as a plain ESRGAN, and how far that is from the network itself, on photos."""
+
+    file: FileFacts
+    psnr_db: float
+    max_abs: float
+    """Of pixel values in 0..1; at the borders."""
+    inside_max_abs: float
+    """The same 16 LR pixels and more from the borders."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """`NAME.json`: everything one export wrote, and what it measured."""
 
@@ -102,14 +186,23 @@ class Manifest:
     onnx: FileFacts
     verification: Verification | None = None
     """None: exported with --no-verify."""
+    engines: tuple[EngineFacts, ...] = ()
+    esrgan: EsrganFacts | None = None
+    kept_because: dict[str, str] = field(default_factory=dict)
+    """Why each of `model.kept_float32` is kept."""
     schema: int = SCHEMA
 
 
 def model_stem(facts: ModelFacts) -> str:
-    """File name without suffix, `<model>-x<scale>-<precision>`; a scale already in the model's name is not repeated."""
+    """File name without suffix: `<model>-x<scale>-<precision>` and what is unusual, such as `-t0.8-uint8`.
+
+    A scale already in the model's name is not repeated.
+    """
     scale = f"x{facts.scale}"
     name = facts.name if scale in facts.name.split("-") else f"{facts.name}-{scale}"
-    return f"{name}-{facts.precision}"
+    baked = "" if facts.baked_t is None else f"t{facts.baked_t:g}"
+    parts = (name, facts.precision, baked, "uint8" if facts.io == "uint8" else "", "packed" if facts.packed else "")
+    return "-".join(filter(None, parts))
 
 
 def encode_facts(facts: ModelFacts) -> str:
@@ -141,6 +234,12 @@ def read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
     return _decode(data, Manifest, str(path))
+
+
+def is_intact(folder: Path, facts: FileFacts) -> bool:
+    """Whether the file that `facts` describes is in `folder`, unchanged."""
+    path = folder / facts.file
+    return path.is_file() and path.stat().st_size == facts.bytes and sha256(path) == facts.sha256
 
 
 class _Versioned(msgspec.Struct):

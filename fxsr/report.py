@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -108,14 +109,31 @@ def print_export(exported: Exported, *, quiet: bool, as_json: bool) -> None:
 
     manifest = exported.manifest
     if as_json:
+        paths = {"onnx_path": exported.onnx, "manifest_path": exported.manifest_path, "engine_path": exported.engine}
         print_json(
             msgspec.to_builtins(manifest)
-            | {"onnx_path": str(exported.onnx), "manifest_path": str(exported.manifest_path)}
+            | {name: path and str(path) for name, path in paths.items()}
+            | {"reused": exported.reused}
         )
         return
     console = Console(soft_wrap=True, highlight=False, quiet=quiet)
-    console.print(f"{exported.onnx} ({manifest.onnx.bytes / 1e6:.1f} MB)", markup=False)
+
+    def wrote(path: Path, size: int, more: str = "") -> None:
+        note = ", up to date" if path.name in exported.reused else ""
+        console.print(f"{path} ({size / 1e6:.1f} MB{more}{note})", markup=False)
+
+    wrote(exported.onnx, manifest.onnx.bytes)
+    for engine in manifest.engines:
+        if exported.engine and engine.file.file == exported.engine.name:
+            memory = max((profile.activation_bytes or 0 for profile in engine.profiles), default=0)
+            wrote(exported.engine, engine.file.bytes, f", {memory / 1e6:.0f} MB of activations, {engine.seconds:.0f} s")
+    if manifest.esrgan:
+        esrgan = manifest.esrgan
+        differs = f"differs by up to {esrgan.max_abs:.1e} at the borders, {esrgan.inside_max_abs:.1e} inside"
+        console.print(f"{exported.onnx.with_name(esrgan.file.file)} ({differs})", markup=False)
     console.print(f"{exported.manifest_path}", markup=False)
+    for layer, reason in manifest.kept_because.items():
+        console.print(f"{layer} is kept in float32 ({reason})", markup=False)
     verification = manifest.verification
     if verification is None:
         console.print("not verified (--no-verify)")

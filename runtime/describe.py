@@ -7,8 +7,6 @@ import importlib.util
 import json
 import os
 import platform
-import shutil
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +14,9 @@ import msgspec
 import fxsr
 from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import UsageError
-from fxsr.manifest import ModelFacts, read_manifest
+from fxsr.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
+from fxsr.runtime.engine_file import ENGINES, read_engine
+from fxsr.runtime.gpu import find_gpus
 from fxsr.runtime.session import CHECKPOINTS, Device, available_cpus
 from fxsr.weights import bundled_models, model_path
 
@@ -36,7 +36,7 @@ def describe(file: str) -> dict[str, Any]:
     """Names and values that say what a model file is.
 
     Args:
-        file: a checkpoint, an ONNX file, a manifest, or a bundled model's name.
+        file: a checkpoint, an ONNX file, an engine, a manifest, or a bundled model's name.
 
     Raises:
         UsageError: no such file, or of no kind that is known here.
@@ -54,10 +54,15 @@ def describe(file: str) -> dict[str, Any]:
             return head | {"kind": "ONNX graph of fxsr"} | _facts(session.facts)
     if suffix == ".json":
         manifest = read_manifest(path)
-        verification = manifest.verification
-        verdict = "not done" if verification is None else "passed" if verification.passed else "FAILED"
         onnx = f"{manifest.onnx.file}, {manifest.onnx.bytes} bytes, sha256 {manifest.onnx.sha256}"
-        return head | {"kind": "manifest of fxsr"} | _facts(manifest.model) | {"onnx": onnx, "verification": verdict}
+        engines = {engine.file.file: _summary(engine) for engine in manifest.engines}
+        own = {"onnx": onnx, "verification": _verdict(manifest.verification)}
+        return head | {"kind": "manifest of fxsr"} | _facts(manifest.model) | own | engines
+    if suffix in ENGINES:
+        engine = read_engine(path)
+        verdict = _verdict(engine.manifest.verification)
+        kind = {"kind": "TensorRT engine of fxsr", "verification of its graph": verdict}
+        return head | kind | _facts(engine.manifest.model) | _engine(engine.facts)
     if suffix in CHECKPOINTS:
         checkpoint = load_checkpoint(path)
         config = vars(checkpoint.config)
@@ -70,7 +75,7 @@ def describe(file: str) -> dict[str, Any]:
             | {"parameters": checkpoint.config.parameters, "sha256": checkpoint.digest}
             | ({"training": json.loads(checkpoint.training)} if checkpoint.training else {})
         )
-    raise UsageError(f"{path}: of no kind known here; give .onnx, .json, {' or '.join(CHECKPOINTS)}")
+    raise UsageError(f"{path}: of no kind known here; give {', '.join(('.onnx', '.json', *ENGINES, *CHECKPOINTS))}")
 
 
 def examine_machine() -> dict[str, Any]:
@@ -90,9 +95,11 @@ def examine_machine() -> dict[str, Any]:
         import onnxruntime
 
         found["onnxruntime providers"] = ", ".join(onnxruntime.get_available_providers())
-    found["nvidia driver"] = (
-        "found" if shutil.which("nvidia-smi") or Path("/proc/driver/nvidia").exists() else "none found"
-    )
+    gpus = find_gpus()
+    for index, gpu in enumerate(gpus):
+        memory = f"{gpu.memory_mb / 1024:.0f} GiB"
+        found[f"gpu {index}"] = f"{gpu.name}, compute capability {gpu.compute_capability}, {memory}"
+    found["nvidia driver"] = gpus[0].driver if gpus else "none found; engines can be built for others but not run here"
     found["bundled models"] = ", ".join(bundled_models())
     return found
 
@@ -104,3 +111,40 @@ def _facts(facts: ModelFacts) -> dict[str, Any]:
         values[side] = "; ".join(f"{each['name']} {each['dtype']} {tuple(each['shape'])}" for each in values[side])
     values["rewrites"] = ", ".join(values["rewrites"]) or "none"
     return {"name": values.pop("name"), **config, **values}
+
+
+def _engine(engine: EngineFacts) -> dict[str, Any]:
+    """An engine's facts, a line for each profile."""
+    values: dict[str, Any] = msgspec.to_builtins(engine)
+    for name in ("file", "verification", "profiles", "options", "tensors"):
+        values.pop(name)
+    options = {name: value for name, value in vars(engine.options).items() if value}
+    return values | {
+        "sha256": engine.file.sha256,
+        "engine tensors": ", ".join(f"{name} {dtype}" for name, dtype in engine.tensors.items()),
+        "build options": ", ".join(f"{name} {value}" for name, value in options.items()) or "none",
+        "engine verification": _verdict(engine.verification),
+        **{f"profile {profile.name}": _profile(profile) for profile in engine.profiles},
+    }
+
+
+def _summary(engine: EngineFacts) -> str:
+    memory = ", ".join(f"{profile.name}{_memory(profile)}" for profile in engine.profiles)
+    return f"{engine.flavour} {engine.builder_version}, {engine.file.bytes} bytes ({memory})"
+
+
+def _memory(profile: Profile) -> str:
+    return "" if profile.activation_bytes is None else f" {profile.activation_bytes / 1e6:.0f} MB of activations"
+
+
+def _profile(profile: Profile) -> str:
+    def span(sizes: ShapeRange) -> str:
+        steps = dict.fromkeys("x".join(map(str, shape)) for shape in (sizes.min, sizes.opt, sizes.max))
+        return "..".join(steps)
+
+    shapes = ", ".join(f"{name} {span(sizes)}" for name, sizes in profile.inputs.items())
+    return f"{shapes};{_memory(profile)}" if _memory(profile) else shapes
+
+
+def _verdict(verification: Verification | None) -> str:
+    return "not done" if verification is None else "passed" if verification.passed else "FAILED"

@@ -10,6 +10,7 @@ import numpy as np
 from fxsr.errors import DeviceError, FxsrError, ModelFileError, first_line
 from fxsr.extras import needs
 from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
+from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
 from fxsr.runtime.session import Array, Device, Session, SessionInfo, available_cpus
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -33,7 +34,8 @@ class OrtSession(Session):
         self._info = SessionInfo(
             name=self.facts.name,
             scale=self.facts.scale,
-            dtype=np.dtype(self.facts.dtype),
+            dtype=session_dtype(self.facts),
+            baked_t=self.facts.baked_t,
             backend="onnxruntime",
             device=f"cuda:{device.index}" if on_gpu else "cpu",
         )
@@ -44,11 +46,11 @@ class OrtSession(Session):
 
     def run(self, lr: Array, t_map: Array) -> Array:
         try:
-            (sr,) = self._session.run(["sr"], {"lr": lr, "t_map": t_map})
+            (sr,) = self._session.run(["sr"], to_graph(self.facts, lr, t_map))
         except Exception as error:  # ONNX Runtime's errors have no common base
             size = f"{lr.shape[3]}x{lr.shape[2]}"
             raise FxsrError(f"ONNX Runtime failed on a {size} tile: {first_line(error)}") from error
-        return np.asarray(sr)
+        return from_graph(self.facts, np.asarray(sr))
 
     def close(self) -> None:
         self._session = None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import ModelFileError, UsageError
+from fxsr.runtime.engine_file import ENGINES, read_engine
 from fxsr.weights import model_path
 
 Array = NDArray[Any]
@@ -41,6 +42,8 @@ class SessionInfo:
     """"onnxruntime" or "torch"."""
     device: str
     """"cpu", "cuda:0", ..."""
+    baked_t: float | None = None
+    """The style that the model is fixed at, whatever it is asked for. None: it takes any."""
 
 
 class Closable(Protocol):
@@ -133,7 +136,8 @@ def open_session(model: str | Path, device: str = "auto") -> Session:
         from fxsr.runtime.reference import TorchSession
 
         return TorchSession(load_checkpoint(path), where)
-    if suffix in (".plan", ".engine"):
+    if suffix in ENGINES:
+        read_engine(path)
         raise ModelFileError(f"{path}: this version runs no TensorRT engines; give the .onnx file beside it")
     raise UsageError(f"{path}: not a kind of model that can be run; give .onnx, {' or '.join(CHECKPOINTS)}")
 

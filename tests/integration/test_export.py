@@ -15,7 +15,7 @@ from fxsr.manifest import read_manifest
 from fxsr.network import build_generator
 from fxsr.runtime.session import open_session
 from fxsr.weights import model_path
-from tests.support import TINY, fxsr_cli, golden_checkpoint, relative
+from tests.support import SAMPLE, TINY, fxsr_cli, golden_checkpoint, relative
 
 
 def test_the_published_size_exports_and_agrees_with_its_network(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_the_published_size_exports_and_agrees_with_its_network(tmp_path: Path) 
 
 @pytest.mark.parametrize(("flags", "stem"), [(["--fp16"], "fp16"), (["--fp32"], "fp32"), (["--compact"], "fp32")])
 def test_the_bundled_model_exports_in_every_precision(flags: list[str], stem: str, tmp_path: Path) -> None:
-    done = fxsr_cli("export", "--scale", "4", *flags, "--out", tmp_path, "--json")
+    done = fxsr_cli("export", "--scale", "4", *flags, "--engine", "none", "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["verification"]["passed"]
@@ -52,23 +52,64 @@ def test_the_bundled_model_exports_in_every_precision(flags: list[str], stem: st
 
 
 def test_debug_switches_and_no_verify_are_in_the_manifest(tmp_path: Path) -> None:
-    done = fxsr_cli("export", "--no-fold", "--no-phase", "--no-verify", "--name", "plain", "--out", tmp_path)
+    switches = ("--no-fold", "--no-phase", "--no-verify", "--engine", "none")
+    done = fxsr_cli("export", *switches, "--name", "plain", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     manifest = read_manifest(tmp_path / "plain-x4-fp32.json")
     assert manifest.model.rewrites == ()
     assert manifest.verification is None
 
 
-def test_half_precision_that_overflows_fails_the_verification(tmp_path: Path) -> None:
+def test_layers_that_overflow_in_half_precision_are_kept_in_float32(tmp_path: Path) -> None:
     checkpoint = golden_checkpoint(TINY, 1)
-    weights = dict(checkpoint.weights) | {"conv_first.weight": checkpoint.weights["conv_first.weight"] * 3e4}
+    weights = dict(checkpoint.weights)
+    for name, factor in (("HRconv", 3e5), ("conv_last", 1 / 3e5)):  # too large for a half between these two
+        weights[f"{name}.weight"] = weights[f"{name}.weight"] * np.float32(factor)
+    weights["HRconv.bias"] = weights["HRconv.bias"] * np.float32(3e5)
     save_checkpoint(tmp_path / "hot.safetensors", Checkpoint(TINY, weights, About("hot")))
-    done = fxsr_cli("export", "--checkpoint", tmp_path / "hot.safetensors", "--fp16", "--out", tmp_path)
-    assert done.returncode == 1
-    assert "verification failed" in done.stderr
-    verification = read_manifest(tmp_path / "hot-x4-fp16.json").verification
-    assert verification is not None
-    assert not verification.passed
+    done = fxsr_cli(
+        *("export", "--checkpoint", tmp_path / "hot.safetensors", "--fp16", "--engine", "none", "--out", tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    assert "HRconv is kept in float32 (without it: NaN or infinity)" in done.stdout
+    manifest = read_manifest(tmp_path / "hot-x4-fp16.json")
+    assert manifest.model.kept_float32 == ("HRconv", "conv_last")
+    assert set(manifest.kept_because) == {"HRconv", "conv_last"}
+    assert manifest.verification is not None
+    assert manifest.verification.passed
+
+
+@pytest.mark.parametrize(
+    ("flags", "stem"),
+    [
+        (["--bf16"], "bf16"),
+        (["--io", "uint8"], "fp32-uint8"),
+        (["--fp16", "--io", "uint8", "--packed"], "fp16-uint8-packed"),
+        (["--bake-t", "0.5", "--esrgan"], "fp32-t0.5"),
+    ],
+)
+def test_other_forms_of_the_graph_are_verified_and_run(flags: list[str], stem: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "x.safetensors", golden_checkpoint(TINY, 5))
+    done = fxsr_cli("export", "--checkpoint", "x.safetensors", *flags, "--engine", "none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    onnx = tmp_path / "engines" / f"golden-x4-{stem}.onnx"
+    manifest = read_manifest(onnx.with_suffix(".json"))
+    assert manifest.verification is not None
+    assert manifest.verification.passed
+    if "--esrgan" in flags:
+        assert manifest.esrgan is not None
+        assert manifest.esrgan.inside_max_abs < 1e-4 < manifest.esrgan.max_abs
+        assert (onnx.parent / manifest.esrgan.file.file).is_file()
+        done = fxsr_cli("run", SAMPLE, "-e", onnx, "--t", "0.3", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "t fixed at 0.5" in done.stderr
+    if "--bf16" in flags:
+        return  # for engines; ONNX Runtime's CPU has no such convolutions
+    lr, style = np.full((1, 3, 8, 8), 0.5, np.float32), np.full((1, 1, 1, 1), 0.5, np.float32)
+    with open_session(onnx, "cpu") as session, open_session(tmp_path / "x.safetensors", "cpu") as network:
+        dtype = session.info.dtype
+        found = session.run(lr.astype(dtype), style.astype(dtype))
+        assert np.abs(np.clip(found, 0, 1) - np.clip(network.run(lr, style), 0, 1)).max() < 0.02
 
 
 @pytest.mark.parametrize(
@@ -79,6 +120,9 @@ def test_half_precision_that_overflows_fails_the_verification(tmp_path: Path) ->
         (["--checkpoint", "gone.pth"], 1, "gone.pth: no such file"),
         (["--checkpoint", "text.pth"], 1, "text.pth: not a PyTorch checkpoint"),
         (["--fp16", "--fp32"], 2, "exclude each other"),
+        (["--fp16", "--bf16"], 2, "exclude each other"),
+        (["--esrgan"], 2, "--esrgan needs --bake-t"),
+        (["--bake-t", "2"], 2, "must be 0 to 1"),
         (["--fp16", "--compact"], 2, "--compact is for --fp32"),
         (["--model", "fxsr-pd-x4-small", "--checkpoint", "text.pth"], 2, "exclude each other"),
         (["--out", "text.pth"], 1, "cannot write"),

@@ -15,6 +15,7 @@ from tests.support import ROOT, SAMPLE
 TORCH_MODULES = (
     "data",
     "discriminator",
+    "initial",
     "loop",
     "losses",
     "monitor",

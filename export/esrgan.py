@@ -1,0 +1,58 @@
+"""A network at one style as a plain ESRGAN, for runtimes that know only that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fxsr.checkpoint import Checkpoint
+from fxsr.config import is_style, state_shapes
+from fxsr.export.bake import bake, esrgan_weights
+from fxsr.export.verify import agreement, photo_cases
+from fxsr.extras import needs
+from fxsr.files import atomic_path, sha256
+from fxsr.manifest import EsrganFacts, FileFacts
+from fxsr.runtime.reference import TorchSession
+from fxsr.runtime.session import Array, Device
+
+_SIZE = ((64, 64),)
+_BORDER = 16
+"""LR pixels. Further inside, hardly anything of what happens at the borders arrives."""
+
+
+def write_esrgan(checkpoint: Checkpoint, t: float, path: Path) -> EsrganFacts:
+    """Write a `.pth` file under the names of ESRGAN's first release, and measure how it differs from the network.
+
+    It does near the borders, since shifts in biases reach beyond them; see `fxsr.export.bake`.
+
+    Raises:
+        UsageError: this network can't be written as an ESRGAN.
+        FxsrError: the file can't be written.
+    """
+    with needs("export"):
+        import torch
+
+    config = checkpoint.config
+    plain = esrgan_weights(config, bake(config, checkpoint.weights, t))
+    with atomic_path(path) as temporary:
+        torch.save({key: torch.from_numpy(value) for key, value in plain.items()}, temporary)
+    # an ESRGAN is this network with style layers that do nothing
+    still = {key: np.zeros(shape, np.float32) for key, shape in state_shapes(config).items() if is_style(key)}
+    whole: list[Array] = []
+    inside: list[Array] = []
+    border = _BORDER * config.scale
+    with (
+        TorchSession(checkpoint, Device("cpu")) as network,
+        TorchSession(Checkpoint(config, plain | still, checkpoint.about), Device("cpu")) as esrgan,
+    ):
+        for case in photo_cases(_SIZE, t):
+            pair = np.stack([esrgan.run(case.lr, case.t_map)[0], network.run(case.lr, case.t_map)[0]])
+            whole.append(pair)
+            inside.append(pair[..., border:-border, border:-border])
+    return EsrganFacts(
+        file=FileFacts(path.name, sha256(path), path.stat().st_size),
+        psnr_db=min(agreement(*pair) for pair in whole),
+        max_abs=max(float(np.abs(a - b).max()) for a, b in whole),
+        inside_max_abs=max(float(np.abs(a - b).max()) for a, b in inside),
+    )

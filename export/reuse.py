@@ -1,0 +1,113 @@
+"""What an earlier export left that a new one needn't make again."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fxsr.errors import CheckpointError, FxsrError, ModelFileError
+from fxsr.export.engine import builder_version, target_gpu
+from fxsr.export.graph import GraphOptions, producer
+from fxsr.export.request import EngineRequest, ExportRequest
+from fxsr.extras import needs
+from fxsr.files import sha256
+from fxsr.manifest import EngineFacts, FileFacts, Manifest, ModelFacts, Profile, is_intact, read_manifest
+
+
+def find_graph(request: ExportRequest) -> tuple[Path, Manifest] | None:
+    """The path of an earlier graph of just this, intact, and its manifest.
+
+    Reads no weights and needs no torch, so that asking again costs nothing.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    if not request.checkpoint.is_file():
+        raise CheckpointError(f"{request.checkpoint}: no such file")
+    if request.force or not request.out.is_dir():
+        return None
+    digest = sha256(request.checkpoint)
+    for path in sorted(request.out.glob("*.json")):
+        manifest = _manifest(path)
+        if manifest and _answers(manifest, request, digest) and is_intact(request.out, manifest.onnx):
+            return request.out / manifest.onnx.file, manifest
+    return None
+
+
+def find_engine(manifest: Manifest, request: ExportRequest, profiles: tuple[Profile, ...]) -> EngineFacts | None:
+    """An earlier engine of just this, intact."""
+    engine = request.engine
+    if engine is None or request.force:
+        return None
+    for facts in manifest.engines:
+        if _is_built_as(facts, engine, manifest.onnx, profiles) and is_intact(request.out, facts.file):
+            return facts
+    return None
+
+
+def engines_of(manifest_path: Path, onnx: FileFacts) -> tuple[EngineFacts, ...]:
+    """Engines in an older manifest that were built from this very graph: they stay what they are."""
+    manifest = _manifest(manifest_path) if manifest_path.is_file() else None
+    return tuple(each for each in manifest.engines if each.onnx_sha256 == onnx.sha256) if manifest else ()
+
+
+@contextmanager
+def alone_in(out: Path, step: Callable[[str], None]) -> Iterator[None]:
+    """One export at a time into a folder, so that a manifest describes the files beside it and not another's.
+
+    Raises:
+        FxsrError: the machine's folder for temporary files can't be written to.
+    """
+    with needs("export"):
+        from filelock import FileLock, Timeout
+
+    digest = hashlib.sha256(str(out.absolute()).encode()).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"fxsr-export-{digest}.lock")
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            step("waiting for another export into this folder")
+            lock.acquire()
+    except OSError as error:
+        raise FxsrError(f"{lock.lock_file}: cannot be locked ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _manifest(path: Path) -> Manifest | None:
+    try:
+        return read_manifest(path)
+    except ModelFileError:  # of something else, or damaged: written anew
+        return None
+
+
+def _answers(manifest: Manifest, request: ExportRequest, digest: str) -> bool:
+    facts, verification = manifest.model, manifest.verification
+    return (
+        facts.checkpoint_sha256 == digest
+        and _is_written_as(facts, request.graph)
+        and request.name in (None, facts.name)
+        and request.scale in (None, facts.scale)
+        and (verification.passed if verification else not request.check)
+        and (manifest.esrgan is not None or not request.esrgan)
+    )
+
+
+def _is_written_as(facts: ModelFacts, options: GraphOptions) -> bool:
+    """Whether this version of fxsr would write a graph of these facts for `options`."""
+    asked = (options.precision, options.rewrites, options.compact, options.io, options.packed, options.baked_t)
+    found = (facts.precision, facts.rewrites, facts.compact, facts.io, facts.packed, facts.baked_t)
+    return asked == found and facts.producer == producer()
+
+
+def _is_built_as(facts: EngineFacts, request: EngineRequest, onnx: FileFacts, profiles: tuple[Profile, ...]) -> bool:
+    asked = (request.flavour, request.options, builder_version(request.flavour), target_gpu(request.flavour))
+    found = (facts.flavour, facts.options, facts.builder_version, facts.gpu)
+    same_shapes = [profile.inputs for profile in facts.profiles] == [profile.inputs for profile in profiles]
+    return asked == found and same_shapes and facts.onnx_sha256 == onnx.sha256

@@ -1,0 +1,179 @@
+"""Writes ONNX operators under their usual names, in the type of number that the layer at hand is to be computed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.extras import LazyModule
+from fxsr.manifest import Precision, TensorFacts
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from onnx_ir import tape
+else:
+    ir = LazyModule("onnx_ir", extra="export")
+    tape = LazyModule("onnx_ir.tape", extra="export")
+
+Array = NDArray[np.float32]
+
+
+class GraphWriter:
+    """Operators on a tape, each node called after the layer that it comes from.
+
+    Args:
+        precision: of weights and arithmetic.
+        compact: with float32 arithmetic, store weights as halves.
+        kept: layers that are computed in float32 whatever the precision; see `layer`.
+        emulate: compute in float32 and round every result to `precision`, for runtimes that lack it.
+    """
+
+    def __init__(
+        self, precision: Precision, compact: bool = False, kept: Sequence[str] = (), emulate: bool = False
+    ) -> None:
+        self.tape = tape.Tape()
+        types = {"fp32": ir.DataType.FLOAT, "fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
+        self._low = types[precision]
+        self._type = self._low
+        self._compact = compact and precision == "fp32"
+        self._kept = frozenset(kept)
+        self._emulate = emulate and precision != "fp32"
+        self._names: dict[str, int] = {}
+        self._types: dict[ir.Value, ir.DataType] = {}
+        self._casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+
+    @contextmanager
+    def layer(self, name: str) -> Iterator[None]:
+        """What is written in the block belongs to this layer: in float32 if that is kept so."""
+        before, self._type = self._type, ir.DataType.FLOAT if name in self._kept else self._low
+        try:
+            yield
+        finally:
+            self._type = before
+
+    def input(self, facts: TensorFacts) -> ir.Value:
+        value = ir.Value()
+        self._declare(value, facts)
+        self._types[value] = ir.DataType.from_numpy(np.dtype(facts.dtype))
+        return value
+
+    def output(self, value: ir.Value, facts: TensorFacts) -> ir.Value:
+        """`value` in the type that `facts` asks for, as an output of the graph."""
+        value = self.cast(value, ir.DataType.from_numpy(np.dtype(facts.dtype)))
+        self._declare(value, facts)
+        return value
+
+    def conv(
+        self,
+        x: ir.Value,
+        name: str,
+        kernel: Array,
+        bias: Array,
+        pads: Sequence[int] | None = None,
+        group: int = 1,
+    ) -> ir.Value:
+        """Convolution; `pads` is top, left, bottom, right, by default such that the size stays."""
+        size = kernel.shape[2]
+        inputs = [x, self.constant(f"{name}.weight", kernel), self.constant(f"{name}.bias", bias)]
+        pads = pads or [size // 2] * 4
+        return self._op("Conv", name, inputs, kernel_shape=[size, size], pads=pads, group=group)
+
+    def leaky(self, x: ir.Value, slope: float) -> ir.Value:
+        return self._op("LeakyRelu", f"{x.name}.lrelu", [x], alpha=slope)
+
+    def relu(self, x: ir.Value) -> ir.Value:
+        return self._op("Relu", f"{x.name}.relu", [x])
+
+    def concat(self, values: Sequence[ir.Value], name: str) -> ir.Value:
+        return self._op("Concat", name, values, axis=1)
+
+    def split(self, x: ir.Value, name: str, sizes: Sequence[int]) -> list[ir.Value]:
+        """Parts of the channels, of these sizes."""
+        lengths = self.tape.initializer(ir.tensor(np.array(sizes, np.int64)), name=f"{name}.sizes")
+        inputs = [self.cast(x, self._type), lengths]
+        found = self.tape.op_multi_out("Split", inputs, {"axis": 1}, num_outputs=len(sizes), name=self._unique(name))
+        for index, value in enumerate(found):
+            value.name = f"{name}.{index}"
+            self._types[value] = self._type
+        return list(found)
+
+    def add(self, a: ir.Value, b: ir.Value, name: str) -> ir.Value:
+        return self._op("Add", name, [a, b])
+
+    def mul(self, a: ir.Value, b: ir.Value, name: str) -> ir.Value:
+        return self._op("Mul", name, [a, b])
+
+    def times(self, x: ir.Value, factor: float, name: str) -> ir.Value:
+        return self.mul(x, self.constant(f"{name}.factor", np.array(factor, np.float32)), name)
+
+    def depth_to_space(self, x: ir.Value, name: str) -> ir.Value:
+        return self._op("DepthToSpace", name, [x], blocksize=2, mode="DCR")
+
+    def nearest_double(self, x: ir.Value, name: str) -> ir.Value:
+        scales = self.tape.initializer(ir.tensor(np.array([1, 1, 2, 2], np.float32)), name=f"{name}.scales")
+        modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self._op("Resize", name, [x, None, scales], **modes)
+
+    def transpose(self, x: ir.Value, name: str, axes: Sequence[int]) -> ir.Value:
+        return self._op("Transpose", name, [x], perm=list(axes))
+
+    def rounded(self, x: ir.Value, name: str, low: float, high: float) -> ir.Value:
+        """Clamped to a range and rounded to whole numbers."""
+        limits = [
+            self.constant(f"{name}.{side}", np.array(value, np.float32))
+            for side, value in (("low", low), ("high", high))
+        ]
+        return self._op("Round", f"{name}.round", [self._op("Clip", f"{name}.clip", [x, *limits])])
+
+    def cast(self, x: ir.Value, to: ir.DataType) -> ir.Value:
+        """`x` as another type of number; the same value for the same question."""
+        if self._types[x] == to or (self._emulate and self._types[x] == self._low and to == ir.DataType.FLOAT):
+            return x
+        if (x, to) not in self._casts:
+            emulated = self._emulate and to == self._low
+            value = self._cast(x, ir.DataType.FLOAT) if emulated and self._types[x] != ir.DataType.FLOAT else x
+            self._casts[x, to] = self._rounded_to_low(value) if emulated else self._cast(x, to)
+        return self._casts[x, to]
+
+    def constant(self, name: str, values: Array) -> ir.Value:
+        """A weight, in the layer's type."""
+        kind = ir.DataType.FLOAT16 if self._compact and values.ndim else self._type
+        stored = values.astype(kind.numpy())
+        if self._emulate:
+            stored = stored.astype(np.float32)
+        weight = self.tape.initializer(ir.tensor(np.ascontiguousarray(stored)), name=self._unique(name))
+        self._types[weight] = kind
+        return self.cast(weight, self._type)
+
+    def _op(self, kind: str, name: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
+        own = [value if value is None or value not in self._types else self.cast(value, self._type) for value in inputs]
+        unique = self._unique(name)
+        value: ir.Value = self.tape.op(kind, own, attributes, name=unique)  # type: ignore[arg-type]
+        value.name = unique
+        self._types[value] = self._type
+        return self._rounded_to_low(value) if self._emulate and self._type == self._low else value
+
+    def _rounded_to_low(self, value: ir.Value) -> ir.Value:
+        back = self._cast(self._cast(value, self._low), ir.DataType.FLOAT)
+        self._types[back] = self._low
+        return back
+
+    def _cast(self, x: ir.Value, to: ir.DataType) -> ir.Value:
+        name = self._unique(f"{x.name}.{to.name.lower()}")
+        value = self.tape.op("Cast", [x], {"to": to}, name=name)
+        value.name = name
+        self._types[value] = to
+        return value
+
+    def _declare(self, value: ir.Value, facts: TensorFacts) -> None:
+        value.name = facts.name
+        value.shape = ir.Shape(facts.shape)
+        value.type = ir.TensorType(ir.DataType.from_numpy(np.dtype(facts.dtype)))
+
+    def _unique(self, name: str) -> str:
+        count = self._names[name] = self._names.get(name, -1) + 1
+        return f"{name}.{count}" if count else name

@@ -1,0 +1,214 @@
+"""The command about files that deploy: `fxsr export`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fxsr.cli_options import Json, Quiet
+from fxsr.errors import UsageError
+
+if TYPE_CHECKING:
+    from fxsr.export.builder import News
+
+
+class Target(StrEnum):
+    """What `fxsr export` builds beside the ONNX file."""
+
+    auto = "auto"
+    none = "none"
+    tensorrt = "tensorrt"
+    tensorrt_rtx = "tensorrt-rtx"
+
+
+class Pixels(StrEnum):
+    """Type of images that a graph takes."""
+
+    float = "float"
+    uint8 = "uint8"
+
+
+_ENGINE = "Engine"
+
+
+def export(
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="A .pth or .safetensors file of FxSR weights.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="A bundled model's name. [default: the bundled model]")
+    ] = None,
+    scale: Annotated[
+        int | None, typer.Option("--scale", help="Fail unless the model upscales by this: 2, 4 or 8.")
+    ] = None,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Weights, arithmetic, inputs and output in half precision.")
+    ] = False,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Weights and arithmetic in bfloat16, inputs and output in float32.")
+    ] = False,
+    fp32: Annotated[bool, typer.Option("--fp32", help="All in single precision. [default]")] = False,
+    io: Annotated[
+        Pixels, typer.Option("--io", help="uint8: images and style as bytes, (n, h, w, 3); conversion is in the graph.")
+    ] = Pixels.float,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="One input of four channels, RGB and t, for runtimes that take one only.")
+    ] = False,
+    bake_t: Annotated[
+        float | None, typer.Option("--bake-t", help="Fix the style: no t_map, no style layers, a plain faster graph.")
+    ] = None,
+    esrgan: Annotated[
+        bool, typer.Option("--esrgan", help="With --bake-t: also write the weights of a plain ESRGAN, .pth.")
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("engines"),
+    name: Annotated[
+        str | None, typer.Option("--name", help="Model name in file names and manifest. [default: the checkpoint's]")
+    ] = None,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Do not compare the result with the checkpoint.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write anew what is there and up to date.")] = False,
+    no_fold: Annotated[bool, typer.Option("--no-fold", help="For debugging: keep the condition branch apart.")] = False,
+    no_phase: Annotated[bool, typer.Option("--no-phase", help="For debugging: enlarge first, then convolve.")] = False,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Float32 arithmetic, weights stored as halves: half the file.")
+    ] = False,
+    engine: Annotated[
+        Target,
+        typer.Option(
+            "--engine",
+            help="Engine to build from the ONNX file. auto: tensorrt where it and a GPU are, else tensorrt-rtx if "
+            "installed, which needs no GPU to build, else none.",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = Target.auto,
+    tile: Annotated[
+        int | None,
+        typer.Option("--tile", help="Side of the LR tiles that it takes. [default: 256]", rich_help_panel=_ENGINE),
+    ] = None,
+    shapes: Annotated[
+        str | None,
+        typer.Option(
+            "--shapes",
+            help="Or a range of tile sizes, HEIGHTxWIDTH: smallest, usual, largest, such as 64x64,256x256,512x512.",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = None,
+    batch: Annotated[
+        str,
+        typer.Option("--batch", help="Tiles at once: a number, or MIN,OPT,MAX.", rich_help_panel=_ENGINE),
+    ] = "1",
+    compute_capability: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compute-capability",
+            help="tensorrt-rtx: GPUs to build for, such as 8.6; again for more. [default: 8.0 and newer]",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = None,
+    opt_level: Annotated[
+        int | None,
+        typer.Option(
+            "--opt-level", help="0 to 5: how long to search for fast kernels. [default: 3]", rich_help_panel=_ENGINE
+        ),
+    ] = None,
+    workspace: Annotated[
+        int | None,
+        typer.Option(
+            "--workspace", help="Most memory for one layer, in MB. [default: no limit]", rich_help_panel=_ENGINE
+        ),
+    ] = None,
+    timing_cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--timing-cache",
+            help="tensorrt: file of kernel timings, read and written. [default: in the user's cache folder]",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = None,
+    version_compatible: Annotated[
+        bool,
+        typer.Option(
+            "--version-compatible", help="tensorrt: runs on later versions of it too.", rich_help_panel=_ENGINE
+        ),
+    ] = False,
+    hardware_compatible: Annotated[
+        bool,
+        typer.Option(
+            "--hardware-compatible",
+            help="tensorrt: runs on all GPUs from compute capability 8.0 on.",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = False,
+    strip_weights: Annotated[
+        bool,
+        typer.Option("--strip-weights", help="Leave the weights out, for refitting later.", rich_help_panel=_ENGINE),
+    ] = False,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Let weights be exchanged later.", rich_help_panel=_ENGINE)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print all that the engine's builder logs.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a checkpoint into an ONNX file and an engine with their manifest, and verify them.
+
+    The ONNX file takes images of any size and batch, and as second input a style map or, as 1x1, one style for all
+    pixels. An engine takes tiles of the sizes that it was built for. What is there and up to date is not built again.
+
+    Examples: `fxsr export --scale 4 --fp16`, `fxsr export --checkpoint FxSR-PD-4x.pth --fp16 --tile 192`
+    """
+    from fxsr.export import EngineRequest, ExportRequest, export_model
+    from fxsr.export.engine import check_options, choose_flavour, default_timing_cache, why_none
+    from fxsr.export.graph import GraphOptions
+    from fxsr.export.profiles import parse_tiles
+    from fxsr.manifest import BuildOptions, Precision
+    from fxsr.report import print_export, steps
+    from fxsr.weights import DEFAULT_MODEL, model_path
+
+    if checkpoint and model:
+        raise UsageError("--checkpoint and --model exclude each other")
+    if fp16 + bf16 + fp32 > 1:
+        raise UsageError("--fp16, --bf16 and --fp32 exclude each other")
+    if esrgan and bake_t is None:
+        raise UsageError("--esrgan needs --bake-t: a plain ESRGAN has one style")
+    source = checkpoint or model_path(model or DEFAULT_MODEL, ".safetensors")
+    precision: Precision = "fp16" if fp16 else "bf16" if bf16 else "fp32"
+    graph = GraphOptions(precision, not no_fold, not no_phase, compact, io.value, packed, bake_t)
+    tiles = parse_tiles(tile, shapes, batch)
+    build = BuildOptions(
+        compute_capabilities=tuple(compute_capability or ()),
+        opt_level=opt_level,
+        workspace_mb=workspace,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        strip_weights=strip_weights,
+        refit=refit,
+    )
+    flavour = choose_flavour(engine)
+    target = None
+    if flavour:
+        check_options(flavour, build, timing_cache is not None)
+        target = EngineRequest(flavour, tiles, build, timing_cache or default_timing_cache(flavour))
+        if tiles.warning:
+            typer.echo(f"fxsr: note: {tiles.warning}", err=True)
+
+    with steps(quiet or as_json or verbose) as show:
+
+        def tell(news: News) -> None:
+            if verbose:
+                typer.echo(news.text, err=True)
+            elif news.kind == "phase":
+                show(news.text)
+
+        request = ExportRequest(source, out, graph, target, scale, name, not no_verify, esrgan, force)
+        exported = export_model(request, tell)
+    print_export(exported, quiet=quiet, as_json=as_json)
+    if engine == Target.auto and flavour is None and not quiet:
+        typer.echo(f"fxsr: note: no engine was built. {why_none()}", err=True)
+    verification = exported.manifest.verification
+    if verification and not verification.passed:
+        raise typer.Exit(1)

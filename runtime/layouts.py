@@ -1,0 +1,49 @@
+"""Between what a session takes, `lr` and `t_map` as planes of floats, and what a graph was exported to take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.manifest import ModelFacts
+
+Array = NDArray[Any]
+
+
+def session_dtype(facts: ModelFacts) -> np.dtype[Any]:
+    """Type of a session's arrays: the graph's own, or float32 for one of integers."""
+    return np.dtype(np.float32 if facts.io == "uint8" else facts.dtype)
+
+
+def to_graph(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
+    """A graph's inputs by name.
+
+    Args:
+        facts: of the graph.
+        lr: (N, 3, H, W), 0..1.
+        t_map: (N or 1, 1, H or 1, W or 1), 0..1.
+    """
+    if facts.packed:
+        style = np.broadcast_to(t_map, (lr.shape[0], 1, *lr.shape[2:]))
+        return {"lr_t": _picture(facts, np.concatenate([lr, style], 1))}
+    if facts.baked_t is not None:
+        return {"lr": _picture(facts, lr)}
+    return {"lr": _picture(facts, lr), "t_map": to_bytes(t_map) if facts.io == "uint8" else t_map}
+
+
+def from_graph(facts: ModelFacts, sr: Array) -> Array:
+    """A graph's output as (N, 3, scale*H, scale*W) of `session_dtype`."""
+    if facts.io == "uint8":
+        return np.divide(sr.transpose(0, 3, 1, 2), 255, dtype=np.float32)
+    return sr
+
+
+def _picture(facts: ModelFacts, planes: Array) -> Array:
+    return np.ascontiguousarray(to_bytes(planes).transpose(0, 2, 3, 1)) if facts.io == "uint8" else planes
+
+
+def to_bytes(values: Array) -> Array:
+    """0..1 to the nearest of 0..255, uint8."""
+    return np.asarray(np.clip(values, 0, 1) * 255 + 0.5, np.uint8)
