@@ -18,8 +18,10 @@ import platformdirs
 
 from fxsr.errors import ModelFileError, UnavailableError, UsageError
 from fxsr.export.builder import Built, News, Order, serve
+from fxsr.export.profiles import engine_profiles
+from fxsr.export.request import EngineRequest
 from fxsr.files import atomic_path, sha256
-from fxsr.manifest import BuildOptions, EngineFacts, FileFacts, Flavour, Profile
+from fxsr.manifest import BuildOptions, EngineFacts, FileFacts, Flavour, ModelFacts
 from fxsr.runtime.engine_file import EXTRAS
 from fxsr.runtime.gpu import Gpu, find_gpus
 
@@ -116,13 +118,7 @@ def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool) -
 
 
 def build_engine(
-    onnx: Path,
-    stem: str,
-    flavour: Flavour,
-    profiles: tuple[Profile, ...],
-    options: BuildOptions,
-    timing_cache: Path | None = None,
-    tell: Callable[[News], None] = lambda news: None,
+    onnx: Path, model: ModelFacts, request: EngineRequest, tell: Callable[[News], None] = lambda news: None
 ) -> EngineFacts:
     """Build an engine beside an ONNX file, whole or not at all.
 
@@ -130,21 +126,24 @@ def build_engine(
 
     Args:
         onnx: what to build from.
-        stem: name of the engine's file, without suffix.
-        flavour: what builds.
-        profiles: shapes to build for.
-        options: see `check_options`.
-        timing_cache: file of earlier measurements; TensorRT only.
+        model: what that computes.
+        request: see `check_options` for its options.
         tell: hears of phases, and of every line that the builder logs.
 
     Raises:
-        ModelFileError: the builder refuses; says why.
+        ModelFileError: the builder refuses, or changes types; says why.
         FxsrError: the engine can't be written.
     """
-    target = onnx.with_name(stem + SUFFIXES[flavour])
+    flavour = request.flavour
+    profiles = engine_profiles(model, request.tiles)
+    target = onnx.with_name(onnx.stem + SUFFIXES[flavour])
     with atomic_path(target) as temporary:
-        order = Order(flavour, onnx, temporary, profiles, options, timing_cache)
-        built = _run(order, tell)
+        built = _run(Order(flavour, onnx, temporary, profiles, request.options, request.timing_cache), tell)
+        for tensor in (*model.inputs, *model.outputs):
+            if (found := built.tensors.get(tensor.name)) != tensor.dtype:
+                raise ModelFileError(
+                    f"{target}: {tensor.name} would be {found}, not {tensor.dtype}; nothing is written"
+                )
         file = FileFacts(target.name, sha256(temporary), temporary.stat().st_size)
     gpu = _gpu(flavour)
     return EngineFacts(
@@ -156,7 +155,7 @@ def build_engine(
             for profile, size in zip(profiles, built.activation_bytes, strict=True)
         ),
         tensors=built.tensors,
-        options=options,
+        options=request.options,
         onnx_sha256=sha256(onnx),
         weight_bytes=built.weight_bytes,
         gpu=gpu.name if gpu else None,

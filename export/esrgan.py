@@ -9,7 +9,8 @@ import numpy as np
 from fxsr.checkpoint import Checkpoint
 from fxsr.config import is_style, state_shapes
 from fxsr.export.bake import bake, esrgan_weights
-from fxsr.export.verify import agreement, photo_cases
+from fxsr.export.cases import Material, Shapes, make_cases
+from fxsr.export.verify import agreement
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
 from fxsr.manifest import EsrganFacts, FileFacts
@@ -46,7 +47,7 @@ def write_esrgan(checkpoint: Checkpoint, t: float, path: Path) -> EsrganFacts:
         TorchSession(checkpoint, Device("cpu")) as network,
         TorchSession(Checkpoint(config, plain | still, checkpoint.about), Device("cpu")) as esrgan,
     ):
-        for case in photo_cases(_SIZE, t):
+        for case in make_cases(Material(baked_t=t), Shapes(_SIZE, (1,))):
             pair = np.stack([esrgan.run(case.lr, case.t_map)[0], network.run(case.lr, case.t_map)[0]])
             whole.append(pair)
             inside.append(pair[..., border:-border, border:-border])

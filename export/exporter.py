@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from fxsr.checkpoint import Checkpoint, load_checkpoint
-from fxsr.errors import ModelFileError, UsageError
+from fxsr.errors import ModelFileError, UnavailableError, UsageError
 from fxsr.export.builder import News
+from fxsr.export.cases import bundled_photos, read_photos
+from fxsr.export.compare import Subject, compare
 from fxsr.export.engine import build_engine
 from fxsr.export.esrgan import write_esrgan
 from fxsr.export.graph import GraphOptions, model_facts, save_graph
 from fxsr.export.precision import settle_precision
-from fxsr.export.profiles import engine_profiles
 from fxsr.export.request import ExportRequest
 from fxsr.export.reuse import alone_in, engines_of, find_engine, find_graph
-from fxsr.export.verify import Rounded, standard_cases, threshold, verify
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
-from fxsr.manifest import FileFacts, Manifest, Verification, model_stem, write_manifest
-from fxsr.runtime.ort import OrtSession
-from fxsr.runtime.reference import TorchSession
-from fxsr.runtime.session import Device
+from fxsr.manifest import EngineFacts, FileFacts, Manifest, model_stem, write_manifest
+from fxsr.runtime.engine_file import EngineFile
+from fxsr.runtime.gpu import find_gpus
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,13 @@ class Exported:
     engine: Path | None = None
     reused: tuple[str, ...] = ()
     """Names of files that were up to date."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the graph or the engine does not agree with what it was made of."""
+        engines = (each for each in self.manifest.engines if self.engine and each.file.file == self.engine.name)
+        found = [self.manifest.verification, *(each.verification for each in engines)]
+        return any(each is not None and not each.passed for each in found)
 
 
 def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda news: None) -> Exported:
@@ -66,25 +72,20 @@ def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda n
         failed = manifest.verification is not None and not manifest.verification.passed
         if request.engine is None or failed:
             return Exported(target, manifest_path, manifest, reused=reused)
-        profiles = engine_profiles(manifest.model, request.engine.tiles)
-        facts = find_engine(manifest, request, profiles)
+        facts = find_engine(manifest, request)
         if facts:
             reused += (facts.file.file,)
         else:
             step(f"building the {request.engine.flavour} engine")
-            facts = build_engine(
-                target,
-                target.stem,
-                request.engine.flavour,
-                profiles,
-                request.engine.options,
-                request.engine.timing_cache,
-                tell,
-            )
+            facts = build_engine(target, manifest.model, request.engine, tell)
             others = [each for each in manifest.engines if each.file.file != facts.file.file]
             manifest = replace(manifest, engines=(*others, facts))
             write_manifest(manifest_path, manifest)
-        return Exported(target, manifest_path, manifest, request.out / facts.file.file, reused)
+        engine = request.out / facts.file.file
+        if request.check and facts.verification is None and find_gpus():
+            manifest = _check_engine(target, engine, manifest, facts, step)
+            write_manifest(manifest_path, manifest)
+        return Exported(target, manifest_path, manifest, engine, reused)
 
 
 def write_onnx(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> None:
@@ -121,21 +122,25 @@ def _export_graph(request: ExportRequest, step: Callable[[str], None]) -> tuple[
     verification = None
     if request.check:
         step("verifying it against the checkpoint")
-        verification = _verify(checkpoint, target, settled.options)
+        source, graph = Subject(request.checkpoint, checkpoint), Subject(target, graph=facts)
+        verification = compare(source, graph, bundled_photos() | read_photos(request.images))
     onnx = FileFacts(target.name, sha256(target), target.stat().st_size)
     manifest = Manifest(facts, onnx, verification, engines_of(manifest_path, onnx), esrgan, settled.reasons)
     write_manifest(manifest_path, manifest)
     return target, manifest
 
 
-def _verify(checkpoint: Checkpoint, onnx: Path, options: GraphOptions) -> Verification:
-    cpu = Device("cpu")
-    limit = threshold(model_facts(checkpoint, options))
-    with TemporaryDirectory() as folder:
-        if options.precision == "bf16":  # ONNX Runtime's CPU has no convolutions of that
-            onnx = Path(folder) / onnx.name
-            save_graph(checkpoint, replace(options, emulate=True), onnx)
-        with TorchSession(checkpoint, cpu) as reference, OrtSession(onnx, cpu) as exported:
-            # a graph of integers takes t in steps of 1/255 and clamps pixels: so must what it is compared with
-            alike = Rounded(reference) if options.io == "uint8" else reference
-            return verify(alike, exported, limit, standard_cases(options.baked_t))
+def _check_engine(
+    onnx: Path, engine: Path, manifest: Manifest, facts: EngineFacts, step: Callable[[str], None]
+) -> Manifest:
+    """The manifest with how the engine compares with its graph, if this machine can run it."""
+    step("verifying the engine against the graph")
+    graph = Subject(onnx, graph=manifest.model)
+    built = Subject(engine, graph=manifest.model, engine=EngineFile(engine, manifest, facts))
+    photos = dict(islice(bundled_photos().items(), 1))  # the graph had them all; tiles may be large
+    try:
+        checked = replace(facts, verification=compare(graph, built, photos))
+    except UnavailableError as error:  # such as an engine for other GPUs
+        step(f"not verified: {error}")
+        return manifest
+    return replace(manifest, engines=tuple(checked if each == facts else each for each in manifest.engines))

@@ -40,6 +40,7 @@ OPSET = 17
 """Low enough for TensorRT 10, TensorRT-RTX and five years of ONNX Runtime; nothing newer is needed."""
 _BRAIN_OPSET = 22
 """The first with convolutions in bfloat16."""
+_FOLDED, _PHASES = "folded-condition", "phase-upsampling"
 _IR_VERSIONS = {OPSET: 8, _BRAIN_OPSET: 10}
 
 Array = NDArray[np.float32]
@@ -83,9 +84,9 @@ class GraphOptions:
 
     @property
     def rewrites(self) -> tuple[str, ...]:
-        names = {"folded-condition": self.fold_condition, "phase-upsampling": self.phase_upsampling}
+        names = {_FOLDED: self.fold_condition, _PHASES: self.phase_upsampling}
         if self.baked_t is not None:
-            names = {"baked-style": True, "phase-upsampling": self.phase_upsampling}
+            names = {"baked-style": True, _PHASES: self.phase_upsampling}
         return tuple(name for name, on in names.items() if on)
 
 
@@ -121,6 +122,20 @@ def model_facts(checkpoint: Checkpoint, options: GraphOptions) -> ModelFacts:
         packed=options.packed,
         baked_t=options.baked_t,
         kept_float32=options.kept_float32,
+    )
+
+
+def options_of(facts: ModelFacts) -> GraphOptions:
+    """The options that a graph of these facts was written with."""
+    return GraphOptions(
+        precision=facts.precision,
+        fold_condition=facts.baked_t is not None or _FOLDED in facts.rewrites,
+        phase_upsampling=_PHASES in facts.rewrites,
+        compact=facts.compact,
+        io=facts.io,
+        packed=facts.packed,
+        baked_t=facts.baked_t,
+        kept_float32=facts.kept_float32,
     )
 
 

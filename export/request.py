@@ -36,6 +36,8 @@ class ExportRequest:
     """Model name. None takes the checkpoint's."""
     check: bool = True
     """Verify the ONNX file against the checkpoint."""
+    images: tuple[Path, ...] = ()
+    """Photos, and folders of them, to verify it on beside the bundled ones."""
     esrgan: bool = False
     """With a baked style: also write the weights of a plain ESRGAN."""
     force: bool = False

@@ -6,11 +6,13 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from fxsr.errors import CheckpointError, FxsrError, ModelFileError
 from fxsr.export.engine import builder_version, target_gpu
-from fxsr.export.graph import GraphOptions, producer
+from fxsr.export.graph import GraphOptions, options_of, producer
+from fxsr.export.profiles import engine_profiles
 from fxsr.export.request import EngineRequest, ExportRequest
 from fxsr.extras import needs
 from fxsr.files import sha256
@@ -27,7 +29,7 @@ def find_graph(request: ExportRequest) -> tuple[Path, Manifest] | None:
     """
     if not request.checkpoint.is_file():
         raise CheckpointError(f"{request.checkpoint}: no such file")
-    if request.force or not request.out.is_dir():
+    if request.force or request.images or not request.out.is_dir():
         return None
     digest = sha256(request.checkpoint)
     for path in sorted(request.out.glob("*.json")):
@@ -37,11 +39,12 @@ def find_graph(request: ExportRequest) -> tuple[Path, Manifest] | None:
     return None
 
 
-def find_engine(manifest: Manifest, request: ExportRequest, profiles: tuple[Profile, ...]) -> EngineFacts | None:
+def find_engine(manifest: Manifest, request: ExportRequest) -> EngineFacts | None:
     """An earlier engine of just this, intact."""
     engine = request.engine
     if engine is None or request.force:
         return None
+    profiles = engine_profiles(manifest.model, engine.tiles)
     for facts in manifest.engines:
         if _is_built_as(facts, engine, manifest.onnx, profiles) and is_intact(request.out, facts.file):
             return facts
@@ -101,9 +104,13 @@ def _answers(manifest: Manifest, request: ExportRequest, digest: str) -> bool:
 
 def _is_written_as(facts: ModelFacts, options: GraphOptions) -> bool:
     """Whether this version of fxsr would write a graph of these facts for `options`."""
-    asked = (options.precision, options.rewrites, options.compact, options.io, options.packed, options.baked_t)
-    found = (facts.precision, facts.rewrites, facts.compact, facts.io, facts.packed, facts.baked_t)
-    return asked == found and facts.producer == producer()
+    written = options_of(facts)
+    asked = replace(
+        options,
+        kept_float32=written.kept_float32,  # follows from the checkpoint
+        fold_condition=options.fold_condition or options.baked_t is not None,
+    )
+    return asked == written and facts.producer == producer()
 
 
 def _is_built_as(facts: EngineFacts, request: EngineRequest, onnx: FileFacts, profiles: tuple[Profile, ...]) -> bool:

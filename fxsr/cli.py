@@ -172,6 +172,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 app.command()(cli_export.export)
+app.command()(cli_export.verify)
 app.command()(cli_training.train)
 app.command("eval")(cli_training.evaluate)
 

@@ -70,6 +70,10 @@ def export(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the result with the checkpoint.")
     ] = False,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--images", help="A photo or a folder of them to verify it on, beside the bundled ones."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write anew what is there and up to date.")] = False,
     no_fold: Annotated[bool, typer.Option("--no-fold", help="For debugging: keep the condition branch apart.")] = False,
     no_phase: Annotated[bool, typer.Option("--no-phase", help="For debugging: enlarge first, then convolve.")] = False,
@@ -204,11 +208,65 @@ def export(
             elif news.kind == "phase":
                 show(news.text)
 
-        request = ExportRequest(source, out, graph, target, scale, name, not no_verify, esrgan, force)
+        request = ExportRequest(
+            source, out, graph, target, scale, name, not no_verify, tuple(images or ()), esrgan, force
+        )
         exported = export_model(request, tell)
     print_export(exported, quiet=quiet, as_json=as_json)
     if engine == Target.auto and flavour is None and not quiet:
         typer.echo(f"fxsr: note: no engine was built. {why_none()}", err=True)
-    verification = exported.manifest.verification
-    if verification and not verification.passed:
+    if exported.failed:
         raise typer.Exit(1)
+
+
+def verify(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Checkpoints, .onnx files, engines. Each is compared with the first; a single one with the ONNX file "
+            "or bundled checkpoint that it was made of."
+        ),
+    ],
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--images", help="A photo or a folder of them to compare on, beside the bundled ones."),
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Of two files: find the first layer in which they differ too much.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Compare checkpoints, ONNX files and engines on real photos, over t and with style maps, in two sizes and batches.
+
+    The exit status is 1 if any differs by more than its precision allows, 3 if one can't be run on this machine. What
+    was measured goes into the manifest beside a file that was made of the first.
+
+    Examples: `fxsr verify FxSR-PD-4x.pth engines/fxsr-pd-x4-fp16.onnx`, `fxsr verify engines/fxsr-pd-x4-fp16.plan`
+    """
+    from fxsr.export.cases import bundled_photos, read_photos
+    from fxsr.export.compare import compare_files, read_subjects
+    from fxsr.report import print_comparisons, print_layers, steps
+
+    photos = read_photos(images or ())
+    subjects = read_subjects(files)
+    with steps(quiet or as_json) as show:
+        if layers:
+            from fxsr.export.layers import compare_layers
+
+            if len(subjects) != 2:
+                raise UsageError("--layers compares two files")
+            show("comparing layers")
+            found = compare_layers(subjects[0], subjects[1], photos or bundled_photos())
+        else:
+            compared = compare_files(subjects, bundled_photos() | photos, show)
+    if layers:
+        print_layers(found, quiet=quiet, as_json=as_json)
+        if not all(layer.passed for layer in found):
+            raise typer.Exit(1)
+        return
+    print_comparisons(compared, quiet=quiet, as_json=as_json)
+    if any(each.verification and not each.verification.passed for each in compared):
+        raise typer.Exit(1)
+    if obstacle := next((each.obstacle for each in compared if each.obstacle), None):
+        raise obstacle

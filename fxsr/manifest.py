@@ -7,6 +7,7 @@ The JSON follows the dataclasses below, field by field; `schema` is raised when 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -126,6 +127,17 @@ class Profile:
     activation_bytes: int | None = None
     """Memory for what lies between input and output, as the builder reports it. None: it does not."""
 
+    def takes(self, shapes: Mapping[str, Shape]) -> bool:
+        """Whether inputs of these shapes, by name, are within it."""
+        return shapes.keys() == self.inputs.keys() and all(
+            len(shape) == len(self.inputs[name].min)
+            and all(
+                low <= size <= high
+                for low, size, high in zip(self.inputs[name].min, shape, self.inputs[name].max, strict=True)
+            )
+            for name, shape in shapes.items()
+        )
+
 
 @dataclass(frozen=True)
 class BuildOptions:
@@ -164,6 +176,11 @@ class EngineFacts:
     """How long building took."""
     verification: Verification | None = None
     """None: not run, for want of a GPU or with --no-verify."""
+
+    def profile_for(self, shapes: Mapping[str, Shape]) -> int | None:
+        """Number of the profile for inputs of these shapes, the one for a single style first. None: none fits."""
+        fitting = [index for index, profile in enumerate(self.profiles) if profile.takes(shapes)]
+        return fitting[-1] if fitting else None
 
 
 @dataclass(frozen=True)

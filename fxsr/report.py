@@ -19,6 +19,9 @@ from fxsr.runtime.jobs import Failure
 
 if TYPE_CHECKING:
     from fxsr.export import Exported
+    from fxsr.export.compare import Comparison
+    from fxsr.export.layers import Layer
+    from fxsr.manifest import Verification
     from fxsr.runtime.jobs import Done, Job
     from fxsr.training.evaluate import Report
     from fxsr.training.loop import Outcome
@@ -138,18 +141,76 @@ def print_export(exported: Exported, *, quiet: bool, as_json: bool) -> None:
     if verification is None:
         console.print("not verified (--no-verify)")
         return
-    failed = [check for check in verification.checks if not check.passed]
+    held = sum(check.passed for check in verification.checks)
     worst = max(check.relative if check.relative is not None else float("inf") for check in verification.checks)
     console.print(
-        f"verified: {len(verification.checks) - len(failed)} of {len(verification.checks)} comparisons hold "
+        f"verified: {held} of {len(verification.checks)} comparisons hold "
         f"({verification.threshold}; largest relative difference {worst:.1e})"
     )
-    err = Console(stderr=True, soft_wrap=True, highlight=False)
-    for check in failed:
-        figures = "NaN or infinity"
-        if check.relative is not None and check.psnr_db is not None:
-            figures = f"PSNR {check.psnr_db:.1f} dB, relative difference {check.relative:.1e}"
-        err.print(f"fxsr: verification failed: {check.case}: {figures}", markup=False)
+    _print_failed(verification)
+    for engine in manifest.engines:
+        if exported.engine and engine.file.file == exported.engine.name and engine.verification:
+            held = sum(check.passed for check in engine.verification.checks)
+            console.print(f"engine verified: {held} of {len(engine.verification.checks)} comparisons hold")
+            _print_failed(engine.verification)
+
+
+def print_comparisons(comparisons: Sequence[Comparison], *, quiet: bool, as_json: bool) -> None:
+    """How files compared with the first: a line each, and what failed."""
+    import msgspec
+
+    if as_json:
+        print_json(
+            [
+                {
+                    "reference": str(each.reference),
+                    "file": str(each.other),
+                    "verification": msgspec.to_builtins(each.verification),
+                    "not_compared": each.obstacle and str(each.obstacle),
+                }
+                for each in comparisons
+            ]
+        )
+        return
+    console = Console(soft_wrap=True, highlight=False, quiet=quiet)
+    for each in comparisons:
+        if each.verification is None:
+            verdict = "not compared"
+        else:
+            checks = each.verification.checks
+            held = sum(check.passed for check in checks)
+            largest = [check.max_abs for check in checks if check.max_abs is not None]
+            psnr = min((check.psnr_db for check in checks if check.psnr_db is not None), default=float("inf"))
+            difference = f"{max(largest):.1e}" if len(largest) == len(checks) else "NaN"
+            verdict = (
+                f"{'passed' if each.verification.passed else 'FAILED'}, {held} of {len(checks)} comparisons hold "
+                f"({each.verification.threshold}; least PSNR {psnr:.1f} dB, largest difference {difference})"
+            )
+        console.print(f"{each.other} against {each.reference}: {verdict}", markup=False)
+        if each.verification:
+            _print_failed(each.verification)
+
+
+def print_layers(layers: Sequence[Layer], *, quiet: bool, as_json: bool) -> None:
+    """The first tensor in which two networks part, and how they agree before it and further on."""
+    if as_json:
+        print_json([vars(layer) for layer in layers])
+        return
+    first = next((index for index, layer in enumerate(layers) if not layer.passed), None)
+    console = Console(soft_wrap=True, highlight=False, quiet=quiet)
+    if first is None:
+        console.print(f"no layer diverges: {len(layers)} compared")
+    else:
+        console.print(f"first diverging layer: {layers[first].name} ({first + 1} of {len(layers)})", markup=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("layer", "PSNR dB", "largest difference", "relative"):
+        table.add_column(column, overflow="fold")
+    around = range(len(layers))[max(0, (first or 0) - 3) :][:8] if first is not None else range(len(layers))[-8:]
+    for index in around:
+        layer = layers[index]
+        psnr = "" if layer.psnr_db is None else f"{layer.psnr_db:.1f}"
+        table.add_row(escape(layer.name), psnr, f"{layer.max_abs:.1e}", f"{layer.relative:.1e}")
+    console.print(table)
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
@@ -243,6 +304,17 @@ def print_quality(report: Report, *, quiet: bool, as_json: bool) -> None:
 def print_json(document: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(document, indent=2, default=str))
+
+
+def _print_failed(verification: Verification) -> None:
+    err = Console(stderr=True, soft_wrap=True, highlight=False)
+    for check in verification.checks:
+        if check.passed:
+            continue
+        figures = "NaN or infinity"
+        if check.relative is not None and check.psnr_db is not None:
+            figures = f"PSNR {check.psnr_db:.1f} dB, relative difference {check.relative:.1e}"
+        err.print(f"fxsr: verification failed: {check.case}: {figures}", markup=False)
 
 
 def _record(result: Done | Failure) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from fxsr.errors import UsageError
 from fxsr.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
 from fxsr.runtime.engine_file import ENGINES, read_engine
 from fxsr.runtime.gpu import find_gpus
-from fxsr.runtime.session import CHECKPOINTS, Device, available_cpus
+from fxsr.runtime.session import CHECKPOINTS, available_cpus
 from fxsr.weights import bundled_models, model_path
 
 _PACKAGES = {
@@ -48,10 +48,9 @@ def describe(file: str) -> dict[str, Any]:
         raise UsageError(f"{path}: a folder; give a file")
     head = {"file": str(path), "bytes": path.stat().st_size}
     if suffix == ".onnx":
-        from fxsr.runtime.ort import OrtSession
+        from fxsr.runtime.ort import read_facts
 
-        with OrtSession(path, Device("cpu")) as session:
-            return head | {"kind": "ONNX graph of fxsr"} | _facts(session.facts)
+        return head | {"kind": "ONNX graph of fxsr"} | _facts(read_facts(path))
     if suffix == ".json":
         manifest = read_manifest(path)
         onnx = f"{manifest.onnx.file}, {manifest.onnx.bytes} bytes, sha256 {manifest.onnx.sha256}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ class OrtSession(Session):
         with needs("cpu"):
             import onnxruntime as ort
         self._session = _create(ort, path, device)
-        self.facts = _facts(self._session, path)
+        self.facts = _facts(self._session.get_modelmeta().custom_metadata_map, path)
         on_gpu = self._session.get_providers()[0] == _CUDA
         self._info = SessionInfo(
             name=self.facts.name,
@@ -77,8 +79,27 @@ def _create(ort: Any, path: Path, device: Device) -> Any:
     return session
 
 
-def _facts(session: Any, path: Path) -> ModelFacts:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+def read_facts(path: Path) -> ModelFacts:
+    """What an ONNX file says that it is. Where the package onnx is installed, ONNX Runtime need not be able to run it.
+
+    Raises:
+        ModelFileError: not an ONNX file, or not one that fxsr exported.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        with OrtSession(path, Device("cpu")) as session:
+            return session.facts
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError, ValueError) as error:
+        raise ModelFileError(f"{path}: not an ONNX file ({first_line(error)})") from error
+    return _facts({entry.key: entry.value for entry in model.metadata_props}, path)
+
+
+def _facts(metadata: Mapping[str, str], path: Path) -> ModelFacts:
+    text = metadata.get(METADATA_KEY)
     if text is None:
         raise ModelFileError(f"{path}: an ONNX file, but not one that fxsr exported; make it with `fxsr export`")
     return decode_facts(text, str(path))

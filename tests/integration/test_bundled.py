@@ -5,7 +5,8 @@ import pytest
 
 import fxsr
 from fxsr.checkpoint import load_checkpoint
-from fxsr.export.verify import standard_cases, threshold, verify
+from fxsr.export.cases import Material, make_cases
+from fxsr.export.verify import threshold, verify
 from fxsr.image import read_image
 from fxsr.metrics import luma, psnr
 from fxsr.runtime.ort import OrtSession
@@ -19,7 +20,7 @@ def test_graph_and_checkpoint_of_a_bundled_model_agree(name: str) -> None:
     checkpoint, onnx = model_path(name, ".safetensors"), model_path(name, ".onnx")
     with open_session(checkpoint, "cpu") as reference, OrtSession(onnx, Device("cpu")) as exported:
         assert exported.facts.checkpoint_sha256 == load_checkpoint(checkpoint).digest
-        assert verify(reference, exported, threshold(exported.facts), standard_cases()).passed
+        assert verify(reference, exported, threshold(exported.facts), make_cases(Material())).passed
 
 
 @pytest.mark.parametrize("name", bundled_models())
