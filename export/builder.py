@@ -18,6 +18,7 @@ from typing import Any, Literal
 from fxsr.errors import FxsrError, ModelFileError
 from fxsr.manifest import BuildOptions, Flavour, Profile
 from fxsr.runtime.engine_file import load_flavour
+from fxsr.runtime.trt import Log, make_log, type_name
 
 _ACTIVATION = re.compile(r"Total Activation Memory: (\d+)")
 _WEIGHTS = re.compile(r"Total Weights Memory: (\d+)")
@@ -99,7 +100,7 @@ def build(trt: Any, order: Order, tell: Callable[[News], None]) -> Built:
         OSError: the engine can't be written.
     """
     begin = time.perf_counter()
-    log = _logger(trt, tell)
+    log = make_log(trt, lambda severity, message: tell(News("log", f"{severity}: {message}")))
     builder = trt.Builder(log)
     typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # TensorRT 10 does not by itself
     network = builder.create_network(0 if typed is None else 1 << int(typed))
@@ -126,11 +127,11 @@ def build(trt: Any, order: Order, tell: Callable[[News], None]) -> Built:
         _save_timing_cache(config, order)
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     tensors += [network.get_output(index) for index in range(network.num_outputs)]
-    activation = [*log.numbers(_ACTIVATION), *[None] * len(order.profiles)][: len(order.profiles)]
+    activation = [*_numbers(log, _ACTIVATION), *[None] * len(order.profiles)][: len(order.profiles)]
     return Built(
-        tensors={tensor.name: _type_name(tensor.dtype) for tensor in tensors},
+        tensors={tensor.name: type_name(tensor.dtype) for tensor in tensors},
         activation_bytes=tuple(activation),
-        weight_bytes=next(iter(log.numbers(_WEIGHTS)), None),
+        weight_bytes=next(iter(_numbers(log, _WEIGHTS)), None),
         seconds=time.perf_counter() - begin,
     )
 
@@ -179,29 +180,8 @@ def _save_timing_cache(config: Any, order: Order) -> None:
         temporary.write_bytes(config.get_timing_cache().serialize())
 
 
-def _logger(trt: Any, tell: Callable[[News], None]) -> Any:
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        """Keeps what is needed afterwards; a failing call returns None and says why here only."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.lines: list[str] = []
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            self.lines.append(message)
-            if int(severity) <= int(trt.ILogger.ERROR):
-                self.errors.append(message)
-            tell(News("log", f"{str(severity).rpartition('.')[2]}: {message}"))
-
-        def numbers(self, pattern: re.Pattern[str]) -> list[int]:
-            return [int(found[1]) for found in map(pattern.search, self.lines) if found]
-
-        def first_error(self) -> str:
-            """Later ones are often about something else, such as the missing driver."""
-            return " ".join(self.errors[0].split()) if self.errors else "it does not say why"
-
-    return Logger()
+def _numbers(log: Log, pattern: re.Pattern[str]) -> list[int]:
+    return [int(found[1]) for found in map(pattern.search, log.lines) if found]
 
 
 def _monitor(trt: Any, tell: Callable[[News], None]) -> Any:
@@ -219,9 +199,3 @@ def _monitor(trt: Any, tell: Callable[[News], None]) -> Any:
             pass
 
     return Monitor()
-
-
-def _type_name(dtype: Any) -> str:
-    names = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "UINT8": "uint8"}
-    name: str = dtype.name
-    return names.get(name, name.lower())

@@ -5,6 +5,7 @@
     ├── UnavailableError          exit 3   a needed part or device is absent
     │   ├── MissingExtraError              a package of an extra is not installed
     │   └── DeviceError                    no such GPU, or it can't be used
+    ├── OutOfMemoryError          exit 1   a device or the host has too little memory for a batch of this size
     ├── CheckpointError           exit 1   not a file of FxSR weights, or a damaged one
     ├── ModelFileError            exit 1   an ONNX file, engine or manifest that can't be used
     ├── ImageError                exit 1   an image can't be read, written or upscaled
@@ -46,6 +47,10 @@ class MissingExtraError(UnavailableError, ImportError):
 
 class DeviceError(UnavailableError):
     """The device that was asked for is absent or can't be used."""
+
+
+class OutOfMemoryError(FxsrError):
+    """A device or the host has too little memory for a batch of this size."""
 
 
 class CheckpointError(FxsrError):

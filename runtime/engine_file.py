@@ -95,6 +95,11 @@ def check_runnable(engine: EngineFile, trt: Any, gpu: Gpu | None) -> None:
         _ask_runtime(path, trt)
 
 
+def flavour_of(path: Path) -> Flavour:
+    """What built an engine, by the ending of its name."""
+    return "tensorrt-rtx" if path.name.removesuffix(path.suffix).endswith(".rtx") else "tensorrt"
+
+
 def load_flavour(flavour: Flavour) -> Any:
     """The module of a flavour.
 

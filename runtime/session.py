@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.checkpoint import load_checkpoint
-from fxsr.errors import ModelFileError, UsageError
-from fxsr.runtime.engine_file import ENGINES, read_engine
+from fxsr.errors import UsageError
+from fxsr.runtime.engine_file import ENGINES
 from fxsr.weights import model_path
 
 Array = NDArray[Any]
@@ -39,11 +40,17 @@ class SessionInfo:
     dtype: np.dtype[Any]
     """Type of `lr`, `t_map` and `sr`."""
     backend: str
-    """"onnxruntime" or "torch"."""
+    """"onnxruntime", "tensorrt", "tensorrt-rtx" or "torch"."""
     device: str
     """"cpu", "cuda:0", ..."""
     baked_t: float | None = None
     """The style that the model is fixed at, whatever it is asked for. None: it takes any."""
+    batch: int = 1
+    """The largest batch worth giving."""
+    tile: tuple[int, int] | None = None
+    """Height and width of the largest tile that it takes. None: any."""
+    fixed: bool = False
+    """Tiles must be exactly that large, and batches full: an engine of one shape."""
 
 
 class Closable(Protocol):
@@ -81,9 +88,36 @@ class Session(Closable, Protocol):
             sr, (N, 3, scale*H, scale*W) of `info.dtype`, not clamped.
 
         Raises:
+            OutOfMemoryError: there is too little memory for a batch of this size.
             FxsrError: the backend failed.
         """
         ...
+
+    def stream(self, batches: Iterable[tuple[Array, Array]]) -> Iterator[Array]:
+        """Upscale batches of `lr` and `t_map` in order; several may be under way at once.
+
+        A result is valid only until the next one is asked for. Raises as `run` does.
+        """
+        for lr, t_map in batches:
+            yield self.run(lr, t_map)
+
+    def run_device(self, lr: Any, t_map: Any, out: Any, stream: Any = None) -> None:
+        """Upscale a batch that is on the device, into an array there: no copy, and no waiting on the CPU.
+
+        Arrays are anything with `__dlpack__` or `__cuda_array_interface__` (torch, CuPy, PyCUDA, numba), contiguous.
+        They, and `out`, must stay alive until the stream has come so far.
+
+        Args:
+            lr: the graph's own `lr`, (N, 3, H, W) or as it was exported; of a packed graph its `lr_t`.
+            t_map: the graph's own; None where it has none.
+            out: as large as `sr`; it is written to.
+            stream: a CUDA stream of the caller's, or its handle; None is the default stream.
+
+        Raises:
+            UsageError: this session runs on the CPU, or an array is of the wrong type, shape or layout.
+            DeviceError: an array is not on this session's device.
+        """
+        raise UsageError(f"{self.info.backend} on {self.info.device} takes host arrays; use `run`")
 
 
 @dataclass(frozen=True)
@@ -109,13 +143,14 @@ class Device:
         return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
 
 
-def open_session(model: str | Path, device: str = "auto") -> Session:
+def open_session(model: str | Path, device: str = "auto", *, trust: bool = False) -> Session:
     """Open a model for running.
 
     Args:
-        model: a bundled name, an `.onnx` file exported by fxsr, or a checkpoint (`.pth`, `.safetensors`; runs on
-            torch, for reference).
+        model: a bundled name, an `.onnx` file exported by fxsr, an engine built from one (`.plan`, `.engine`), or a
+            checkpoint (`.pth`, `.safetensors`; runs on torch, for reference).
         device: "auto", "cpu", "cuda" or "cuda:N".
+        trust: load an engine without a manifest. Engines are code that runs: only one whose origin you know.
 
     Raises:
         UsageError: no such model, or a kind of file that can't be run.
@@ -137,9 +172,12 @@ def open_session(model: str | Path, device: str = "auto") -> Session:
 
         return TorchSession(load_checkpoint(path), where)
     if suffix in ENGINES:
-        read_engine(path)
-        raise ModelFileError(f"{path}: this version runs no TensorRT engines; give the .onnx file beside it")
-    raise UsageError(f"{path}: not a kind of model that can be run; give .onnx, {' or '.join(CHECKPOINTS)}")
+        from fxsr.runtime.tensorrt import open_engine
+
+        return open_engine(path, where, trust=trust)
+    raise UsageError(
+        f"{path}: not a kind of model that can be run; give {', '.join(('.onnx', *ENGINES, *CHECKPOINTS))}"
+    )
 
 
 def available_cpus() -> int:

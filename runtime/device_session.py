@@ -1,0 +1,235 @@
+"""Running batches on a device with copies under the work: the scheduling, for any engine on any device memory.
+
+A batch goes through three streams: into the device, through the engine, out of it. What it needs on the way is in
+`fxsr.runtime.lanes`; a model that is given style maps and single styles by turns has two lanes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from fxsr.errors import FxsrError, OutOfMemoryError, UsageError
+from fxsr.manifest import Shape
+from fxsr.runtime.device import DeviceMemory, Event
+from fxsr.runtime.device_arrays import check_array, view_array
+from fxsr.runtime.lanes import Engine, Lane, Scratch, Slot
+from fxsr.runtime.layouts import from_graph, to_graph
+from fxsr.runtime.session import Array, Session, SessionInfo
+from fxsr.runtime.timing import Timing
+
+DEPTH = 3
+"""Batches in flight: one going in, one in the engine, one that the CPU is still reading."""
+
+
+class DeviceSession(Session):
+    """An engine on a device. Closes both.
+
+    Args:
+        engine: what runs.
+        memory: of the device that it runs on.
+        info: what is said of the session.
+        depth: batches in flight at most.
+    """
+
+    def __init__(self, engine: Engine, memory: DeviceMemory, info: SessionInfo, depth: int = DEPTH) -> None:
+        self.facts = engine.facts
+        self._engine = engine
+        self._memory = memory
+        self._info = info
+        self._depth = depth
+        self._into, self._work, self._out = memory.stream(), memory.stream(), memory.stream()
+        self._lanes: dict[tuple[object, ...], Lane] = {}
+        self._scratch = Scratch(memory)
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    def run(self, lr: Array, t_map: Array) -> Array:
+        (sr,) = map(np.array, self.stream([(lr, t_map)]))
+        return sr
+
+    def stream(self, batches: Iterable[tuple[Array, Array]]) -> Iterator[Array]:
+        waiting: deque[Slot] = deque()
+        try:
+            for lr, t_map in batches:
+                if len(waiting) == self._depth:
+                    yield self._collect(waiting.popleft())
+                waiting.append(self._submit(lr, t_map))
+            while waiting:
+                yield self._collect(waiting.popleft())
+        finally:
+            if waiting:  # left before the end, or failed: no slot may stay under way
+                for slot in waiting:
+                    slot.busy = False
+                with suppress(FxsrError):
+                    self._settle()
+
+    def run_device(self, lr: Any, t_map: Any, out: Any, stream: Any = None) -> None:
+        caller = self._memory.foreign_stream(stream)
+        given = {"lr": lr, "t_map": t_map} if len(self.facts.inputs) > 1 else {self.facts.inputs[0].name: lr}
+        if len(given) == 1 and t_map is not None:
+            raise UsageError(f"this model has no t_map beside {self.facts.inputs[0].name}; pass None")
+        arrays = {name: view_array(array, name, self._memory, caller) for name, array in given.items()}
+        for tensor in self.facts.inputs:
+            array = arrays[tensor.name]
+            if len(array.shape) != len(tensor.shape):
+                raise UsageError(f"{tensor.name} has the shape {array.shape}; it must be {tensor.layout}")
+            check_array(array, tensor.name, array.shape, np.dtype(tensor.dtype))
+        lane = self._lane({name: array.shape for name, array in arrays.items()}, staged=False)
+        (slot,) = lane.slots
+        (output,) = self.facts.outputs
+        target = view_array(out, "out", self._memory, caller)
+        check_array(target, "out", slot.context.output_shape(), np.dtype(output.dtype))
+        self._scratch.take_turn(caller)
+        slot.context.enqueue({name: array.ptr for name, array in arrays.items()} | {output.name: target.ptr}, caller)
+        self._scratch.used_until(caller.record())
+
+    def measure(self, lr: Array, t_map: Array) -> Timing:
+        slot = self._free_slot(to_graph(self.facts, lr, t_map))
+        begin = time.perf_counter()
+        first = self._into.record(timed=True)
+        self._copy_in(slot)
+        there = self._into.record(timed=True)
+        self._work.wait(there)
+        started = self._work.record(timed=True)
+        given = time.perf_counter()
+        done = self._launch(slot, timed=True)
+        given = time.perf_counter() - given
+        self._out.wait(done)
+        leaving = self._out.record(timed=True)
+        self._copy_out(slot)
+        last = self._out.record(timed=True)
+        last.sync()
+        elapsed = self._memory.elapsed
+        total = time.perf_counter() - begin
+        return Timing(total, elapsed(started, done), elapsed(first, there), elapsed(leaving, last), given)
+
+    def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
+        slot = self._free_slot(to_graph(self.facts, lr, t_map))
+
+        def run() -> None:
+            self._copy_in(slot)
+            self._into.sync()
+            slot.context.enqueue(slot.addresses, self._work)
+            self._work.sync()
+
+        run()
+        return self._engine.layer_times(slot.context, run)
+
+    def device_memory(self) -> int:
+        lanes = sum(lane.device_bytes for lane in self._lanes.values())
+        return lanes + self._scratch.nbytes + self._engine.weight_bytes
+
+    def close(self) -> None:
+        with suppress(FxsrError):
+            self._settle()
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
+        self._scratch.close()
+        self._engine.close()
+        self._memory.close()
+
+    def _submit(self, lr: Array, t_map: Array) -> Slot:
+        slot = self._free_slot(to_graph(self.facts, lr, t_map))
+        self._copy_in(slot)
+        self._work.wait(self._into.record())
+        self._out.wait(self._launch(slot))
+        self._copy_out(slot)
+        slot.ready = self._out.record()
+        slot.busy = True
+        return slot
+
+    def _collect(self, slot: Slot) -> Array:
+        assert slot.ready is not None
+        slot.busy = False
+        slot.ready.sync()
+        return from_graph(self.facts, slot.result)
+
+    def _free_slot(self, feed: Mapping[str, Array]) -> Slot:
+        """A slot for inputs of these shapes, with the inputs in its pinned memory."""
+        lane = self._lane({name: array.shape for name, array in feed.items()}, staged=True)
+        slot = lane.next_slot()
+        for name, array in feed.items():
+            np.copyto(slot.staged[name], array)
+        return slot
+
+    def _copy_in(self, slot: Slot) -> None:
+        for pinned, device in slot.inputs.values():
+            self._memory.copy(device, pinned, pinned.nbytes, self._into)
+
+    def _launch(self, slot: Slot, timed: bool = False) -> Event:
+        """The engine's work: by itself the first time, as a graph from then on, where it can be one."""
+        self._scratch.take_turn(self._work)
+        if slot.graph is None and slot.warm and not slot.plain:
+            if slot.context.can_be_captured(self._work):
+                slot.graph = self._memory.capture(lambda s: slot.context.enqueue(slot.addresses, s), self._work)
+            slot.plain = slot.graph is None
+        if slot.graph is not None:
+            slot.graph.launch(self._work)
+        else:
+            slot.context.enqueue(slot.addresses, self._work)
+            slot.warm = True
+        done = self._work.record(timed)
+        self._scratch.used_until(done)
+        return done
+
+    def _copy_out(self, slot: Slot) -> None:
+        pinned, device = slot.output
+        self._memory.copy(pinned, device, pinned.nbytes, self._out)
+
+    def _lane(self, shapes: Mapping[str, Shape], staged: bool) -> Lane:
+        key = (staged, *shapes.items())
+        lane = self._lanes.pop(key, None)
+        if lane is None:
+            try:
+                lane = self._new_lane(shapes, staged)
+            except OutOfMemoryError:
+                if not self._drop_lanes(0):
+                    raise
+                lane = self._new_lane(shapes, staged)
+        self._lanes[key] = lane  # the last one is the one used last
+        self._drop_lanes(self._depth + 1)  # as many shapes as can be under way at once, and one more
+        return lane
+
+    def _new_lane(self, shapes: Mapping[str, Shape], staged: bool) -> Lane:
+        lane = Lane(self._memory, self._engine, self._depth if staged else 1)
+        try:
+            needed = max(slot.context.prepare(shapes, self._work) for slot in lane.slots)
+            if staged:
+                lane.allocate(self.facts, shapes)
+            if self._scratch.nbytes < needed:
+                self._settle()
+                self._scratch.grow(needed)
+                for other in self._lanes.values():
+                    other.use_scratch(self._scratch)
+            lane.use_scratch(self._scratch)
+        except BaseException:
+            lane.close()
+            raise
+        return lane
+
+    def _drop_lanes(self, kept: int) -> bool:
+        """Close idle lanes, the longest unused first, until so many are left. Whether any was closed."""
+        dropped = False
+        for key, lane in list(self._lanes.items()):
+            if len(self._lanes) > kept and not lane.busy:
+                if not dropped:
+                    self._settle()
+                lane.close()
+                del self._lanes[key]
+                dropped = True
+        return dropped
+
+    def _settle(self) -> None:
+        """Wait until nothing is under way."""
+        for stream in (self._into, self._work, self._out):
+            stream.sync()
+        self._scratch.wait()

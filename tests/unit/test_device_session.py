@@ -1,0 +1,359 @@
+"""Batches on a device, several under way at once: the real scheduling and session on a device of host memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fxsr.errors import DeviceError, FxsrError, ModelFileError, OutOfMemoryError, UsageError
+from fxsr.export import write_onnx
+from fxsr.export.graph import GraphOptions, model_facts
+from fxsr.export.profiles import engine_profiles, parse_tiles
+from fxsr.files import sha256
+from fxsr.manifest import BuildOptions, EngineFacts, FileFacts, Manifest
+from fxsr.runtime.device_session import DeviceSession
+from fxsr.runtime.engine_file import EngineFile
+from fxsr.runtime.gpu import Gpu
+from fxsr.runtime.ort import OrtSession
+from fxsr.runtime.session import Array, Device
+from fxsr.runtime.tensorrt import TensorRTEngine, load_engine, session_info
+from fxsr.runtime.trt import make_log
+from fxsr.runtime.trusted import describe_engine
+from tests.hostdevice import FakeTensorRT, HostMemory
+from tests.support import TINY, golden_checkpoint
+
+GPU = Gpu("Test GPU", "8.9", "580.1", 8000)
+RNG = np.random.default_rng(3)
+Batch = tuple[Array, Array]
+
+
+class Rig:
+    """An engine of a tiny network on a device of host memory, and ONNX Runtime on the same graph."""
+
+    def __init__(self, folder: Path, options: GraphOptions, shapes: str, batch: str, memory: HostMemory) -> None:
+        checkpoint = golden_checkpoint(TINY, 4)
+        self.path = folder / "x.rtx.plan"
+        write_onnx(checkpoint, options, self.path)
+        self.facts = model_facts(checkpoint, options)
+        profiles = engine_profiles(self.facts, parse_tiles(None, shapes, batch))
+        self.memory = memory
+        self.trt = FakeTensorRT(memory, profiles)
+        file = FileFacts(self.path.name, sha256(self.path), self.path.stat().st_size)
+        types = {tensor.name: tensor.dtype for tensor in (*self.facts.inputs, *self.facts.outputs)}
+        built = EngineFacts(file, "tensorrt-rtx", "1.7.0.0", profiles, types, BuildOptions(), "", weight_bytes=5)
+        self.file = EngineFile(self.path, Manifest(self.facts, file, engines=(built,)), built)
+
+    def engine(self) -> TensorRTEngine:
+        log = make_log(self.trt)
+        return TensorRTEngine(self.trt, log, load_engine(self.trt, log, self.path), self.file, GPU)
+
+    def session(self) -> DeviceSession:
+        return DeviceSession(self.engine(), self.memory, session_info(self.file, self.memory.name))
+
+    def expected(self, lr: Array, t_map: Array) -> Array:
+        onnx = self.path.with_suffix(".onnx")
+        onnx.write_bytes(self.path.read_bytes())
+        with OrtSession(onnx, Device("cpu")) as session:
+            return session.run(lr, t_map)
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "fxsr" / "kernels"
+
+
+def make_rig(folder: Path, memory: HostMemory | None = None, **options: Any) -> Rig:
+    return Rig(folder, GraphOptions(**options), "8x8,16x16,16x16", "1,2,2", memory or HostMemory())
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return make_rig(tmp_path)
+
+
+def batch(
+    height: int = 12, width: int = 16, count: int = 1, t: int = 1, dtype: Any = np.float32
+) -> tuple[Array, Array]:
+    size = (height, width) if t else (1, 1)
+    return RNG.random((count, 3, height, width)).astype(dtype), RNG.random((count, 1, *size)).astype(dtype)
+
+
+def upscale(session: DeviceSession, batches: list[Batch]) -> list[NDArray[Any]]:
+    return [np.array(sr) for sr in session.stream(iter(batches))]
+
+
+@pytest.mark.parametrize("restless", [False, True])
+def test_many_batches_in_flight_give_what_each_gives_alone(restless: bool, tmp_path: Path) -> None:
+    rig = make_rig(tmp_path, HostMemory(restless=restless))
+    batches = [batch(t=index % 3 % 2) for index in range(11)]
+    with rig.session() as session:
+        found = upscale(session, batches)
+    for (lr, t_map), sr in zip(batches, found, strict=True):
+        assert np.array_equal(sr, rig.expected(lr, t_map))
+
+
+def test_shapes_and_batches_may_change_at_every_step(rig: Rig) -> None:
+    sizes = [(8, 8, 1), (16, 9, 2), (12, 16, 1), (8, 8, 1), (16, 16, 2), (10, 10, 1), (11, 11, 1), (8, 8, 1)]
+    batches = [batch(height, width, count, t=index % 2) for index, (height, width, count) in enumerate(sizes * 2)]
+    with rig.session() as session:
+        found = upscale(session, batches)
+    for (lr, t_map), sr in zip(batches, found, strict=True):
+        assert np.array_equal(sr, rig.expected(lr, t_map))
+
+
+def test_several_batches_are_asked_for_before_the_first_result(rig: Rig) -> None:
+    asked: list[int] = []
+
+    def batches() -> Iterator[Batch]:
+        for index in range(6):
+            asked.append(index)
+            yield batch()
+
+    with rig.session() as session:
+        results = session.stream(batches())
+        next(results)
+        assert len(asked) == 4  # three under way, and the one that takes the place of the first
+
+
+def test_a_result_is_not_touched_while_the_next_ones_run(rig: Rig) -> None:
+    with rig.session() as session:
+        results = session.stream([batch() for _ in range(5)])
+        first = next(results)
+        before = first.copy()
+        for stream in rig.memory.streams.values():
+            stream.sync()
+        assert np.array_equal(first, before)
+
+
+def test_work_is_recorded_as_a_graph_after_it_ran_once(rig: Rig) -> None:
+    with rig.session() as session:
+        upscale(session, [batch()] * 3)
+        assert rig.memory.captured == 0
+        upscale(session, [batch()] * 9)
+        assert rig.memory.captured == 3  # one for each slot
+        lr, t_map = batch()
+        assert np.array_equal(session.run(lr, t_map), rig.expected(lr, t_map))
+        assert rig.memory.captured == 3
+
+
+def test_where_nothing_can_be_recorded_it_runs_all_the_same(tmp_path: Path) -> None:
+    rig = make_rig(tmp_path, HostMemory(graphs=False))
+    lr, t_map = batch()
+    with rig.session() as session:
+        found = upscale(session, [(lr, t_map)] * 7)
+    assert all(np.array_equal(sr, rig.expected(lr, t_map)) for sr in found)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"precision": "fp16"}, {"io": "uint8"}, {"packed": True}, {"baked_t": 0.5}, {"io": "uint8", "packed": True}],
+)
+def test_every_form_of_graph(options: dict[str, Any], tmp_path: Path) -> None:
+    rig = make_rig(tmp_path, **options)
+    with rig.session() as session:
+        dtype = session.info.dtype
+        for t in (0, 1):
+            lr, t_map = batch(t=t, dtype=dtype)
+            assert np.array_equal(session.run(lr, t_map), rig.expected(lr, t_map))
+
+
+def test_everything_is_freed_and_the_kernels_are_kept(rig: Rig, cache_folder: Path) -> None:
+    for _ in range(2):
+        rig.memory.closed = False
+        with rig.session() as session:
+            session.run(*batch())
+            assert session.device_memory() > 5
+        assert rig.memory.closed  # it checks that nothing is left
+        assert rig.memory.used == 0
+    (file,) = cache_folder.iterdir()
+    assert file.read_bytes() == b"kernels;kernels;"
+    assert GPU.name.replace(" ", "-") in file.name
+
+
+def test_a_loop_that_is_left_early_leaves_the_session_usable(rig: Rig) -> None:
+    with rig.session() as session:
+        for _ in session.stream([batch()] * 6):
+            break
+        lr, t_map = batch()
+        assert np.array_equal(session.run(lr, t_map), rig.expected(lr, t_map))
+
+
+def test_too_little_memory_is_named_and_smaller_batches_still_run(tmp_path: Path) -> None:
+    rig = make_rig(tmp_path, HostMemory(limit=400_000))
+    with rig.session() as session:
+        small = batch(8, 8)
+        session.run(*small)
+        with pytest.raises(OutOfMemoryError):
+            session.run(*batch(16, 16, 2))
+        assert np.array_equal(session.run(*small), rig.expected(*small))
+
+
+def test_idle_shapes_make_room_for_new_ones(tmp_path: Path) -> None:
+    rig = make_rig(tmp_path, HostMemory(limit=330_000))
+    with rig.session() as session:
+        for height, width in ((12, 12), (14, 14), (12, 16), (16, 12), (12, 12)):
+            lr, t_map = batch(height, width)
+            assert np.array_equal(session.run(lr, t_map), rig.expected(lr, t_map))
+
+
+def test_scratch_memory_that_has_to_grow_keeps_other_shapes_right(rig: Rig) -> None:
+    small, large = batch(8, 8), batch(16, 16)
+    with rig.session() as session:
+        for lr, t_map in [small, small, small, large, small, large] * 2:
+            assert np.array_equal(session.run(lr, t_map), rig.expected(lr, t_map))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "count", "message"),
+    [
+        (32, 16, 1, "tile 32 exceeds 16: export again with --tile 32, or run with --tile 16"),
+        (12, 12, 4, "a batch of 4 exceeds 2: export again with --batch 4"),
+        (4, 12, 1, "a tile of 12x4 is less than 8"),
+    ],
+)
+def test_what_no_profile_takes_is_named_with_the_cure(
+    height: int, width: int, count: int, message: str, rig: Rig
+) -> None:
+    with rig.session() as session, pytest.raises(UsageError, match=message):
+        session.run(*batch(height, width, count))
+
+
+def test_a_failing_engine_is_named_with_its_reason_and_can_go_on(rig: Rig) -> None:
+    with rig.session() as session:
+        rig.trt.fail = "Cuda Runtime (an illegal instruction)"
+        with pytest.raises(FxsrError, match="an illegal instruction"):
+            session.run(*batch())
+        rig.trt.fail = "Error Code 2: OutOfMemory (Requested size was 100)"
+        with pytest.raises(OutOfMemoryError):
+            session.run(*batch())
+        rig.trt.fail = None
+        lr, t_map = batch()
+        assert np.array_equal(session.run(lr, t_map), rig.expected(lr, t_map))
+
+
+def test_a_file_that_the_library_refuses_is_named(rig: Rig) -> None:
+    rig.path.write_bytes(b"junk")
+    with pytest.raises(ModelFileError, match=r"x\.rtx\.plan: can't be loaded \(.*kEXPECTED_MAGIC_TAG"):
+        rig.session()
+
+
+def test_an_engine_of_other_types_than_its_manifest_says_is_refused(tmp_path: Path) -> None:
+    rig = make_rig(tmp_path, precision="fp16")
+    model = replace(rig.facts, inputs=tuple(replace(tensor, dtype="float32") for tensor in rig.facts.inputs))
+    rig.file = replace(rig.file, manifest=replace(rig.file.manifest, model=model))
+    with pytest.raises(ModelFileError, match="lr is float16, not float32"):
+        rig.session()
+
+
+@pytest.mark.parametrize("options", [{"precision": "fp16"}, {"io": "uint8"}, {"packed": True}])
+def test_an_engine_without_manifest_describes_itself(options: dict[str, Any], tmp_path: Path) -> None:
+    rig = make_rig(tmp_path, **options)
+    found = describe_engine(rig.trt, load_engine(rig.trt, make_log(rig.trt), rig.path), rig.path)
+    model = found.manifest.model
+    assert (model.scale, model.io, model.packed, model.dtype) == (4, rig.facts.io, rig.facts.packed, rig.facts.dtype)
+    assert [each.layout for each in model.inputs] == [each.layout for each in rig.facts.inputs]
+    assert [each.inputs for each in found.facts.profiles] == [each.inputs for each in rig.file.facts.profiles]
+    rig.file = found
+    lr, t_map = batch(dtype=np.float16 if "precision" in options else np.float32)
+    with rig.session() as session:
+        assert np.array_equal(session.run(lr, t_map), rig.expected(lr, t_map))
+
+
+def test_one_batch_is_timed_piece_by_piece(rig: Rig) -> None:
+    with rig.session() as session:
+        timing = session.measure(*batch())
+        assert timing.compute == timing.host_to_device == timing.device_to_host == 0.001
+        assert timing.total > 0
+        assert timing.enqueue is not None
+
+
+def test_layers_are_timed(rig: Rig) -> None:
+    with rig.session() as session:
+        assert session.profile_layers(*batch()) == [("conv_first", 0.002)]
+
+
+class TestDeviceArrays:
+    """`run_device`: arrays of others, on the caller's stream."""
+
+    def test_nothing_is_done_before_the_stream_comes_so_far(self, rig: Rig) -> None:
+        lr, t_map = batch()
+        session = rig.session()
+        memory = rig.memory
+        theirs = memory.array(lr), memory.array(t_map), memory.array(np.zeros((1, 3, 48, 64), np.float32))
+        session.run_device(*theirs, stream=77)
+        assert not theirs[2].any()
+        memory.streams[77].sync()
+        assert np.array_equal(theirs[2], rig.expected(lr, t_map))
+
+    def test_it_may_alternate_with_host_arrays(self, tmp_path: Path) -> None:
+        rig = make_rig(tmp_path, HostMemory(restless=True))
+        session, memory = rig.session(), rig.memory
+        out = memory.array(np.zeros((1, 3, 48, 64), np.float32))
+        for index in range(4):
+            lr, t_map = batch()
+            session.run_device(memory.array(lr), memory.array(t_map), out, stream=70 + index % 2)
+            other = batch()
+            assert np.array_equal(session.run(*other), rig.expected(*other))
+            memory.streams[70 + index % 2].sync()
+            assert np.array_equal(out, rig.expected(lr, t_map))
+
+    def test_it_waits_for_what_is_under_way(self, tmp_path: Path) -> None:
+        rig = make_rig(tmp_path, HostMemory(restless=True))
+        session, memory = rig.session(), rig.memory
+        out = memory.array(np.zeros((1, 3, 48, 64), np.float32))
+        lr, t_map = batch()
+        batches = [batch() for _ in range(6)]
+        for index, sr in enumerate(session.stream(batches)):
+            session.run_device(memory.array(lr), memory.array(t_map), out, stream=70)
+            assert np.array_equal(sr, rig.expected(*batches[index]))
+            memory.streams[70].sync()
+            assert np.array_equal(out, rig.expected(lr, t_map))
+
+    @pytest.mark.parametrize(
+        ("change", "error", "message"),
+        [
+            ({"lr": np.zeros((1, 3, 12, 16), np.float16)}, UsageError, "lr is float16; this model takes float32"),
+            ({"lr": np.zeros((3, 12, 16), np.float32)}, UsageError, r"lr has the shape \(3, 12, 16\)"),
+            ({"lr": np.zeros((1, 3, 12, 32), np.float32)[..., ::2]}, UsageError, "lr of shape .* is not contiguous"),
+            ({"lr": [1, 2]}, UsageError, "lr is a list; give an array with __dlpack__"),
+            ({"t_map": None}, UsageError, "t_map is a NoneType"),
+            (
+                {"out": np.zeros((1, 3, 48, 60), np.float32)},
+                UsageError,
+                r"out has the shape .* must be \(1, 3, 48, 64\)",
+            ),
+            ({"lr": np.zeros((1, 3, 64, 16), np.float32)}, UsageError, "tile 64 exceeds 16"),
+        ],
+    )
+    def test_what_does_not_fit_is_named(self, change: Any, error: type[Exception], message: str, rig: Rig) -> None:
+        given = {
+            "lr": np.zeros((1, 3, 12, 16), np.float32),
+            "t_map": np.zeros((1, 1, 1, 1), np.float32),
+            "out": np.zeros((1, 3, 48, 64), np.float32),
+        }
+        with rig.session() as session, pytest.raises(error, match=message):
+            session.run_device(**given | change)
+
+    def test_an_array_on_a_gpu_is_not_taken_for_one_of_the_host(self, rig: Rig) -> None:
+        class OnGpu:
+            __cuda_array_interface__ = {"data": (1, False), "shape": (1,), "typestr": "<f4", "version": 3}  # noqa: RUF012
+
+        class ByDlpack:
+            def __dlpack_device__(self) -> tuple[int, int]:
+                return 2, 1
+
+            def __dlpack__(self, **options: Any) -> None:
+                raise AssertionError
+
+        with rig.session() as session:
+            with pytest.raises(DeviceError, match="lr is on a GPU; this session runs on host"):
+                session.run_device(OnGpu(), None, None)
+            with pytest.raises(DeviceError, match="lr is on cuda:1; this session runs on host"):
+                session.run_device(ByDlpack(), None, None)
