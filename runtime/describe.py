@@ -25,8 +25,11 @@ _PACKAGES = {
     "onnxruntime-gpu": "gpu",
     "tensorrt": "gpu",
     "tensorrt-rtx": "rtx",
+    "cuda-python": "gpu",
+    "pycuda": "pycuda",
     "torch": "export",
     "onnx": "export",
+    "polygraphy": "export",
     "accelerate": "train",
 }
 """Packages that make a difference, and the extra that brings each."""
@@ -99,8 +102,21 @@ def examine_machine() -> dict[str, Any]:
         memory = f"{gpu.memory_mb / 1024:.0f} GiB"
         found[f"gpu {index}"] = f"{gpu.name}, compute capability {gpu.compute_capability}, {memory}"
     found["nvidia driver"] = gpus[0].driver if gpus else "none found; engines can be built for others but not run here"
+    found["cuda"] = _cuda()
     found["bundled models"] = ", ".join(bundled_models())
     return found
+
+
+def _cuda() -> str:
+    """The version of CUDA that the driver offers, and that of the bindings."""
+    if importlib.util.find_spec("cuda") is None:
+        return 'not known without cuda-python; pip install "fxsr[gpu]"'
+    from cuda.bindings import runtime
+
+    _, driver = runtime.cudaDriverGetVersion()
+    _, bindings = runtime.cudaRuntimeGetVersion()
+    offered, bound = (f"{version // 1000}.{version % 1000 // 10}" for version in (driver, bindings))
+    return f"{offered} by the driver, bindings of {bound}" if driver else f"no driver; bindings of {bound}"
 
 
 def _facts(facts: ModelFacts) -> dict[str, Any]:

@@ -1,21 +1,32 @@
-"""Sessions on ONNX Runtime: its CPU provider, and its CUDA provider where there is one."""
+"""Sessions on ONNX Runtime."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import json
+import re
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from fxsr.errors import DeviceError, FxsrError, ModelFileError, first_line
-from fxsr.extras import needs
+from fxsr.errors import FxsrError, ModelFileError, OutOfMemoryError, first_line
 from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
+from fxsr.runtime.device import open_device
+from fxsr.runtime.device_arrays import check_array, view_array
 from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
-from fxsr.runtime.session import Array, Device, Session, SessionInfo, available_cpus
+from fxsr.runtime.providers import open_graph
+from fxsr.runtime.session import Array, Device, Session, SessionInfo
+from fxsr.runtime.timing import Timing
 
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_OUT_OF_MEMORY = re.compile("Failed to allocate memory|bad_alloc|out of memory|ALLOC_FAILED", re.IGNORECASE)
+"""What ONNX Runtime's errors say then; their classes differ from one path to another."""
+_PROFILED_RUNS = 5
 
 
 class OrtSession(Session):
@@ -27,19 +38,19 @@ class OrtSession(Session):
         MissingExtraError: ONNX Runtime is not installed.
     """
 
-    def __init__(self, path: Path, device: Device) -> None:
-        with needs("cpu"):
-            import onnxruntime as ort
-        self._session = _create(ort, path, device)
+    def __init__(self, path: Path, device: Device, provider: str = "auto") -> None:
+        opened = open_graph(path, device, provider)
+        self._path = path
+        self._provider = opened.provider
+        self._session = opened.session
         self.facts = _facts(self._session.get_modelmeta().custom_metadata_map, path)
-        on_gpu = self._session.get_providers()[0] == _CUDA
         self._info = SessionInfo(
             name=self.facts.name,
             scale=self.facts.scale,
             dtype=session_dtype(self.facts),
             baked_t=self.facts.baked_t,
             backend="onnxruntime",
-            device=f"cuda:{device.index}" if on_gpu else "cpu",
+            device=opened.device,
         )
 
     @property
@@ -47,36 +58,92 @@ class OrtSession(Session):
         return self._info
 
     def run(self, lr: Array, t_map: Array) -> Array:
-        try:
-            (sr,) = self._session.run(["sr"], to_graph(self.facts, lr, t_map))
-        except Exception as error:  # ONNX Runtime's errors have no common base
-            size = f"{lr.shape[3]}x{lr.shape[2]}"
-            raise FxsrError(f"ONNX Runtime failed on a {size} tile: {first_line(error)}") from error
+        feed = to_graph(self.facts, lr, t_map)
+        if self.info.device == "cpu":
+            with self._errors(lr):
+                (sr,) = self._session.run(["sr"], feed)
+        else:
+            binding = self._bind(feed)
+            with self._errors(lr):
+                self._session.run_with_iobinding(binding)
+                (sr,) = binding.copy_outputs_to_cpu()
         return from_graph(self.facts, np.asarray(sr))
+
+    def run_device(self, lr: Any, t_map: Any, out: Any, stream: Any = None) -> None:
+        """As of `Session`, but it waits on the CPU: ONNX Runtime has a stream of its own."""
+        if self.info.device == "cpu":
+            super().run_device(lr, t_map, out, stream)
+        memory = open_device(Device.parse(self.info.device).index)
+        caller = memory.foreign_stream(stream)
+        (output,) = self.facts.outputs
+        given = self._device_inputs(lr, t_map)
+        binding = self._session.io_binding()
+        bound = [(binding.bind_input, tensor, given[tensor.name]) for tensor in self.facts.inputs]
+        for bind, tensor, array in [*bound, (binding.bind_output, output, out)]:
+            found = view_array(array, tensor.name, memory, caller)
+            check_array(found, tensor.name, found.shape, np.dtype(tensor.dtype))
+            bind(tensor.name, "cuda", memory.dlpack_device[1], found.dtype, found.shape, found.ptr)
+        caller.sync()
+        with self._errors(lr):
+            self._session.run_with_iobinding(binding)
+
+    def measure(self, lr: Array, t_map: Array) -> Timing:
+        return self._measure_copies(lr, t_map) if self.info.device != "cpu" else super().measure(lr, t_map)
+
+    def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
+        """The median of each over some runs, in a session of its own: profiling makes a session slower."""
+        device = Device.parse(self.info.device)
+        with TemporaryDirectory() as folder:
+            session = open_graph(self._path, device, self._provider, Path(folder) / "profile").session
+            for _ in range(1 + _PROFILED_RUNS):  # the first warms up
+                session.run(["sr"], to_graph(self.facts, lr, t_map))
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+        seconds: dict[str, list[float]] = {}
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+                name = f"{event['name'].removesuffix('_kernel_time')} ({event['args']['op_name']})"
+                seconds.setdefault(name, []).append(event["dur"] / 1e6)
+        return [(name, statistics.median(taken[1:])) for name, taken in seconds.items()]
+
+    def _measure_copies(self, lr: Array, t_map: Array) -> Timing:
+        """On a GPU; each step ends when the device has done it, so that the host's clock is right."""
+        begin = time.perf_counter()
+        binding = self._bind(to_graph(self.facts, lr, t_map))
+        there = time.perf_counter()
+        self._session.run_with_iobinding(binding)
+        done = time.perf_counter()
+        binding.copy_outputs_to_cpu()
+        end = time.perf_counter()
+        return Timing(end - begin, done - there, there - begin, end - done)
+
+    def _bind(self, feed: Mapping[str, Array]) -> Any:
+        """Inputs copied to the GPU, and the output to be left there."""
+        import onnxruntime as ort
+
+        kind, _, index = self.info.device.partition(":")
+        binding = self._session.io_binding()
+        for name, array in feed.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, kind, int(index)))
+        binding.bind_output("sr", kind, int(index))
+        return binding
+
+    def _device_inputs(self, lr: Any, t_map: Any) -> dict[str, Any]:
+        first, *second = (tensor.name for tensor in self.facts.inputs)
+        return {first: lr} | dict.fromkeys(second, t_map)
+
+    @contextmanager
+    def _errors(self, lr: Any) -> Iterator[None]:
+        """ONNX Runtime's errors, which have no common base, become ours."""
+        try:
+            yield
+        except Exception as error:
+            size = f"{lr.shape[3]}x{lr.shape[2]}"
+            if _OUT_OF_MEMORY.search(str(error)):
+                raise OutOfMemoryError(f"too little memory for a {size} tile in batches of {lr.shape[0]}") from error
+            raise FxsrError(f"ONNX Runtime failed on a {size} tile: {first_line(error)}") from error
 
     def close(self) -> None:
         self._session = None
-
-
-def _create(ort: Any, path: Path, device: Device) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = available_cpus()  # ONNX Runtime itself ignores affinity and quotas
-    options.enable_mem_pattern = False  # patterns pile up with every tile size seen, and gain next to nothing here
-    options.log_severity_level = 4
-    providers: list[Any] = [_CPU]
-    if device.kind != "cpu" and _CUDA in ort.get_available_providers():
-        ort.preload_dlls()
-        providers.insert(0, (_CUDA, {"device_id": device.index, "cudnn_conv_algo_search": "HEURISTIC"}))
-    elif device.kind == "cuda":
-        raise DeviceError('this ONNX Runtime has no CUDA provider; type: pip install "fxsr[gpu]", or use --device cpu')
-    try:
-        session = ort.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime's errors have no common base
-        raise ModelFileError(f"{path}: ONNX Runtime can't load it ({first_line(error)})") from error
-    # It falls back to the CPU without an error: look at what it really took.
-    if device.kind == "cuda" and session.get_providers()[0] != _CUDA:
-        raise DeviceError(f"{device} can't be used by ONNX Runtime (no such GPU, or no driver); try --device cpu")
-    return session
 
 
 def read_facts(path: Path) -> ModelFacts:

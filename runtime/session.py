@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import UsageError
 from fxsr.runtime.engine_file import ENGINES
+from fxsr.runtime.timing import Timing
 from fxsr.weights import model_path
 
 Array = NDArray[Any]
@@ -119,6 +121,25 @@ class Session(Closable, Protocol):
         """
         raise UsageError(f"{self.info.backend} on {self.info.device} takes host arrays; use `run`")
 
+    def measure(self, lr: Array, t_map: Array) -> Timing:
+        """Upscale a batch on host arrays, and say what it took. Takes and raises what `run` does."""
+        begin = time.perf_counter()
+        self.run(lr, t_map)
+        total = time.perf_counter() - begin
+        return Timing(total, total)
+
+    def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
+        """Layers as the backend runs them, in its order, and the seconds that each takes in one run.
+
+        Raises:
+            UsageError: the backend does not tell.
+        """
+        raise UsageError(f"{self.info.backend} does not tell what its layers take; ONNX Runtime and TensorRT do")
+
+    def device_memory(self) -> int | None:
+        """Bytes of the device's memory that this session has taken. None: not known, or there is no device."""
+        return None
+
 
 @dataclass(frozen=True)
 class Device:
@@ -143,13 +164,14 @@ class Device:
         return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
 
 
-def open_session(model: str | Path, device: str = "auto", *, trust: bool = False) -> Session:
+def open_session(model: str | Path, device: str = "auto", *, provider: str = "auto", trust: bool = False) -> Session:
     """Open a model for running.
 
     Args:
         model: a bundled name, an `.onnx` file exported by fxsr, an engine built from one (`.plan`, `.engine`), or a
             checkpoint (`.pth`, `.safetensors`; runs on torch, for reference).
         device: "auto", "cpu", "cuda" or "cuda:N".
+        provider: for `.onnx` files: one of `fxsr.runtime.providers.PROVIDERS`.
         trust: load an engine without a manifest. Engines are code that runs: only one whose origin you know.
 
     Raises:
@@ -166,7 +188,7 @@ def open_session(model: str | Path, device: str = "auto", *, trust: bool = False
     if suffix == ".onnx":
         from fxsr.runtime.ort import OrtSession
 
-        return OrtSession(path, where)
+        return OrtSession(path, where, provider)
     if suffix in CHECKPOINTS:
         from fxsr.runtime.reference import TorchSession
 

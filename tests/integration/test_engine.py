@@ -11,11 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fxsr.checkpoint import save_checkpoint
 from fxsr.errors import DeviceError, ModelFileError
+from fxsr.export import write_onnx
+from fxsr.export.graph import GraphOptions
 from fxsr.manifest import read_manifest
 from fxsr.runtime.engine_file import check_runnable, load_flavour, read_engine
 from fxsr.runtime.gpu import Gpu
@@ -62,6 +65,30 @@ def test_the_manifest_says_what_the_engine_is(exported: Path) -> None:
     assert activations[0] > activations[1] > 0
     told = json.loads(fxsr_cli("info", plan(exported), "--json").stdout)
     assert told["profile uniform"].startswith("lr 1x3x32x32, t_map 1x1x1x1; ")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"precision": "fp16"}, {"precision": "bf16"}, {"io": "uint8"}, {"packed": True}, {"baked_t": 0.5}],
+    ids=str,
+)
+def test_the_parser_supports_every_form_of_graph(options: dict[str, Any], tmp_path: Path) -> None:
+    write_onnx(golden_checkpoint(TINY, 5), GraphOptions(**options), tmp_path / "x.onnx")
+    log = trt.Logger(trt.ILogger.ERROR)
+    builder = trt.Builder(log)
+    network = builder.create_network(0)  # all of them must outlive the parser
+    parser = trt.OnnxParser(network, log)
+    assert parser.supports_model_v2((tmp_path / "x.onnx").read_bytes())
+    assert parser.num_subgraphs == 1
+    assert parser.is_subgraph_supported(0)
+
+
+def test_polygraphy_reads_the_graph(exported: Path) -> None:
+    onnx = plan(exported).with_name("golden-x4-fp16.onnx")
+    command = [str(Path(sys.executable).with_name("polygraphy")), "inspect", "model", str(onnx)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "lr [dtype=float16, shape=('n', 3, 'h', 'w')]" in done.stdout
 
 
 def test_what_is_up_to_date_is_not_built_again(copy: Path) -> None:

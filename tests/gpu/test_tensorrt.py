@@ -1,0 +1,162 @@
+"""Engines on an NVIDIA GPU: built, loaded, run in every way, and against ONNX Runtime's CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fxsr.errors import DeviceError, OutOfMemoryError, UnavailableError, UsageError
+from fxsr.export import EngineRequest, ExportRequest, export_model
+from fxsr.export.engine import choose_flavour
+from fxsr.export.graph import GraphOptions
+from fxsr.export.profiles import parse_tiles
+from fxsr.image import read_image
+from fxsr.manifest import Flavour
+from fxsr.metrics import psnr
+from fxsr.runtime.device_session import DeviceSession
+from fxsr.runtime.gpu import find_gpus
+from fxsr.runtime.session import open_session
+from fxsr.runtime.upscaler import Upscaler
+from fxsr.weights import DEFAULT_MODEL, model_path
+from tests.support import SAMPLE, fxsr_cli
+
+if not find_gpus():
+    pytest.skip("the driver reports no NVIDIA GPU", allow_module_level=True)
+
+HALF = 50.0
+"""dB against float32: what `fxsr export` asks of half precision."""
+RNG = np.random.default_rng(0)
+
+
+def build(folder: Path, flavour: Flavour, graph: GraphOptions, shapes: str | None, batch: str = "1") -> Path:
+    tiles = parse_tiles(None if shapes else 64, shapes, batch)
+    try:
+        request = EngineRequest(choose_flavour(flavour) or flavour, tiles)
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    exported = export_model(ExportRequest(model_path(DEFAULT_MODEL, ".safetensors"), folder, graph, request))
+    assert not exported.failed
+    assert exported.engine is not None
+    facts = exported.manifest.engines[-1]
+    assert facts.verification is not None  # this machine can run it, so it was verified
+    assert facts.verification.passed
+    return exported.engine
+
+
+@pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
+def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An engine of the bundled model in float16, for tiles from 16x16 to 64x64 and batches up to 4."""
+    folder = tmp_path_factory.mktemp(str(request.param))
+    return build(folder, request.param, GraphOptions("fp16"), "16x16,64x64,64x64", "1,4,4")
+
+
+@pytest.fixture
+def session(plan: Path) -> Iterator[DeviceSession]:
+    try:
+        opened = open_session(plan, "cuda")
+    except DeviceError as error:  # TensorRT-RTX does not know every GPU
+        pytest.skip(str(error))
+    with opened:
+        assert isinstance(opened, DeviceSession)
+        yield opened
+
+
+def batch(height: int = 64, width: int = 64, count: int = 1, t: int = 64) -> tuple[Any, Any]:
+    size = (height, width) if t > 1 else (1, 1)
+    return (RNG.random((count, 3, height, width)).astype(np.float16), RNG.random((count, 1, *size)).astype(np.float16))
+
+
+def reference(lr: Any, t_map: Any) -> Any:
+    with open_session(DEFAULT_MODEL, "cpu") as onnx:
+        return onnx.run(lr.astype(np.float32), t_map.astype(np.float32))
+
+
+@pytest.mark.parametrize("t", [1, 64])
+@pytest.mark.parametrize(("height", "width", "count"), [(64, 64, 1), (16, 16, 1), (37, 51, 2), (64, 64, 4)])
+def test_an_engine_agrees_with_the_graph(height: int, width: int, count: int, t: int, session: DeviceSession) -> None:
+    lr, t_map = batch(height, width, count, t)
+    assert psnr(session.run(lr, t_map).astype(np.float32), reference(lr, t_map), peak=1) > HALF
+
+
+def test_batches_in_flight_and_graphs_give_what_one_alone_gives(session: DeviceSession) -> None:
+    batches = [batch(t=1 + 63 * (index % 2)) for index in range(20)]
+    alone = [session.run(*each) for each in batches[:4]]
+    together = [np.array(sr) for sr in session.stream(batches)]
+    again = [np.array(sr) for sr in session.stream(batches)]  # by graphs now
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=False))
+    assert all(np.array_equal(a, b) for a, b in zip(together, again, strict=True))
+
+
+def test_arrays_of_torch_go_in_and_out_without_a_copy(session: DeviceSession) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+    lr, t_map = batch()
+    expected = session.run(lr, t_map)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        a, b = torch.from_numpy(lr).cuda(), torch.from_numpy(t_map).cuda()
+        out = torch.zeros((1, 3, 256, 256), dtype=torch.float16, device="cuda")
+        session.run_device(a, b, out, stream=stream)
+    stream.synchronize()
+    assert np.array_equal(out.cpu().numpy(), expected)
+    with pytest.raises(UsageError, match="not contiguous"):
+        session.run_device(a.flip(3)[..., ::2], b, out)
+    with pytest.raises(DeviceError, match="on the CPU"):
+        session.run_device(torch.from_numpy(lr), b, out)
+
+
+def test_images_in_tiles_agree_with_the_graph(session: DeviceSession) -> None:
+    image = read_image(SAMPLE).pixels[:150, :200]
+    t = np.linspace(0, 1, 200)[None].repeat(150, 0)
+    t[:70, :70] = 0.3  # some tiles have one style, others a map
+    found = Upscaler(session, tile=64, overlap=16)(image, t)
+    with open_session(DEFAULT_MODEL, "cpu") as onnx:
+        expected = Upscaler(onnx, tile=64, overlap=16)(image, t)
+    assert psnr(found, expected, peak=255) > 45
+
+
+def test_too_large_a_tile_is_named_with_the_cure(session: DeviceSession) -> None:
+    with pytest.raises(UsageError, match="tile 80 exceeds 64: export again with --tile 80, or run with --tile 64"):
+        session.run(*batch(80, 64))
+
+
+def test_a_full_gpu_is_named_and_the_session_goes_on(session: DeviceSession) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+    session.run(*batch(16, 16))
+    hoard = []
+    size = 1 << 32
+    while size >= 1 << 20:
+        try:
+            hoard.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
+        except torch.cuda.OutOfMemoryError:
+            size //= 2
+    with pytest.raises(OutOfMemoryError):
+        session.run(*batch(64, 64, 4))
+    hoard.clear()
+    torch.cuda.empty_cache()
+    lr, t_map = batch(64, 64, 4)
+    assert psnr(session.run(lr, t_map).astype(np.float32), reference(lr, t_map), peak=1) > HALF
+
+
+@pytest.mark.parametrize("graph", [GraphOptions("fp16", io="uint8"), GraphOptions("fp16", baked_t=0.5)])
+@pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])
+def test_other_forms_are_built_verified_and_run(flavour: Flavour, graph: GraphOptions, tmp_path: Path) -> None:
+    engine = build(tmp_path, flavour, graph, None)
+    done = fxsr_cli("run", SAMPLE, "--engine", engine, "-o", tmp_path / "out.png", "--json")
+    assert done.returncode == 0, done.stderr
+    assert read_image(tmp_path / "out.png").pixels.shape == (1200, 1804, 3)
+
+
+def test_an_engine_is_benchmarked(plan: Path, tmp_path: Path) -> None:
+    done = fxsr_cli("bench", plan, "--size", "64x64", "--json", tmp_path / "bench.json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "bench.json").read_text())
+    assert document
