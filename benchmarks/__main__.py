@@ -26,23 +26,62 @@ def engines(
     nb: Annotated[list[int] | None, typer.Option("--nb", help="Blocks of the network; give it again for more.")] = None,
     size: Annotated[int, typer.Option("--size", min=8, help="Side of the LR image.")] = 128,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Timed rounds.")] = 7,
+    device: Annotated[str, typer.Option("--device", help="cpu, or cuda:N, where all runs in half precision.")] = "cpu",
+    only: Annotated[
+        str, typer.Option("--only", help="Only sides whose name holds this, beside the first, eager PyTorch.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write engines-DEVICE.md and .json to as well.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Time ONNX Runtime on the exported graph against eager torch on the authors' network, on the CPU."""
-    from fxsr.benchmarks.engines import compare
+    """Time the exported graph against eager torch on the same network, torch.compile, and other ways to run it."""
+    from fxsr.benchmarks.engines import cells, compare_engines, write_table
+
+    blocks = nb or [4, 23]
+    with steps(as_json) as tell:
+        found = compare_engines(blocks, size, rounds, device, only, tell)
+    if out:
+        asked = " ".join(f"--nb {each}" for each in blocks)
+        command = f"python -m fxsr.benchmarks engines {asked} --size {size} --rounds {rounds} --device {device}"
+        command += f" --only '{only}'" if only else ""
+        write_table(found, out, command)
+    if as_json:
+        print_json(found.to_json())
+        return
+    table = Table(title=f"{size}x{size}, medians of {rounds} interleaved rounds", caption=found.machine)
+    for heading in ("nb", "style", "side", "time", "against eager (95 %)", "host memory", "of peak"):
+        table.add_column(heading, justify="left" if heading in ("style", "side") else "right")
+    for row in found.rows:
+        table.add_row(*cells(row))
+    Console(width=max(Console().width, 120)).print(table)
+    for text in dict.fromkeys(f"{row.side}: not measured: {row.reason}" for row in found.rows if row.reason):
+        print(text)
+
+
+@app.command()
+def coldstart(
+    image: Annotated[Path, typer.Argument(help="Photo whose middle is upscaled.", exists=True, dir_okay=False)],
+    model: Annotated[str, typer.Option("--model", help="A bundled name or model file.")] = DEFAULT_MODEL,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Time `fxsr run` on a 256x256 photo as a process of its own, from nothing to the finished file."""
+    from fxsr.benchmarks.coldstart import measure_cold_start
 
     with steps(as_json) as tell:
-        rows = [row for each in nb or [4, 23] for row in compare(each, size, rounds, tell)]
-    where = machine("torch", "onnxruntime")
+        rows = measure_cold_start(image, model, runs, tell)
+    where = machine("onnxruntime")
     if as_json:
-        print_json({"machine": where, "size": size, "rounds": rounds, "rows": [asdict(row) for row in rows]})
+        print_json({"machine": where, "model": model, "runs": runs, "rows": [asdict(row) for row in rows]})
         return
-    table = Table(title=f"{size}x{size}, float32, medians of {rounds} interleaved rounds", caption=where)
-    for heading in ("nb", "style", "torch s", "ONNX Runtime s", "ratio", "torch peak MB", "ONNX Runtime peak MB"):
-        table.add_column(heading, justify="right")
+    table = Table(title=f"{model}, {runs} runs by turns", caption=where)
+    for heading in ("process", "median s", "p90 s", "least s", "spread"):
+        table.add_column(heading, justify="left" if heading == "process" else "right")
     for row in rows:
-        figures = f"{row.torch_s:.3f}", f"{row.onnx_s:.3f}", f"{row.ratio:.2f}x", f"{row.torch_mb:.0f}"
-        table.add_row(str(row.nb), row.style, *figures, f"{row.onnx_mb:.0f}")
+        stats = row.stats
+        figures = f"{stats.median:.3f}", f"{stats.p90:.3f}", f"{stats.min:.3f}", f"{stats.spread:.0%}"
+        table.add_row(row.command, *figures)
     Console().print(table)
 
 

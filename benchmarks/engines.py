@@ -1,68 +1,209 @@
-"""How much faster is the exported graph than the torch network that it came from, on this machine's CPU?
+"""What does the exported graph buy, against the torch network that it came from and against other ways to run it?
 
-Each side lives in a process of its own, so that peak memory is its own; the two take turns, round by round, so that
-whatever else the machine does hits both.
+The sides take turns, each in a process of its own: see `fxsr.runtime.interleave`.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
-import statistics
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
+from fxsr.benchmarks.speed import BenchOptions, measure_models
+from fxsr.benchmarks.speed_report import BenchReport
+from fxsr.benchmarks.subjects import Subject
 from fxsr.checkpoint import About, Checkpoint, save_checkpoint
 from fxsr.config import NetworkConfig, state_shapes
+from fxsr.files import atomic_path
+from fxsr.stylemap import DEFAULT_T
 
-STYLES = ("map", "uniform")
-SIDES = ("torch", "onnxruntime")
+Style = Literal["map", "uniform"]
+STYLES: tuple[Style, ...] = ("map", "uniform")
+_UNIFORM = ("eager PyTorch, t as 1x1", "fxsr ONNX, t baked in")
+"""Sides that only one style makes sense of."""
+_TURN = 0.1
+"""Seconds that a side's turn lasts, or one run."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Medians of one network and style over the rounds."""
+class Row:
+    """One side on one network and style."""
 
     nb: int
-    style: str
-    """"map": a t per pixel on both sides. "uniform": one t, which torch gets as a full map (the authors' code takes
-    nothing else) and the graph as 1x1."""
-    torch_s: float
-    onnx_s: float
-    ratio: float
-    """Median over rounds of torch's time over the graph's."""
-    torch_mb: float
-    """Peak resident memory of the process that ran torch, over both styles."""
-    onnx_mb: float
+    style: Style
+    """"map": a t per pixel. "uniform": one t, as 1x1 where the side does not say otherwise."""
+    side: str
+    seconds: float | None = None
+    """Median. None: it could not be run."""
+    ratio: float | None = None
+    """How many times as fast as eager PyTorch in the same round: the median, and its 95 % confidence interval."""
+    low: float | None = None
+    high: float | None = None
+    host_mb: float | None = None
+    """Peak resident memory of the process."""
+    share: float | None = None
+    """Of the FLOP/s that a matrix product reaches."""
+    reason: str = ""
+    """Why it could not be run."""
 
 
-def compare(nb: int, size: int, rounds: int, tell: Callable[[str], None]) -> list[Comparison]:
-    """Time both sides on a network of `nb` blocks and otherwise published size, on one (size, size) LR image."""
-    with TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "network.safetensors"
-        save_checkpoint(checkpoint, random_checkpoint(NetworkConfig(nb=nb)))
-        from fxsr.export import ExportRequest, export_model
+@dataclass(frozen=True)
+class Table:
+    """All rows of one go."""
 
-        onnx = export_model(ExportRequest(checkpoint, Path(folder), check=False)).onnx
-        with _Worker(checkpoint) as torch, _Worker(onnx) as graph:
-            seconds: dict[tuple[str, str], list[float]] = {(s, side): [] for s in STYLES for side in SIDES}
-            for round_ in range(-1, rounds):  # round -1 warms up
-                for style in STYLES:
-                    tell(f"nb {nb}, {style}, round {max(round_, 0)} of {rounds}")
-                    taken = torch.run(size, size), graph.run(size, size if style == "map" else 1)
-                    if round_ >= 0:
-                        for side, value in zip(SIDES, taken, strict=True):
-                            seconds[style, side].append(value)
-            memory = torch.peak_mb(), graph.peak_mb()
-    return [_summary(nb, style, [seconds[style, side] for side in SIDES], memory) for style in STYLES]
+    machine: str
+    size: int
+    rounds: int
+    device: str
+    rows: tuple[Row, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def to_markdown(self, command: str) -> str:
+        """With the command that made it, and today's date."""
+        head = ("blocks", "style", "side", "time", "against eager", "host memory", "of peak")
+        lines = [
+            f"# Ways to run the network, {self.device}",
+            "",
+            f"`{command}`, {datetime.now(UTC).date()}, {self.machine}. One {self.size}x{self.size} LR image; medians "
+            f"of {self.rounds} interleaved rounds, ratios with their 95 % interval; memory is the peak of each side's "
+            "own process. `docs/benchmarks.md` says what the sides are.",
+            "",
+            f"| {' | '.join(head)} |",
+            f"|{'---|' * len(head)}",
+            *(f"| {' | '.join(cells(row))} |" for row in self.rows if row.seconds is not None),
+            "",
+            *(
+                f"Not measured: {text}"
+                for text in dict.fromkeys(f"{r.side}: {r.reason}" for r in self.rows if r.reason)
+            ),
+        ]
+        return "\n".join(lines).rstrip() + "\n"
+
+
+def cells(row: Row) -> list[str]:
+    """A measured row as text."""
+    time = (
+        "" if row.seconds is None else f"{row.seconds:.3f} s" if row.seconds >= 0.1 else f"{row.seconds * 1e3:.3f} ms"
+    )
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}x ({row.low:.2f}..{row.high:.2f})"
+    memory = "" if row.host_mb is None else f"{row.host_mb:.0f} MB"
+    return [str(row.nb), row.style, row.side, time, ratio, memory, "" if row.share is None else f"{row.share:.0%}"]
+
+
+def compare_engines(
+    blocks: Sequence[int],
+    size: int,
+    rounds: int,
+    device: str,
+    only: str = "",
+    tell: Callable[[str], None] = lambda step: None,
+) -> Table:
+    """Time the sides whose name holds `only` on networks of so many blocks and otherwise published size, on one
+    (size, size) LR image.
+
+    Raises:
+        FxsrError: a file can't be exported, or no side can be run.
+    """
+    rows: list[Row] = []
+    where = ""
+    for nb in blocks:
+        with TemporaryDirectory() as folder:
+            checkpoint = Path(folder) / "network.safetensors"
+            save_checkpoint(checkpoint, random_checkpoint(NetworkConfig(nb=nb)))
+            graphs = _export(checkpoint, half=device != "cpu")
+            for style in STYLES:
+                options = BenchOptions(
+                    sizes=((size, size),),
+                    t=None if style == "map" else DEFAULT_T,
+                    t_map=style == "map",
+                    device=device,
+                    seconds=rounds * _TURN,
+                    rounds=rounds,
+                )
+                subjects = _sides(checkpoint, graphs, style, device, only)
+                report = measure_models(subjects, options, True, lambda step: tell(f"nb {nb}, {style}: {step}"))  # noqa: B023
+                rows += _rows(nb, style, report)
+                where = report.machine
+    return Table(where, size, rounds, device, tuple(rows))
+
+
+def write_table(table: Table, folder: Path, command: str) -> list[Path]:
+    """Write `engines-DEVICE.md` and `.json`.
+
+    Raises:
+        FxsrError: the folder can't be written to.
+    """
+    name = f"engines-{table.device.replace(':', '')}"
+    texts = {f"{name}.md": table.to_markdown(command).encode(), f"{name}.json": msgspec.json.encode(table)}
+    for file, text in texts.items():
+        with atomic_path(folder / file) as temporary:
+            temporary.write_bytes(msgspec.json.format(text, indent=2) + b"\n" if file.endswith(".json") else text)
+    return [folder / file for file in texts]
+
+
+def _export(checkpoint: Path, half: bool) -> dict[str, Path]:
+    """The graph as it is exported, without its rewrites, and with the style baked in."""
+    from fxsr.export import ExportRequest, export_model
+    from fxsr.export.graph import GraphOptions
+
+    ours = GraphOptions("fp16" if half else "fp32")
+    forms = {
+        "fxsr": ours,
+        "naive": replace(ours, fold_condition=False, phase_upsampling=False),
+        "baked": replace(ours, baked_t=DEFAULT_T),
+    }
+    return {
+        name: export_model(ExportRequest(checkpoint, checkpoint.parent / name, graph, check=False)).onnx
+        for name, graph in forms.items()
+    }
+
+
+def _sides(checkpoint: Path, graphs: dict[str, Path], style: Style, device: str, only: str) -> list[Subject]:
+    """The first is what the others are compared with. With one style that is given it as a full map, since the authors'
+    code takes nothing else."""
+    uniform, on_cpu = style == "uniform", device == "cpu"
+    sides = [
+        Subject("eager PyTorch", checkpoint, "torch" if on_cpu else "torch-fp16", full_map=uniform),
+        Subject(_UNIFORM[0], checkpoint, "torch" if on_cpu else "torch-fp16"),
+        Subject("torch.compile", checkpoint, "torch-compile" if on_cpu else "torch-compile-fp16"),
+        Subject("ONNX without rewrites", graphs["naive"], "onnx"),
+        Subject("fxsr ONNX", graphs["fxsr"], "onnx"),
+        Subject(_UNIFORM[1], graphs["baked"], "onnx"),
+        Subject("fxsr ONNX on OpenVINO", graphs["fxsr"], "openvino")
+        if on_cpu
+        else Subject("fxsr engine", checkpoint, "plan"),
+    ]
+    wanted = [side for side in sides[1:] if only in side.label and (uniform or side.label not in _UNIFORM)]
+    return [sides[0], *wanted]
+
+
+def _rows(nb: int, style: Style, report: BenchReport) -> list[Row]:
+    ratios = {pair.model: pair.ratio for pair in report.comparisons}
+    rows = []
+    for one in report.measurements:
+        ratio = ratios.get(one.model)
+        rows.append(
+            Row(
+                nb,
+                style,
+                one.model,
+                one.total.median,
+                ratio=ratio.median if ratio else None,
+                low=ratio.low if ratio else None,
+                high=ratio.high if ratio else None,
+                host_mb=None if one.memory.host is None else one.memory.host / 1e6,
+                share=one.work.share if one.work else None,
+            )
+        )
+    return rows + [Row(nb, style, side.model, reason=side.reason) for side in report.unavailable]
 
 
 def random_checkpoint(config: NetworkConfig, seed: int = 0) -> Checkpoint:
@@ -73,59 +214,3 @@ def random_checkpoint(config: NetworkConfig, seed: int = 0) -> Checkpoint:
         for key, shape in state_shapes(config).items()
     }
     return Checkpoint(config, weights, About(name="random", recipe="random weights, for timing"))
-
-
-def _summary(nb: int, style: str, seconds: list[list[float]], memory: tuple[float, float]) -> Comparison:
-    torch, onnx = seconds
-    ratio = statistics.median(a / b for a, b in zip(torch, onnx, strict=True))
-    return Comparison(nb, style, statistics.median(torch), statistics.median(onnx), ratio, *memory)
-
-
-class _Worker:
-    """A process that holds one session and runs it when told to."""
-
-    def __init__(self, model: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(model, other), daemon=True)
-        self._process.start()
-
-    def run(self, size: int, t_size: int) -> float:
-        """Seconds for one run on a (size, size) image with a (t_size, t_size) style map."""
-        return float(self._ask((size, t_size)))
-
-    def peak_mb(self) -> float:
-        return float(self._ask(None))
-
-    def _ask(self, question: Any) -> Any:
-        self._pipe.send(question)
-        return self._pipe.recv()
-
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.kill()
-        self._process.join()
-
-
-def _serve(model: Path, pipe: Connection) -> None:
-    from fxsr.runtime.session import available_cpus, open_session
-
-    if model.suffix == ".safetensors":
-        import torch
-
-        torch.set_num_threads(available_cpus())
-    rng = np.random.default_rng(0)
-    with open_session(model, "cpu") as session:
-        while True:
-            question = pipe.recv()
-            if question is None:
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                pipe.send(peak / (2**20 if sys.platform == "darwin" else 2**10))
-                continue
-            size, t_size = question
-            lr, t_map = rng.random((1, 3, size, size), np.float32), rng.random((1, 1, t_size, t_size), np.float32)
-            begin = time.perf_counter()
-            session.run(lr, t_map)
-            pipe.send(time.perf_counter() - begin)

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from contextlib import suppress
 from pathlib import Path
 
+from fxsr.runtime.gpu import find_gpus
 from fxsr.runtime.session import available_cpus
 
+_VARIANTS = ("", "-gpu", "-cu13", "-cu12")
+"""What packages are called for a GPU, or for a version of CUDA."""
 
-def machine(*packages: str) -> str:
-    """One line: processor, CPUs in use, Python, and versions of `packages`."""
-    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
-    return ", ".join([f"{_processor()}, {available_cpus()} CPUs", f"Python {platform.python_version()}", *versions])
+
+def machine(*packages: str, gpu: bool = False) -> str:
+    """One line: processor, CPUs in use, GPUs if `gpu`, Python, and versions of those of `packages` that are there."""
+    gpus = [f"{each.name}, driver {each.driver}" for each in find_gpus()] if gpu else []
+    versions = [f"{package} {version}" for package in packages if (version := _version(package))]
+    return ", ".join(
+        [f"{_processor()}, {available_cpus()} CPUs", *gpus, f"Python {platform.python_version()}", *versions]
+    )
+
+
+def _version(package: str) -> str | None:
+    for variant in _VARIANTS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package + variant)
+    return None
 
 
 def _processor() -> str:

@@ -94,7 +94,7 @@ def _answers(manifest: Manifest, request: ExportRequest, digest: str) -> bool:
     facts, verification = manifest.model, manifest.verification
     return (
         facts.checkpoint_sha256 == digest
-        and _is_written_as(facts, request.graph)
+        and _is_written_as(facts, request.graph, bool(manifest.engines))
         and request.name in (None, facts.name)
         and request.scale in (None, facts.scale)
         and (verification.passed if verification else not request.check)
@@ -102,9 +102,14 @@ def _answers(manifest: Manifest, request: ExportRequest, digest: str) -> bool:
     )
 
 
-def _is_written_as(facts: ModelFacts, options: GraphOptions) -> bool:
-    """Whether this version of fxsr would write a graph of these facts for `options`."""
+def _is_written_as(facts: ModelFacts, options: GraphOptions, has_engines: bool) -> bool:
+    """Whether this version of fxsr would write a graph of these facts for `options`.
+
+    Without the fold it is as good where engines were built from it, which would be lost with it.
+    """
     written = options_of(facts)
+    if has_engines and not written.fold_condition:
+        options = replace(options, fold_condition=False)
     asked = replace(
         options,
         kept_float32=written.kept_float32,  # follows from the checkpoint

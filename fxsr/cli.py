@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import fxsr
-from fxsr import cli_export, cli_training
+from fxsr import cli_bench, cli_export, cli_tmap, cli_training
 from fxsr.cli_options import Json, Quiet, Stop
 from fxsr.errors import FxsrError, StyleError, UsageError
 
@@ -76,6 +76,13 @@ def run(
         Path | None,
         typer.Option("--t-map", help="Style per pixel: an image, white is 1. A folder pairs maps with inputs by name."),
     ] = None,
+    t_feather: Annotated[
+        float | None,
+        typer.Option("--t-feather", help="Soften the map's borders by so many input pixels to either side."),
+    ] = None,
+    t_range: Annotated[
+        str | None, typer.Option("--t-range", metavar="LO,HI", help="t of the map's black and white. [default: 0,1]")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -113,17 +120,20 @@ def run(
     from fxsr.runtime.jobs import RunOptions, plan_jobs, try_job
     from fxsr.runtime.tiles import DEFAULT_TILE
     from fxsr.runtime.upscaler import load
-    from fxsr.stylemap import DEFAULT_T, StyleMap
+    from fxsr.stylemap import DEFAULT_T, StyleMap, parse_pair
     from fxsr.weights import DEFAULT_MODEL
 
+    if t_map is None and (t_feather is not None or t_range is not None):
+        raise UsageError("--t-feather and --t-range change a style map; give one with --t-map")
     factor = t if t is not None else 1.0 if t_map else DEFAULT_T
+    ends = parse_pair(t_range, "--t-range") if t_range is not None else (0.0, 1.0)
     try:
-        StyleMap.uniform(factor)
+        StyleMap.uniform(factor).feathered(t_feather or 0)
     except StyleError as error:
         raise UsageError(str(error)) from error
     if suffix is not None and any(mark in suffix for mark in "/\\\0"):
         raise UsageError(f"suffix {suffix!r} must not hold a path separator")
-    options = RunOptions(factor, quality, skip_existing)
+    options = RunOptions(factor, quality, skip_existing, t_feather or 0, ends)
     stop: Stop = context.obj
     with load(engine or DEFAULT_MODEL, device, DEFAULT_TILE if tile is None else tile, overlap) as upscaler:
         fixed = upscaler.session.info.baked_t
@@ -173,8 +183,10 @@ def doctor(as_json: Json = False) -> None:
 
 app.command()(cli_export.export)
 app.command()(cli_export.verify)
+app.command()(cli_bench.bench)
 app.command()(cli_training.train)
 app.command("eval")(cli_training.evaluate)
+app.add_typer(cli_tmap.app, name="tmap")
 
 
 def _complain(message: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fxsr.errors import ImageError, StyleError
+from fxsr import tmap
+from fxsr.errors import ImageError, StyleError, UsageError
 from fxsr.image import dtype_peak, luminance, read_image, resize_plane
 
 DEFAULT_T = 0.8
@@ -33,8 +34,7 @@ class StyleMap:
         Raises:
             StyleError: not a number in 0..1.
         """
-        if not (isinstance(t, int | float | np.number) and 0 <= float(t) <= 1):
-            raise StyleError(f"t is {t}; it must be a number from 0 (faithful) to 1 (perceptual)")
+        tmap.check_t(t)
         return StyleMap(np.full((1, 1), t, np.float32))
 
     @staticmethod
@@ -95,6 +95,22 @@ class StyleMap:
             return self
         return StyleMap(self.values * StyleMap.uniform(factor).values)
 
+    def feathered(self, radius: float) -> StyleMap:
+        """The map with soft borders, each reaching `radius` of its pixels to either side; a uniform one stays as it is.
+
+        Raises:
+            StyleError: `radius` is not a number of pixels from 0 on.
+        """
+        return StyleMap(tmap.feather(self.values, radius))
+
+    def ranged(self, low: float, high: float) -> StyleMap:
+        """The map with 0 turned into `low`, 1 into `high`, and what lies between in proportion.
+
+        Raises:
+            StyleError: `low` or `high` is not a number in 0..1.
+        """
+        return StyleMap(tmap.ramp(self.values, low, high))
+
     def resized(self, height: int, width: int) -> StyleMap:
         """The map at another size; a uniform one stays as it is."""
         return self if self.is_uniform else StyleMap(resize_plane(self.values, height, width))
@@ -112,3 +128,18 @@ def as_style(t: StyleMap | float | ArrayLike) -> StyleMap:
     if np.ndim(t) == 0:
         return StyleMap.uniform(np.asarray(t).item())
     return StyleMap.from_array(t)
+
+
+def parse_pair(text: str, name: str) -> tuple[float, float]:
+    """Two numbers in 0..1 from text such as `0.2,0.9`; `name` is the option that it came with.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        first, second = (float(part) for part in text.split(","))
+        tmap.check_t(first)
+        tmap.check_t(second)
+    except (ValueError, StyleError) as error:
+        raise UsageError(f"{name} is {text!r}; it must be two numbers in 0..1, such as 0.2,0.9") from error
+    return first, second

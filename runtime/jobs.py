@@ -49,6 +49,10 @@ class RunOptions:
     """Of JPEG and WebP, 1..100."""
     skip_existing: bool = False
     """Leave outputs that are there already."""
+    t_feather: float = 0
+    """Of maps: how far borders are made soft, in pixels of the image."""
+    t_range: tuple[float, float] = (0, 1)
+    """Of maps: what 0 and 1 become."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,9 @@ def run_job(job: Job, upscaler: Upscaler, options: RunOptions, progress: Progres
     begin = time.perf_counter()
     style = StyleMap.read(job.t_map).scaled(options.t) if job.t_map else StyleMap.uniform(options.t)
     picture = read_image(job.source)
+    if job.t_map:  # in the image's own pixels
+        height, width, _ = picture.pixels.shape
+        style = style.resized(height, width).feathered(options.t_feather).ranged(*options.t_range)
     sr = upscaler(picture.pixels, style, progress)
     notes = picture.notes + write_image(job.target, Picture(sr, picture.metadata), options.quality)
     return Done(job, time.perf_counter() - begin, (sr.shape[1], sr.shape[0]), notes)

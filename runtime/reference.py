@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import numpy as np
 
 from fxsr.checkpoint import Checkpoint
 from fxsr.errors import DeviceError
 from fxsr.extras import needs
 from fxsr.runtime.session import Array, Device, Session, SessionInfo
+from fxsr.runtime.timing import Timing
 
 
 class TorchSession(Session):
-    """A checkpoint on torch, in float32.
+    """A checkpoint on torch.
+
+    Args:
+        checkpoint: what to run.
+        device: where.
+        half: in float16, not float32.
+        compiled: by torch.compile, when first run.
 
     Raises:
         DeviceError: a GPU was asked for and can't be used.
         MissingExtraError: torch is not installed.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: Device) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: Device, *, half: bool = False, compiled: bool = False) -> None:
         with needs("export"):
             import torch
         from fxsr.network import build_generator
@@ -27,11 +37,13 @@ class TorchSession(Session):
         if device.kind == "cuda" and not available:
             raise DeviceError(f"torch finds no {device}; try --device cpu")
         self._device = torch.device(f"cuda:{device.index}" if available and device.kind != "cpu" else "cpu")
-        self._network = build_generator(checkpoint.config, checkpoint.weights).to(self._device)
+        dtype = torch.float16 if half else torch.float32
+        network = build_generator(checkpoint.config, checkpoint.weights).to(self._device, dtype)
+        self._network: Any = torch.compile(network) if compiled else network
         self._info = SessionInfo(
             name=checkpoint.about.name,
             scale=checkpoint.config.scale,
-            dtype=np.dtype(np.float32),
+            dtype=np.dtype(np.float16 if half else np.float32),
             backend="torch",
             device=str(self._device),
         )
@@ -44,11 +56,41 @@ class TorchSession(Session):
         import torch
 
         with torch.inference_mode():
-            sr = self._network(
-                torch.from_numpy(np.ascontiguousarray(lr)).to(self._device),
-                torch.from_numpy(np.ascontiguousarray(t_map)).to(self._device),
-            )
+            sr = self._network(*self._move(lr, t_map))
         return np.asarray(sr.cpu().numpy())
+
+    def measure(self, lr: Array, t_map: Array) -> Timing:
+        if self._device.type == "cpu":
+            return super().measure(lr, t_map)
+        import torch
+
+        event: Any = torch.cuda.Event  # untyped
+        first, there, done, last = (event(enable_timing=True) for _ in range(4))
+        begin = time.perf_counter()
+        with torch.inference_mode(), torch.cuda.device(self._device):
+            first.record()
+            inputs = self._move(lr, t_map)
+            there.record()
+            given = time.perf_counter()
+            sr = self._network(*inputs)
+            given = time.perf_counter() - given
+            done.record()
+            sr.cpu()
+            last.record()
+            last.synchronize()
+        total = time.perf_counter() - begin
+        compute, into, out = (a.elapsed_time(b) / 1e3 for a, b in ((there, done), (first, there), (done, last)))
+        return Timing(total, compute, into, out, given)
+
+    def device_memory(self) -> int | None:
+        import torch
+
+        return torch.cuda.max_memory_reserved(self._device) if self._device.type == "cuda" else None
+
+    def _move(self, lr: Array, t_map: Array) -> list[Any]:
+        import torch
+
+        return [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in (lr, t_map)]
 
     def close(self) -> None:
         del self._network

@@ -41,15 +41,31 @@ def test_the_dial_picture_holds_the_input_and_each_style(photo: Path, tmp_path: 
     assert (picture[::4, :64:4] == lr).all()
 
 
-def test_engines_compares_both_sides_in_both_styles() -> None:
+def test_engines_compares_sides_in_both_styles(tmp_path: Path) -> None:
     try:
         importlib.metadata.version("fxsr")
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("fxsr is not installed, and the processes of this benchmark import it")
-    arguments = ["engines", "--nb", "1", "--size", "16", "--rounds", "2", "--json"]
-    command = [sys.executable, "-m", "fxsr.benchmarks", *arguments]
+    arguments = ["engines", "--nb", "1", "--size", "16", "--rounds", "2", "--only", "fxsr", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "fxsr.benchmarks", *arguments, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)["rows"]
-    assert [(row["nb"], row["style"]) for row in rows] == [(1, "map"), (1, "uniform")]
-    assert all(row["ratio"] > 0 and row["torch_mb"] > 0 and row["onnx_mb"] > 0 for row in rows)
+    found = json.loads(done.stdout)
+    rows = [row for row in found["rows"] if "OpenVINO" not in row["side"]]
+    sides = [("map", "eager PyTorch"), ("map", "fxsr ONNX"), ("uniform", "eager PyTorch"), ("uniform", "fxsr ONNX")]
+    assert [(row["style"], row["side"]) for row in rows] == [*sides, ("uniform", "fxsr ONNX, t baked in")]
+    assert all(row["nb"] == 1 and row["seconds"] > 0 and row["host_mb"] > 0 for row in rows)
+    assert all((row["ratio"] is None) == (row["side"] == "eager PyTorch") for row in rows)
+    assert json.loads((tmp_path / "engines-cpu.json").read_text()) == found
+    assert "| 1 | uniform | fxsr ONNX, t baked in |" in (tmp_path / "engines-cpu.md").read_text()
+
+
+def test_a_cold_start_is_timed_beside_what_it_stands_on() -> None:
+    try:
+        importlib.metadata.version("fxsr")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("fxsr is not installed, and the processes of this benchmark import it")
+    done = CliRunner().invoke(app, ["coldstart", str(SAMPLE), "--runs", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    medians = [row["stats"]["median"] for row in json.loads(done.stdout)["rows"]]
+    assert medians == sorted(medians)

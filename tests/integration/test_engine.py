@@ -101,6 +101,13 @@ def test_what_is_up_to_date_is_not_built_again(copy: Path) -> None:
     assert plan(copy).stat().st_mtime_ns > before
 
 
+def test_an_export_without_engine_leaves_the_engine_and_its_graph(copy: Path) -> None:
+    done = again(copy, "--engine", "none")
+    assert done.returncode == 0, done.stderr
+    assert "up to date" in done.stdout
+    assert read_engine(plan(copy)).manifest.model.rewrites == ("phase-upsampling",)  # see export_model
+
+
 @pytest.mark.parametrize("change", [["--tile", "40"], ["--compute-capability", "8.6"]])
 def test_other_options_build_another_engine(change: list[str], copy: Path) -> None:
     before = plan(copy).read_bytes()

@@ -121,7 +121,7 @@ def test_what_cannot_be_recorded_ends_the_recording(cuda: FakeCuda) -> None:
     cuda.values["cudaStreamEndCapture"] = (None,)
     stream = memory.stream()
     fake = cuda.cudaStreamEndCapture
-    cuda.cudaStreamEndCapture = lambda handle: (*fake(handle), None)  # type: ignore[method-assign, assignment]
+    cuda.cudaStreamEndCapture = lambda handle: (*fake(handle), None)  # type: ignore[attr-defined]
     assert memory.capture(lambda s: None, stream) is None
     assert any(call[0] == "cudaGetLastError" for call in cuda.calls)  # or the next call would report it
 
