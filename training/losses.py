@@ -29,6 +29,10 @@ _CHARBONNIER_EPSILON = 1e-3
 """Of pixel values in 0..1 (LapSRN, Lai et al. 2017, section 3.2)."""
 _GRID = 4
 """LR pixels a side over which errors are averaged: few enough to follow a surface, enough for texture to cancel out."""
+_WINDOW = 32
+"""Pixels a side of the windows whose spectra are compared."""
+_AROUND = 7
+"""Frequencies a side of a peak's surroundings."""
 _LPIPS_NAMES = tuple(f"lin{number}.model.1.weight" for number in range(len(PERCEPTUAL_LAYERS)))
 
 
@@ -69,11 +73,32 @@ def grid(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     return pattern.abs().mean((1, 2))[:, None]
 
 
+def weave(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
+    """How far power gathers at single frequencies where hr's does not, in squared nepers, mean over them; (N, 1, 1, 1).
+
+    A surface may have more or less texture than it should; where it is all of one frequency it is a weave. That is seen
+    as a peak in the ratio of the two local power spectra, above the mean of its surroundings.
+    """
+    ratio = _power(sr).log() - _power(hr).log()
+    around = F.avg_pool2d(F.pad(ratio[:, None], [_AROUND // 2] * 4, mode="circular"), _AROUND, stride=1)
+    return F.relu(ratio[:, None] - around).square().mean((2, 3), keepdim=True)
+
+
 def reduce(x: Tensor, scale: int) -> Tensor:
     """MATLAB's bicubic reduction of (N, C, H, W), differentiable; see `fxsr.training.resize`."""
     rows, columns = (torch.tensor(resampling(size, size // scale), device=x.device) for size in x.shape[2:])
     with torch.autocast(x.device.type, enabled=False):
         return rows @ x.float() @ columns.T
+
+
+def _power(x: Tensor) -> Tensor:
+    """Power spectra (N, 32, 32) of (N, 3, H, W) over windows that overlap by half, never below rounding to 8 bits."""
+    window = torch.hann_window(_WINDOW, periodic=False, device=x.device)
+    taper = window[:, None] * window
+    places = x.float().unfold(2, _WINDOW, _WINDOW // 2).unfold(3, _WINDOW, _WINDOW // 2)
+    waves = torch.fft.fft2((places - places.mean((4, 5), keepdim=True)) * taper)
+    power: Tensor = waves.abs().square().mean((1, 2, 3))
+    return power + taper.square().sum() / 255**2 / 12
 
 
 class FeatureLoss(Protocol):
@@ -156,6 +181,7 @@ PIXEL_LOSSES: dict[str, PixelLoss] = {
     "charbonnier": charbonnier,
     "lr": lr_consistency,
     "grid": grid,
+    "weave": weave,
 }
 FEATURE_LOSSES: dict[str, Callable[[recipe.Term], FeatureLoss]] = {"perceptual": Perceptual, "lpips": LPIPS}
 

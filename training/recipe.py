@@ -123,7 +123,7 @@ class Style(Part, frozen=True):
 class Term(Part, frozen=True):
     """One term of the objective: what is measured, and how much it counts at which t."""
 
-    kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid"]
+    kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid", "weave"]
     weight: float | tuple[Knot, ...]
     """A constant, or knots [t, weight] that are joined by straight lines and level beyond the ends."""
     name: str = ""

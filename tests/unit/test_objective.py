@@ -63,6 +63,20 @@ def test_grid_sees_what_repeats_with_the_input_pixels_alone() -> None:
     assert losses.grid(alternating, hr, lr).max() < 1e-6
 
 
+def test_weave_sees_power_that_gathers_at_one_frequency_and_not_more_or_less_texture() -> None:
+    torch.manual_seed(0)
+    hr, lr = torch.rand(1, 3, 64, 64), torch.zeros(1, 3, 16, 16)
+    place = torch.arange(64.0)
+    woven = hr + 0.4 * torch.sin(2 * np.pi * (place / 4 + place[:, None] / 8))
+    noisy = hr + 0.4 * torch.randn(1, 3, 64, 64)
+    assert losses.weave(hr, hr, lr).item() == 0
+    assert losses.weave(2 * hr, hr, lr).item() < 1e-6  # more of the same
+    assert losses.weave(woven, hr, lr).item() > 5 * losses.weave(noisy, hr, lr).item()
+    assert losses.weave(torch.cat([woven, hr]), torch.cat([hr, hr]), lr).flatten().tolist() == pytest.approx(
+        [losses.weave(woven, hr, lr).item(), 0]
+    )
+
+
 def test_perceptual_by_hand() -> None:
     ours, wanted = torch.tensor([[[[3.0]], [[4.0]]]]), torch.tensor([[[[0.0]], [[2.0]]]])
     plain = Term(kind="perceptual", weight=1, layers=("conv1_2",))
