@@ -62,7 +62,7 @@ def run(
         typer.Option(
             "--engine",
             "-e",
-            help="A model file (.onnx, .safetensors, .pth) or a bundled name. [default: the bundled model]",
+            help="A model file (.onnx, .plan, .safetensors, .pth) or a bundled name. [default: the bundled model]",
         ),
     ] = None,
     t: Annotated[
@@ -93,7 +93,9 @@ def run(
     ] = None,
     tile: Annotated[
         int | None,
-        typer.Option("--tile", help="Largest tile side in input pixels; 0 runs each image whole. [default: 256]"),
+        typer.Option(
+            "--tile", help="Largest tile side in input pixels; 0: images whole. [default: 256, or the engine's]"
+        ),
     ] = None,
     overlap: Annotated[
         int | None, typer.Option("--overlap", help="Input pixels that neighbouring tiles share. [default: 32]")
@@ -107,6 +109,13 @@ def run(
         bool, typer.Option("--skip-existing", help="Leave outputs that are there already.")
     ] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    provider: Annotated[
+        str, typer.Option("--provider", help="Of ONNX Runtime: auto, cpu, cuda, tensorrt or tensorrt-rtx.")
+    ] = "auto",
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Load an engine without a manifest. Engines are code that runs."),
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -118,7 +127,6 @@ def run(
     """
     from fxsr.report import RunReport
     from fxsr.runtime.jobs import RunOptions, plan_jobs, try_job
-    from fxsr.runtime.tiles import DEFAULT_TILE
     from fxsr.runtime.upscaler import load
     from fxsr.stylemap import DEFAULT_T, StyleMap, parse_pair
     from fxsr.weights import DEFAULT_MODEL
@@ -135,7 +143,7 @@ def run(
         raise UsageError(f"suffix {suffix!r} must not hold a path separator")
     options = RunOptions(factor, quality, skip_existing, t_feather or 0, ends)
     stop: Stop = context.obj
-    with load(engine or DEFAULT_MODEL, device, DEFAULT_TILE if tile is None else tile, overlap) as upscaler:
+    with load(engine or DEFAULT_MODEL, device, tile, overlap, provider=provider, trust=trust) as upscaler:
         fixed = upscaler.session.info.baked_t
         if fixed is not None and (t is not None or t_map is not None):
             raise UsageError(f"this model was exported with t fixed at {fixed:g}; leave out --t and --t-map")

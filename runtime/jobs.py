@@ -125,8 +125,9 @@ def run_job(job: Job, upscaler: Upscaler, options: RunOptions, progress: Progres
     if job.t_map:  # in the image's own pixels
         height, width, _ = picture.pixels.shape
         style = style.resized(height, width).feathered(options.t_feather).ranged(*options.t_range)
-    sr = upscaler(picture.pixels, style, progress)
-    notes = picture.notes + write_image(job.target, Picture(sr, picture.metadata), options.quality)
+    met: list[str] = []
+    sr = upscaler(picture.pixels, style, progress, met.append)
+    notes = picture.notes + tuple(met) + write_image(job.target, Picture(sr, picture.metadata), options.quality)
     return Done(job, time.perf_counter() - begin, (sr.shape[1], sr.shape[0]), notes)
 
 

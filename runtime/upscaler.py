@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fxsr.errors import ImageError
+from fxsr.errors import ImageError, UsageError
 from fxsr.image import dtype_peak, luminance
 from fxsr.runtime.alpha import fill_transparent, limit_to_neighbours
+from fxsr.runtime.batches import Tile, upscale_tiles
 from fxsr.runtime.session import Closable, Session, open_session
-from fxsr.runtime.tiles import DEFAULT_OVERLAP, DEFAULT_TILE, AxisPlan, check_tiling, default_overlap, plan_axis
+from fxsr.runtime.tiles import DEFAULT_TILE, AxisPlan, check_tiling, default_overlap, plan_axis
 from fxsr.stylemap import DEFAULT_T, StyleMap, as_style
 from fxsr.weights import DEFAULT_MODEL
 
@@ -29,30 +30,47 @@ Progress = Callable[[int, int], None]
 def load(
     model: str | Path = DEFAULT_MODEL,
     device: str = "auto",
-    tile: int = DEFAULT_TILE,
+    tile: int | None = None,
     overlap: int | None = None,
+    *,
+    provider: str = "auto",
+    trust: bool = False,
 ) -> Upscaler:
     """Open a model and return what upscales with it.
 
     Args:
-        model: a bundled name, an `.onnx` file exported by fxsr, or a checkpoint.
+        model: a bundled name, an `.onnx` file exported by fxsr, an engine built from one, or a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        tile: largest tile side, LR pixels; 0 runs every image whole.
+        tile: largest tile side, LR pixels; 0 runs every image whole; None takes 256, or the engine's if it is less.
         overlap: what neighbouring tiles share at least, LR pixels; None takes `default_overlap(tile)`.
+        provider: for `.onnx` files: one of `fxsr.runtime.providers.PROVIDERS`.
+        trust: load an engine without a manifest.
 
     Raises:
         FxsrError: see `fxsr.runtime.session.open_session` and `fxsr.runtime.tiles.check_tiling`.
     """
-    overlap = default_overlap(tile) if overlap is None else overlap
-    check_tiling(tile, overlap)
-    return Upscaler(open_session(model, device), tile, overlap)
+    if tile is not None:  # better to know before a model is opened
+        check_tiling(tile, default_overlap(tile) if overlap is None else overlap)
+    session = open_session(model, device, provider=provider, trust=trust)
+    try:
+        return Upscaler(session, tile, overlap)
+    except UsageError:
+        session.close()
+        raise
 
 
 class Upscaler(Closable):
     """Upscales images with one session. Safe to share between threads; they take turns on the session."""
 
-    def __init__(self, session: Session, tile: int = DEFAULT_TILE, overlap: int = DEFAULT_OVERLAP) -> None:
+    def __init__(self, session: Session, tile: int | None = None, overlap: int | None = None) -> None:
+        largest = session.info.tile
+        if tile is None:
+            tile = min(DEFAULT_TILE, *largest) if largest else DEFAULT_TILE
+        overlap = default_overlap(tile) if overlap is None else overlap
         check_tiling(tile, overlap)
+        if largest and not 0 < tile <= min(largest):
+            asked = f"tile {tile} exceeds {min(largest)}" if tile else "an engine takes no image whole"
+            raise UsageError(f"{asked}: export again with a larger --tile, or run with --tile {min(largest)}")
         self.session = session
         self.tile = tile
         self.overlap = overlap
@@ -64,7 +82,11 @@ class Upscaler(Closable):
         return self.session.info.scale
 
     def __call__(
-        self, image: Pixels, t: StyleMap | float | ArrayLike = DEFAULT_T, progress: Progress | None = None
+        self,
+        image: Pixels,
+        t: StyleMap | float | ArrayLike = DEFAULT_T,
+        progress: Progress | None = None,
+        note: Callable[[str], None] = lambda text: None,
     ) -> Pixels:
         """Upscale an image.
 
@@ -73,6 +95,7 @@ class Upscaler(Closable):
                 uint8, uint16, or float16/32/64 in 0..1.
             t: one style in 0..1, an (H', W') array, or a StyleMap. A map of another size is resized to the image's.
             progress: called after each tile.
+            note: hears, in a line, if memory was short and tiles had to be cut into smaller ones.
 
         Returns:
             The image scale times as large, of the same type and number of channels. Integers are rounded and
@@ -90,14 +113,14 @@ class Upscaler(Closable):
         tiles = len(self.plan(height).starts) * len(self.plan(width).starts)
         count = _Counter(progress, tiles * (2 if with_alpha else 1))
         if channels not in (2, 4):
-            enlarged = self._enlarge(pixels, style, count)
+            enlarged = self._enlarge(pixels, style, count, note)
             return enlarged[..., 0] if np.ndim(image) == 2 else enlarged
         alpha = pixels[..., -1]
         out = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
-        out[..., :-1] = self._enlarge(fill_transparent(pixels[..., :-1], alpha), style, count)
+        out[..., :-1] = self._enlarge(fill_transparent(pixels[..., :-1], alpha), style, count, note)
         out[..., -1] = alpha[0, 0]
         if with_alpha:  # a mask is no texture: it is enlarged faithfully whatever the picture's style
-            out[..., -1] = self._enlarge(alpha[..., None], StyleMap.uniform(0), count)[..., 0]
+            out[..., -1] = self._enlarge(alpha[..., None], StyleMap.uniform(0), count, note)[..., 0]
             limit_to_neighbours(out[..., -1], alpha, self.scale)
         return out
 
@@ -109,7 +132,7 @@ class Upscaler(Closable):
         """How an axis of this length (LR pixels) is cut into tiles."""
         return plan_axis(length, self.tile, self.overlap)
 
-    def _enlarge(self, image: Pixels, style: StyleMap, count: _Counter) -> Pixels:
+    def _enlarge(self, image: Pixels, style: StyleMap, count: _Counter, note: Callable[[str], None]) -> Pixels:
         """(H, W, 1 or 3) to (scale*H, scale*W, 1 or 3), tile by tile; holds one row of tiles beside in and output."""
         scale = self.scale
         height, width, channels = image.shape
@@ -117,27 +140,25 @@ class Upscaler(Closable):
         out = np.empty((height * scale, width * scale, channels), image.dtype)
         band = np.zeros((3, rows.size * scale, width * scale), np.float32)
         down, across = rows.weights(scale), columns.weights(scale)
-        for row, top in enumerate(rows.starts):
-            for column, left in enumerate(columns.starts):
-                window = rows.window(row), columns.window(column)
-                sr = self._run_tile(image[window], style.window(*window))
+        tiles = (
+            _tile(image, style, rows, columns, (row, column))
+            for row in range(len(rows.starts))
+            for column in range(len(columns.starts))
+        )
+        with self._lock:
+            for (row, column), sr in upscale_tiles(self.session, tiles, note):
+                top, left = rows.starts[row], columns.starts[column]
                 sr *= down[row][:, None] * across[column]
                 band[:, :, left * scale : (left + columns.size) * scale] += sr
                 count.advance()
-            ready = (rows.final_until(row) - top) * scale
-            out[top * scale : top * scale + ready] = _to_pixels(band[:, :ready], channels, image.dtype)
-            kept = band.shape[1] - ready
-            band[:, :kept] = band[:, ready:].copy()
-            band[:, kept:] = 0
+                if column + 1 < len(columns.starts):
+                    continue
+                ready = (rows.final_until(row) - top) * scale
+                out[top * scale : top * scale + ready] = _to_pixels(band[:, :ready], channels, image.dtype)
+                kept = band.shape[1] - ready
+                band[:, :kept] = band[:, ready:].copy()
+                band[:, kept:] = 0
         return out
-
-    def _run_tile(self, pixels: Pixels, t_map: NDArray[np.float32]) -> NDArray[np.float32]:
-        dtype = self.session.info.dtype
-        rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).transpose(2, 0, 1)[None]
-        lr = np.divide(rgb, dtype_peak(pixels.dtype), dtype=np.float32, casting="same_kind")
-        with self._lock:
-            sr: Pixels = self.session.run(np.ascontiguousarray(lr, dtype), np.ascontiguousarray(t_map, dtype))
-        return np.array(sr[0], np.float32)
 
 
 class _Counter:
@@ -152,6 +173,16 @@ class _Counter:
         self._done += 1
         if self._progress:
             self._progress(self._done, self._total)
+
+
+def _tile(image: Pixels, style: StyleMap, rows: AxisPlan, columns: AxisPlan, place: tuple[int, int]) -> Tile:
+    window = rows.window(place[0]), columns.window(place[1])
+    pixels, t_map = image[window], style.window(*window)[0]
+    rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).transpose(2, 0, 1)
+    lr = np.divide(rgb, dtype_peak(pixels.dtype), dtype=np.float32, casting="same_kind")
+    if (t_map == t_map[0, 0, 0]).all():  # one style costs less than a map of it
+        t_map = t_map[:, :1, :1]
+    return Tile(place, lr, t_map)
 
 
 def _checked(image: Pixels) -> Pixels:

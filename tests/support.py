@@ -55,8 +55,8 @@ def relative(actual: NDArray[Any], expected: NDArray[Any]) -> float:
 class NearestSession(Session):
     """A session that needs no model: nearest-neighbour enlargement, plus `gain` times t."""
 
-    def __init__(self, scale: int = 4, dtype: type = np.float32, gain: float = 0.0) -> None:
-        self._info = SessionInfo("nearest", scale, np.dtype(dtype), "test", "cpu")
+    def __init__(self, scale: int = 4, dtype: type = np.float32, gain: float = 0.0, **limits: Any) -> None:
+        self._info = SessionInfo("nearest", scale, np.dtype(dtype), "test", "cpu", **limits)
         self.gain = gain
         self.seen: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
         self.closed = False

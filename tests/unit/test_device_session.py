@@ -25,6 +25,7 @@ from fxsr.runtime.session import Array, Device
 from fxsr.runtime.tensorrt import TensorRTEngine, load_engine, session_info
 from fxsr.runtime.trt import make_log
 from fxsr.runtime.trusted import describe_engine
+from fxsr.runtime.upscaler import Upscaler
 from tests.hostdevice import FakeTensorRT, HostMemory
 from tests.support import TINY, golden_checkpoint
 
@@ -277,6 +278,18 @@ def test_one_batch_is_timed_piece_by_piece(rig: Rig) -> None:
 def test_layers_are_timed(rig: Rig) -> None:
     with rig.session() as session:
         assert session.profile_layers(*batch()) == [("conv_first", 0.002)]
+
+
+@pytest.mark.parametrize("options", [{}, {"io": "uint8"}, {"packed": True}])
+def test_images_of_any_size_on_an_engine_of_one(options: dict[str, Any], tmp_path: Path) -> None:
+    rig = Rig(tmp_path, GraphOptions(**options), "24x24,24x24,24x24", "2", HostMemory(restless=True))
+    image = RNG.random((40, 70, 3), np.float32)
+    t_map = np.zeros((40, 70))
+    t_map[:, 45:] = RNG.random((40, 25))
+    rig.expected(*batch(24, 24, 2))  # writes the graph
+    with Upscaler(rig.session(), overlap=8) as up, OrtSession(tmp_path / "x.rtx.onnx", Device("cpu")) as onnx:
+        found, expected = up(image, t_map), Upscaler(onnx, 24, 8)(image, t_map)
+    assert np.abs(found - expected).max() < 1e-5
 
 
 class TestDeviceArrays:
