@@ -62,7 +62,7 @@ def test_the_manifest_says_what_the_engine_is(exported: Path) -> None:
     assert engine.profiles[1].inputs["t_map"].max == (1, 1, 1, 1)
     assert engine.weight_bytes
     activations = [profile.activation_bytes or 0 for profile in engine.profiles]
-    assert activations[0] > activations[1] > 0
+    assert 0 < activations[0] < 1.1 * activations[1]  # a map costs hardly more: no layer's styles are held for long
     told = json.loads(fxsr_cli("info", plan(exported), "--json").stdout)
     assert told["profile uniform"].startswith("lr 1x3x32x32, t_map 1x1x1x1; ")
 
