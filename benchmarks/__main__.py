@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fxsr.benchmarks.machine import machine
-from fxsr.errors import FxsrError, UnavailableError
+from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.report import print_json, steps
 from fxsr.weights import DEFAULT_MODEL
 
@@ -57,6 +57,29 @@ def engines(
     Console(width=max(Console().width, 120)).print(table)
     for text in dict.fromkeys(f"{row.side}: not measured: {row.reason}" for row in found.rows if row.reason):
         print(text)
+
+
+@app.command()
+def memory(
+    size: Annotated[str, typer.Argument(metavar="HxW", help="Of the LR image, such as 8192x8192.")],
+    format_name: Annotated[str, typer.Option("--format", help="Of input and output: png or tiff.")] = "tiff",
+    as_json: Json = False,
+) -> None:
+    """Measure the peak memory of upscaling an image of some size by 4, all but the model's."""
+    from fxsr.benchmarks.memory import measure_memory
+    from fxsr.formats import FORMATS
+
+    height, _, width = size.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and format_name in FORMATS):
+        raise UsageError(f"size is {size!r} and format {format_name!r}; they must be such as 8192x8192 and png")
+    found = measure_memory(int(height), int(width), FORMATS[format_name])
+    if as_json:
+        print_json({"machine": machine("pyvips"), **asdict(found)})
+        return
+    print(
+        f"{size} {found.suffix} to {found.height * 4}x{found.width * 4}: peak {found.peak_mb:.0f} MB "
+        f"({found.start_mb:.0f} MB before), {found.seconds:.0f} s"
+    )
 
 
 @app.command()

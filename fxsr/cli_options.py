@@ -17,8 +17,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.patient = False
-        """Wait for the next `check` instead of raising at once, unless asked twice: an exception that is raised inside
-        a callback of libvips is lost there."""
+        """Wait for the next `check` instead of raising at once, unless asked twice: threads that wait for each other
+        are then where they can end well."""
         self._received = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)

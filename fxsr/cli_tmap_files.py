@@ -71,7 +71,7 @@ def make_each(
 ) -> None:
     """A map for each input, told of as `fxsr run` does."""
     from fxsr.image import READABLE
-    from fxsr.report import RunReport
+    from fxsr.report_run import RunReport
     from fxsr.runtime.jobs import plan_jobs
 
     if out.suffix.lower() in READABLE - {".png"} and not out.is_dir():  # what is no image's name is a folder's

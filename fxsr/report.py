@@ -1,4 +1,4 @@
-"""What the command line prints: progress, one line per file, tables, and the same as JSON."""
+"""What the command line prints: lines, tables, and the same as JSON. Of `fxsr run`: `fxsr.report_run`."""
 
 from __future__ import annotations
 
@@ -6,96 +6,22 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-
-from fxsr.runtime.jobs import Failure
 
 if TYPE_CHECKING:
     from fxsr.export import Exported
     from fxsr.export.compare import Comparison
     from fxsr.export.layers import Layer
     from fxsr.manifest import Verification
-    from fxsr.runtime.jobs import Done, Job
     from fxsr.training.evaluate import Report
     from fxsr.training.loop import Outcome
     from fxsr.training.recipe import Recipe
     from fxsr.weights import PublishedModel
-
-
-class RunReport:
-    """Tells how `fxsr run` gets on: a line per file, a bar over the tiles, or one JSON document at the end.
-
-    `check` is called before each file and after each tile, and raises when the run is to stop.
-    """
-
-    def __init__(self, total: int, check: Callable[[], None], *, quiet: bool, as_json: bool) -> None:
-        self._check = check
-        self._silent = quiet or as_json
-        self._json = as_json
-        self._out = Console(soft_wrap=True, highlight=False, quiet=self._silent)
-        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeRemainingColumn(),
-            console=self._err,
-            transient=True,
-            disable=self._silent or not self._err.is_terminal,
-        )
-        self._total = total
-        self._task = self._bar.add_task("")
-        self._begun = 0
-        self.results: list[Done | Failure] = []
-
-    @property
-    def failed(self) -> bool:
-        """Whether any file failed."""
-        return any(isinstance(result, Failure) for result in self.results)
-
-    def begin(self, job: Job) -> Callable[[int, int], None]:
-        """A file's turn has come. Returns what takes its progress in tiles."""
-        self._check()
-        self._begun += 1
-        label = escape(f"[{self._begun}/{self._total}] {job.source.name}")
-        self._bar.reset(self._task, description=label)
-
-        def progress(done: int, of: int) -> None:
-            self._check()
-            self._bar.update(self._task, completed=done, total=of)
-
-        return progress
-
-    def add(self, result: Done | Failure) -> None:
-        """A file is done, skipped or failed."""
-        self.results.append(result)
-        if self._json:
-            return
-        if isinstance(result, Failure):
-            self._err.print(f"fxsr: {result.file}: {' '.join(result.reason.split())}", markup=False)
-            return
-        what = f"{result.size[0]}x{result.size[1]}, {result.seconds:.1f} s" if result.size else "is there, skipped"
-        self._out.print(f"{result.job.source} -> {result.job.target} ({what})", markup=False)
-        for note in () if self._silent else result.notes:
-            self._err.print(f"fxsr: {result.job.source}: note: {note}", markup=False)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-        if self._json and error is None:
-            print_json([_record(result) for result in self.results])
 
 
 @contextmanager
@@ -315,11 +241,3 @@ def _print_failed(verification: Verification) -> None:
         if check.relative is not None and check.psnr_db is not None:
             figures = f"PSNR {check.psnr_db:.1f} dB, relative difference {check.relative:.1e}"
         err.print(f"fxsr: verification failed: {check.case}: {figures}", markup=False)
-
-
-def _record(result: Done | Failure) -> dict[str, Any]:
-    if isinstance(result, Failure):
-        return {"input": str(result.file), "status": "failed", "error": result.reason}
-    status = "done" if result.size else "skipped"
-    output = {"input": str(result.job.source), "status": status, "output": str(result.job.target)}
-    return output | {"seconds": round(result.seconds, 3), "size": result.size, "notes": result.notes}

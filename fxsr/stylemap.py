@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fxsr import tmap
 from fxsr.errors import ImageError, StyleError, UsageError
-from fxsr.image import dtype_peak, luminance, read_image, resize_plane
+from fxsr.image import luminance, resize_plane, rows_of_plane
+from fxsr.image_reading import open_rows
+from fxsr.rows import Pixels, dtype_peak
 
 DEFAULT_T = 0.8
 """The authors' choice for perceptual results (paper, table 1)."""
@@ -68,13 +70,9 @@ class StyleMap:
             StyleError: unreadable, or values out of 0..1; names the file.
         """
         try:
-            pixels = read_image(path).pixels
-            if pixels.shape[2] >= 3:
-                grey = luminance(pixels[..., :3]) / np.float32(dtype_peak(pixels.dtype))
-                if pixels.dtype.kind != "f":
-                    grey = np.clip(grey, 0, 1)  # rounding of the weights' sum
-                return StyleMap.from_array(grey)
-            return StyleMap.from_array(pixels[..., 0])
+            image = open_rows(path)
+            grey = replace(image, channels=1, dtype=np.dtype(np.float32), bands=map(_grey, image.bands))
+            return StyleMap.from_array(grey.whole())
         except ImageError as error:
             raise StyleError(f"style map {error}") from error
         except StyleError as error:
@@ -115,10 +113,41 @@ class StyleMap:
         """The map at another size; a uniform one stays as it is."""
         return self if self.is_uniform else StyleMap(resize_plane(self.values, height, width))
 
+    def over(self, height: int, width: int, feather: float = 0) -> StyleRows:
+        """The map laid over an image of this size, to be taken row by row; borders `feather` image pixels soft."""
+        return StyleRows(self, height, width, feather)
+
     def window(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """The t_map of a tile, (1, 1, h, w); (1, 1, 1, 1) where the style is uniform."""
         values = self.values if self.is_uniform else self.values[rows, columns]
         return values[None, None]
+
+
+class StyleRows:
+    """A style map at the size of an image, of which only the rows that are asked for are made."""
+
+    def __init__(self, style: StyleMap, height: int, width: int, feather: float = 0) -> None:
+        self._make = None if style.is_uniform else rows_of_plane(style.values, height, width)
+        self._uniform = style.values[:1, :1]
+        self._height = height
+        self._feather = feather
+
+    def rows(self, rows: slice) -> NDArray[np.float32]:
+        """(h, W); (1, 1) where the style is uniform."""
+        if self._make is None:
+            return self._uniform
+        reach = math.ceil(self._feather) + 3  # of three box blurs, each rounded up
+        start = max(0, rows.start - reach)
+        plane = tmap.feather(self._make(slice(start, min(self._height, rows.stop + reach))), self._feather)
+        return plane[rows.start - start :][: rows.stop - rows.start]
+
+
+def _grey(pixels: Pixels) -> NDArray[np.float32]:
+    """(h, W, C) to (h, W, 1) in 0..1, floats as they are."""
+    plane = luminance(pixels[..., :3])[..., None] if pixels.shape[2] >= 3 else pixels[..., :1].astype(np.float32)
+    if pixels.dtype.kind == "f":
+        return plane
+    return (plane / np.float32(dtype_peak(pixels.dtype))).clip(0, 1)  # for rounding of the weights' sum
 
 
 def as_style(t: StyleMap | float | ArrayLike) -> StyleMap:

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_STRIP = 64
-
 
 def fill_transparent(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     """Replace colours under alpha 0 by those of the nearest visible surroundings.
@@ -32,23 +30,16 @@ def fill_transparent(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     return np.where(hidden[..., None], filled.astype(rgb.dtype), rgb)
 
 
-def limit_to_neighbours(large: NDArray[Any], small: NDArray[Any], scale: int) -> None:
-    """Clip an enlarged plane, in place, to the range that each small pixel's 3x3 surroundings span.
-
-    What was flat stays exactly flat (fully transparent, fully opaque), and edges can't overshoot.
-
-    Args:
-        large: (scale*H, scale*W).
-        small: (H, W).
-    """
-    height, width = small.shape
-    padded = np.pad(small, 1, mode="edge")
-    around = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    low, high = np.minimum.reduce(around), np.maximum.reduce(around)
-    for top in range(0, height, _STRIP):  # in strips, to need little memory
-        rows = slice(top, top + _STRIP)
-        part = large[top * scale : (top + _STRIP) * scale]
-        np.clip(part, _repeat(low[rows], scale), _repeat(high[rows], scale), out=part)
+def neighbour_range(alpha: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The smallest and the largest value in each pixel's 3x3 surroundings, (H, W) each; outside there is nothing."""
+    low, high = alpha, alpha
+    for axis in (0, 1):
+        ends = [(1, 1) if axis == along else (0, 0) for along in (0, 1)]
+        low, high = (
+            which.reduce(np.lib.stride_tricks.sliding_window_view(np.pad(plane, ends, "edge"), 3, axis), -1)
+            for which, plane in ((np.minimum, low), (np.maximum, high))
+        )
+    return low, high
 
 
 def _pull(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:

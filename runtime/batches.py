@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,20 @@ _LEAST_TILE = 64
 """Tiles are not halved below this side: what is left of them would be mostly overlap."""
 
 
+class Place(NamedTuple):
+    """Where a tile belongs."""
+
+    layer: int
+    """0 for colour, 1 for alpha."""
+    row: int
+    column: int
+
+
 @dataclass(frozen=True)
 class Tile:
     """A tile and the style that goes with it."""
 
-    place: tuple[int, int]
-    """Its row and column in the plan."""
+    place: Place
     lr: Array
     """(3, h, w)."""
     t_map: Array
@@ -31,7 +39,7 @@ class Tile:
 
 def upscale_tiles(
     session: Session, tiles: Iterable[Tile], note: Callable[[str], None]
-) -> Iterator[tuple[tuple[int, int], Array]]:
+) -> Iterator[tuple[Place, Array]]:
     """Each tile's place and its sr, (3, scale*h, scale*w) float32, in order.
 
     Neighbours of one kind go through together, as many as the session likes. Where memory is too short for a batch, it
@@ -98,7 +106,7 @@ def _filled(values: Array, count: int, size: tuple[int, int]) -> Array:
     return np.pad(large, ((0, count - len(large)), (0, 0), (0, 0), (0, 0)), "edge")
 
 
-def _cropped(batch: list[Tile], sr: Array, scale: int) -> Iterator[tuple[tuple[int, int], Array]]:
+def _cropped(batch: list[Tile], sr: Array, scale: int) -> Iterator[tuple[Place, Array]]:
     for tile, one in zip(batch, sr, strict=False):
         height, width = tile.lr.shape[1:]
         yield tile.place, np.array(one[:, : height * scale, : width * scale], np.float32)

@@ -27,6 +27,7 @@ _PACKAGES = {
     "tensorrt-rtx": "rtx",
     "cuda-python": "gpu",
     "pycuda": "pycuda",
+    "OpenEXR": "exr",
     "torch": "export",
     "onnx": "export",
     "polygraphy": "export",

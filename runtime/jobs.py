@@ -1,15 +1,13 @@
-"""`fxsr run` without the command line: which files go where, and doing them one by one."""
+"""`fxsr run` without the command line: which files go where. `fxsr.runtime.pipeline` does them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fxsr.errors import FxsrError, StyleError, UsageError
-from fxsr.image import FORMATS, READABLE, WRITABLE, Picture, read_image, write_image
-from fxsr.runtime.upscaler import Progress, Upscaler
+from fxsr.formats import FORMATS, READABLE, WRITABLE
 from fxsr.stylemap import StyleMap
 
 
@@ -53,6 +51,8 @@ class RunOptions:
     """Of maps: how far borders are made soft, in pixels of the image."""
     t_range: tuple[float, float] = (0, 1)
     """Of maps: what 0 and 1 become."""
+    outscale: float | None = None
+    """How many times as large outputs are; None: as many as the model's scale."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Done:
 
 def plan_jobs(
     inputs: Sequence[Path],
-    scale: int,
+    scale: float,
     out: Path | None = None,
     suffix: str | None = None,
     format_name: str | None = None,
@@ -84,7 +84,7 @@ def plan_jobs(
         scale: for the default suffix, `_x<scale>`.
         out: a folder, or for a single input file the file to write.
         suffix: put behind each file's stem.
-        format_name: one of `fxsr.image.FORMATS`; None keeps each input's, PNG where it can't be written.
+        format_name: one of `fxsr.formats.FORMATS`; None keeps each input's, PNG where it can't be written.
         t_map: one style map for all, or a folder of maps paired with the inputs by stem.
 
     Raises:
@@ -111,42 +111,22 @@ def plan_jobs(
     return Plan(tuple(jobs), tuple(failures))
 
 
-def run_job(job: Job, upscaler: Upscaler, options: RunOptions, progress: Progress | None = None) -> Done:
-    """Upscale one file.
-
-    Raises:
-        FxsrError: it could not be read, upscaled or written; nothing is left behind.
-    """
-    if options.skip_existing and job.target.exists():
-        return Done(job)
-    begin = time.perf_counter()
-    style = StyleMap.read(job.t_map).scaled(options.t) if job.t_map else StyleMap.uniform(options.t)
-    picture = read_image(job.source)
-    if job.t_map:  # in the image's own pixels
-        height, width, _ = picture.pixels.shape
-        style = style.resized(height, width).feathered(options.t_feather).ranged(*options.t_range)
-    met: list[str] = []
-    sr = upscaler(picture.pixels, style, progress, met.append)
-    notes = picture.notes + tuple(met) + write_image(job.target, Picture(sr, picture.metadata), options.quality)
-    return Done(job, time.perf_counter() - begin, (sr.shape[1], sr.shape[0]), notes)
+def failure(job: Job, error: FxsrError | MemoryError | OSError) -> Failure:
+    """A job's failure: the others can go on."""
+    if isinstance(error, MemoryError):
+        return Failure(job.source, "not enough memory for this image; close other programs or give a smaller --tile")
+    return Failure(job.source, str(error).removeprefix(f"{job.source}: "))
 
 
-def try_job(job: Job, upscaler: Upscaler, options: RunOptions, progress: Progress | None = None) -> Done | Failure:
-    """`run_job`, a failure of this one file being a result: the others can go on."""
-    try:
-        return run_job(job, upscaler, options, progress)
-    except FxsrError as error:
-        return Failure(job.source, str(error).removeprefix(f"{job.source}: "))
-    except MemoryError:
-        return Failure(job.source, "not enough memory for this image; close other programs or cut it into parts")
-    except OSError as error:
-        return Failure(job.source, str(error))
+def enlarged_size(width: int, height: int, factor: float) -> tuple[int, int]:
+    """Width and height of an image that is made so many times as large."""
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _expand(
-    inputs: Sequence[Path], scale: int, out: Path | None, suffix: str | None, ending: str | None
+    inputs: Sequence[Path], scale: float, out: Path | None, suffix: str | None, ending: str | None
 ) -> Iterator[Job]:
-    mark = f"_x{scale}" if suffix is None else suffix
+    mark = f"_x{scale:g}" if suffix is None else suffix
     for source in inputs:
         if source.is_dir():
             folder = out or source.resolve().with_name(source.resolve().name + mark)

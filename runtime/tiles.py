@@ -42,12 +42,21 @@ class AxisPlan:
 
     def weights(self, scale: int) -> list[NDArray[np.float32]]:
         """Blending weights of each tile, (size * scale,). Over all tiles they add up to 1 at every pixel."""
-        places = [slice(start * scale, (start + self.size) * scale) for start in self.starts]
-        windows = [self._ramp(index, scale) for index in range(len(self.starts))]
-        total = np.zeros(self.length * scale)
-        for place, window in zip(places, windows, strict=True):
-            total[place] += window
-        return [(window / total[place]).astype(np.float32) for place, window in zip(places, windows, strict=True)]
+        return [self.weight(index, scale) for index in range(len(self.starts))]
+
+    def weight(self, index: int, scale: int) -> NDArray[np.float32]:
+        """Blending weights of one tile."""
+        own = self._ramp(index, scale)
+        total = own.copy()
+        for other in range(max(0, index - 3), min(len(self.starts), index + 4)):  # tiles share half of them at most
+            shift = (self.starts[other] - self.starts[index]) * scale
+            if other != index and abs(shift) < len(own):
+                ramp = self._ramp(other, scale)
+                if shift > 0:
+                    total[shift:] += ramp[:-shift]
+                else:
+                    total[:shift] += ramp[-shift:]
+        return (own / total).astype(np.float32)
 
     def _ramp(self, index: int, scale: int) -> NDArray[np.float64]:
         """1 inside, falling smoothly towards 0 over what is shared with each neighbour."""

@@ -1,28 +1,25 @@
-"""From an image and a style to the enlarged image: tiles, blending, grey and alpha. What `fxsr.load` returns.
-
-image (H, W, C) -> lr tiles + t tiles -> session -> sr tiles -> image (scale*H, scale*W, C)
-"""
+"""From an image and a style to the enlarged image. What `fxsr.load` returns; the work is in `fxsr.runtime.enlarge`."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fxsr.errors import ImageError, UsageError
-from fxsr.image import dtype_peak, luminance
-from fxsr.runtime.alpha import fill_transparent, limit_to_neighbours
-from fxsr.runtime.batches import Tile, upscale_tiles
+from fxsr.rows import Pixels, Rows
+from fxsr.runtime.auto_tile import auto_tile, free_memory
+from fxsr.runtime.enlarge import Enlargement, layers
 from fxsr.runtime.session import Closable, Session, open_session
 from fxsr.runtime.tiles import DEFAULT_TILE, AxisPlan, check_tiling, default_overlap, plan_axis
 from fxsr.stylemap import DEFAULT_T, StyleMap, as_style
 from fxsr.weights import DEFAULT_MODEL
 
-Pixels = NDArray[Any]
 Progress = Callable[[int, int], None]
 """Called with tiles done and tiles in all."""
 
@@ -30,7 +27,7 @@ Progress = Callable[[int, int], None]
 def load(
     model: str | Path = DEFAULT_MODEL,
     device: str = "auto",
-    tile: int | None = None,
+    tile: int | Literal["auto"] | None = None,
     overlap: int | None = None,
     *,
     provider: str = "auto",
@@ -41,7 +38,8 @@ def load(
     Args:
         model: a bundled name, an `.onnx` file exported by fxsr, an engine built from one, or a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        tile: largest tile side, LR pixels; 0 runs every image whole; None takes 256, or the engine's if it is less.
+        tile: largest tile side, LR pixels; 0 runs every image whole; None takes 256, or the engine's if it is less;
+            "auto" the largest that memory allows.
         overlap: what neighbouring tiles share at least, LR pixels; None takes `default_overlap(tile)`.
         provider: for `.onnx` files: one of `fxsr.runtime.providers.PROVIDERS`.
         trust: load an engine without a manifest.
@@ -49,10 +47,12 @@ def load(
     Raises:
         FxsrError: see `fxsr.runtime.session.open_session` and `fxsr.runtime.tiles.check_tiling`.
     """
-    if tile is not None:  # better to know before a model is opened
+    if isinstance(tile, int):  # better to know before a model is opened
         check_tiling(tile, default_overlap(tile) if overlap is None else overlap)
     session = open_session(model, device, provider=provider, trust=trust)
     try:
+        if tile == "auto":
+            tile = auto_tile(session.info, free_memory(session.info.device))
         return Upscaler(session, tile, overlap)
     except UsageError:
         session.close()
@@ -99,7 +99,8 @@ class Upscaler(Closable):
 
         Returns:
             The image scale times as large, of the same type and number of channels. Integers are rounded and
-            clamped; floats are not clamped. Colours under full transparency are those of their surroundings.
+            clamped; floats are not clamped. Colours under full transparency are those of their surroundings, as far
+            as a tile reaches.
 
         Raises:
             ImageError: not such an image.
@@ -107,22 +108,48 @@ class Upscaler(Closable):
             FxsrError: the backend failed.
         """
         pixels = _checked(image)
-        height, width, channels = pixels.shape
-        style = as_style(t).resized(height, width)
-        with_alpha = channels in (2, 4) and bool((pixels[..., -1] != pixels[0, 0, -1]).any())
-        tiles = len(self.plan(height).starts) * len(self.plan(width).starts)
-        count = _Counter(progress, tiles * (2 if with_alpha else 1))
-        if channels not in (2, 4):
-            enlarged = self._enlarge(pixels, style, count, note)
-            return enlarged[..., 0] if np.ndim(image) == 2 else enlarged
-        alpha = pixels[..., -1]
-        out = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
-        out[..., :-1] = self._enlarge(fill_transparent(pixels[..., :-1], alpha), style, count, note)
-        out[..., -1] = alpha[0, 0]
-        if with_alpha:  # a mask is no texture: it is enlarged faithfully whatever the picture's style
-            out[..., -1] = self._enlarge(alpha[..., None], StyleMap.uniform(0), count, note)[..., 0]
-            limit_to_neighbours(out[..., -1], alpha, self.scale)
-        return out
+        enlarged = self.stream(Rows.of(pixels), t, progress, note).whole()
+        return enlarged[..., 0] if np.ndim(image) == 2 else enlarged
+
+    def stream(
+        self,
+        image: Rows,
+        t: StyleMap | float | ArrayLike = DEFAULT_T,
+        progress: Progress | None = None,
+        note: Callable[[str], None] = lambda text: None,
+        *,
+        feather: float = 0,
+    ) -> Rows:
+        """Upscale an image of which neither the input nor the output is in memory as a whole.
+
+        Args:
+            image: taken from as rows are needed.
+            t, progress, note: as of a call. Alpha counts for tiles of its own.
+            feather: how soft a map's borders are made, in pixels of the image to either side.
+
+        Returns:
+            The image scale times as large, of the same kind, with its metadata; the work is done as bands are taken,
+            in the thread that takes them, and raises what a call does. Until all are taken, or they are closed, other
+            threads wait.
+        """
+        style = as_style(t).over(image.height, image.width, feather)
+        rows, columns = self.plan(image.height), self.plan(image.width)
+        total = len(rows.starts) * len(columns.starts) * layers(image.channels)
+
+        def bands() -> Iterator[Pixels]:
+            done = 0
+
+            def advance(count: int) -> None:
+                nonlocal done
+                for _ in range(count):
+                    done += 1
+                    if progress:
+                        progress(done, total)
+
+            with self._lock:
+                yield from Enlargement(self.session, image, style, rows, columns).bands(note, advance)
+
+        return replace(image, height=image.height * self.scale, width=image.width * self.scale, bands=bands())
 
     def close(self) -> None:
         """Free the session."""
@@ -131,58 +158,6 @@ class Upscaler(Closable):
     def plan(self, length: int) -> AxisPlan:
         """How an axis of this length (LR pixels) is cut into tiles."""
         return plan_axis(length, self.tile, self.overlap)
-
-    def _enlarge(self, image: Pixels, style: StyleMap, count: _Counter, note: Callable[[str], None]) -> Pixels:
-        """(H, W, 1 or 3) to (scale*H, scale*W, 1 or 3), tile by tile; holds one row of tiles beside in and output."""
-        scale = self.scale
-        height, width, channels = image.shape
-        rows, columns = self.plan(height), self.plan(width)
-        out = np.empty((height * scale, width * scale, channels), image.dtype)
-        band = np.zeros((3, rows.size * scale, width * scale), np.float32)
-        down, across = rows.weights(scale), columns.weights(scale)
-        tiles = (
-            _tile(image, style, rows, columns, (row, column))
-            for row in range(len(rows.starts))
-            for column in range(len(columns.starts))
-        )
-        with self._lock:
-            for (row, column), sr in upscale_tiles(self.session, tiles, note):
-                top, left = rows.starts[row], columns.starts[column]
-                sr *= down[row][:, None] * across[column]
-                band[:, :, left * scale : (left + columns.size) * scale] += sr
-                count.advance()
-                if column + 1 < len(columns.starts):
-                    continue
-                ready = (rows.final_until(row) - top) * scale
-                out[top * scale : top * scale + ready] = _to_pixels(band[:, :ready], channels, image.dtype)
-                kept = band.shape[1] - ready
-                band[:, :kept] = band[:, ready:].copy()
-                band[:, kept:] = 0
-        return out
-
-
-class _Counter:
-    """Tiles done, told to whoever wants to know."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-
-    def advance(self) -> None:
-        self._done += 1
-        if self._progress:
-            self._progress(self._done, self._total)
-
-
-def _tile(image: Pixels, style: StyleMap, rows: AxisPlan, columns: AxisPlan, place: tuple[int, int]) -> Tile:
-    window = rows.window(place[0]), columns.window(place[1])
-    pixels, t_map = image[window], style.window(*window)[0]
-    rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).transpose(2, 0, 1)
-    lr = np.divide(rgb, dtype_peak(pixels.dtype), dtype=np.float32, casting="same_kind")
-    if (t_map == t_map[0, 0, 0]).all():  # one style costs less than a map of it
-        t_map = t_map[:, :1, :1]
-    return Tile(place, lr, t_map)
 
 
 def _checked(image: Pixels) -> Pixels:
@@ -203,14 +178,3 @@ def _checked(image: Pixels) -> Pixels:
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ImageError("the image holds NaN or infinity")
     return pixels
-
-
-def _to_pixels(sr: NDArray[np.float32], channels: int, dtype: np.dtype[Any]) -> Pixels:
-    """(3, h, w) to (h, w, channels) of `dtype`; grey is the luminance of what the network made of it."""
-    image = sr.transpose(1, 2, 0)
-    if channels == 1:
-        image = luminance(image)[..., None]
-    if dtype.kind == "f":
-        return image.astype(dtype)
-    peak = np.float32(dtype_peak(dtype))
-    return (np.clip(image, 0, 1) * peak + np.float32(0.5)).astype(dtype)

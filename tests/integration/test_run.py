@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 import pyvips
 
 from fxsr.image import Picture, read_image, write_image
-from tests.support import SAMPLE, fxsr_cli, fxsr_process
+from tests.support import ROOT, SAMPLE, fxsr_cli, fxsr_process
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,11 @@ def test_masks_of_another_size_and_in_a_folder(folder: Path, tmp_path: Path) -> 
         (["photo.bmp", "--format", "gif"], 2, "format is 'gif'"),
         (["photo.bmp", "--device", "tpu"], 2, "device is 'tpu'"),
         (["photo.bmp", "--tile", "16", "--overlap", "9"], 2, "overlap 9 is more than half of tile 16"),
+        (["photo.bmp", "--tile", "many"], 2, "tile is 'many'; it must be a number of pixels, or auto"),
+        (["photo.bmp", "--outscale", "0"], 2, "outscale is 0; it must be above 0"),
+        (["-", "photo.bmp"], 2, "- takes one image"),
+        (["-", "-o", "folder"], 2, "an image from standard input has no name: give -o FILE instead of folder"),
+        (["photo.bmp", "-o", "-", "--json"], 2, "would both go to standard output"),
         (["photo.bmp", "-e", "broken.png"], 2, "not a kind of model that can be run"),
         (["photo.bmp", "-e", "nothing"], 2, "not a bundled model"),
         (["photo.bmp", "--device", "cuda"], 3, "has no CUDA provider"),
@@ -140,6 +147,44 @@ def test_an_unwritable_place_is_one_failure(folder: Path, tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "cannot write" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_standard_input_goes_to_standard_output(folder: Path, tmp_path: Path) -> None:
+    with (folder / "rotated.jpg").open("rb") as source:
+        done = subprocess.run([sys.executable, ROOT / "cli.py", "run", "-"], stdin=source, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"- -> - (160x240" in done.stderr
+    (tmp_path / "out").write_bytes(done.stdout)
+    assert done.stdout.startswith(b"\x89PNG")
+    assert read_image(tmp_path / "out").pixels.shape == (240, 160, 3)
+
+
+def test_a_file_goes_to_standard_output_in_the_format_asked_for(folder: Path) -> None:
+    arguments = ["-o", "-", "--format", "webp", "--quiet"]
+    command: list[str | Path] = [sys.executable, ROOT / "cli.py", "run", folder / "photo.bmp", *arguments]
+    done = subprocess.run(command, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout[8:12] == b"WEBP"
+
+
+def test_what_is_no_image_on_standard_input_is_named_and_nothing_is_sent() -> None:
+    done = subprocess.run([sys.executable, ROOT / "cli.py", "run", "-"], input=b"no image", capture_output=True)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"fxsr: -: not an image that can be read")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_dry_run_says_what_would_be_written_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    inputs = [folder / "photo.bmp", folder / "broken.png"]
+    arguments: list[str | Path] = ["run", *inputs, "-o", tmp_path / "out", "--outscale", "2.5"]
+    done = fxsr_cli(*arguments, "--dry-run", "--json")
+    assert done.returncode == 1
+    planned, broken = json.loads(done.stdout)
+    assert (planned["status"], planned["size"], planned["tiles"]) == ("planned", [150, 100], 1)
+    assert planned["seconds"] > 0
+    assert broken["status"] == "failed"
+    assert not (tmp_path / "out").exists()
+    assert "1 to write, about" in fxsr_cli(*arguments, "--dry-run").stdout
 
 
 def test_names_with_spaces_brackets_and_umlauts(photo: Any, tmp_path: Path) -> None:

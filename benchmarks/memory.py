@@ -1,0 +1,80 @@
+"""Peak memory of `fxsr run` without a model: decoding, tiles, blending and encoding of a made-up image."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from fxsr.errors import FxsrError
+from fxsr.image_writing import write_rows
+from fxsr.rows import Pixels, Rows
+from fxsr.runtime.bench import peak_host_bytes
+from fxsr.runtime.jobs import Failure, Job, RunOptions
+from fxsr.runtime.pipeline import run_jobs
+from fxsr.runtime.session import Array, Session, SessionInfo
+from fxsr.runtime.upscaler import Progress, Upscaler
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one image took."""
+
+    height: int
+    width: int
+    suffix: str
+    start_mb: float
+    """Most memory that the process had resident before."""
+    peak_mb: float
+    seconds: float
+    output_mb: float
+
+
+class _Nearest(Session):
+    """Repeats pixels: what a model of scale 4 gives, without its memory."""
+
+    @property
+    def info(self) -> SessionInfo:
+        return SessionInfo("nearest", 4, np.dtype(np.float32), "none", "cpu")
+
+    def run(self, lr: Array, t_map: Array) -> Array:
+        return lr.repeat(4, 2).repeat(4, 3)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def measure_memory(height: int, width: int, suffix: str) -> Memory:
+    """Make an RGB image of this size, upscale it by 4 from file to file, and say what this process took at most.
+
+    Raises:
+        FxsrError: it could not be done.
+    """
+    with TemporaryDirectory(prefix="fxsr-") as folder:
+        source, target = Path(folder, f"in{suffix}"), Path(folder, f"out{suffix}")
+        write_rows(source, Rows(height, width, 3, np.dtype(np.uint8), _bands(height, width)))
+        start = _peak()
+        begin = time.perf_counter()
+        for result in run_jobs([Job(source, target)], Upscaler(_Nearest()), RunOptions(0), _silent):
+            if isinstance(result, Failure):
+                raise FxsrError(result.reason)
+        seconds = time.perf_counter() - begin
+        return Memory(height, width, suffix, start, _peak(), seconds, target.stat().st_size / 1e6)
+
+
+def _bands(height: int, width: int) -> Iterator[Pixels]:
+    grain = np.random.default_rng(0).integers(0, 16, (64, width, 3), np.uint8) * 16
+    for top in range(0, height, 64):
+        yield np.roll(grain, top, 1)[: height - top]
+
+
+def _silent(job: Job) -> Progress:
+    return lambda done, total: None
+
+
+def _peak() -> float:
+    return (peak_host_bytes() or 0) / 1e6

@@ -1,0 +1,158 @@
+"""The command that upscales: `fxsr run`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fxsr.cli_options import Json, Quiet, Stop
+from fxsr.errors import StyleError, UsageError
+
+
+def run(
+    context: typer.Context,
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Images, and folders that are searched for images; -: standard input.")
+    ],
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            "-e",
+            help="A model file (.onnx, .plan, .safetensors, .pth) or a bundled name. [default: the bundled model]",
+        ),
+    ] = None,
+    t: Annotated[
+        float | None,
+        typer.Option(
+            "--t",
+            help="Style, 0 (faithful) to 1 (perceptual); with --t-map, its factor. [default: 0.8; with --t-map 1]",
+        ),
+    ] = None,
+    t_map: Annotated[
+        Path | None,
+        typer.Option("--t-map", help="Style per pixel: an image, white is 1. A folder pairs maps with inputs by name."),
+    ] = None,
+    t_feather: Annotated[
+        float | None,
+        typer.Option("--t-feather", help="Soften the map's borders by so many input pixels to either side."),
+    ] = None,
+    t_range: Annotated[
+        str | None, typer.Option("--t-range", metavar="LO,HI", help="t of the map's black and white. [default: 0,1]")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder, or for a single input the file; -: standard output. [default: beside the input: "
+            "photo_x4.jpg, photos_x4/]",
+        ),
+    ] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option(
+            "--tile",
+            metavar="N|auto",
+            help="Largest tile side in input pixels; 0: images whole; auto: as memory allows. [default: 256, or the "
+            "engine's]",
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option("--overlap", help="Input pixels that neighbouring tiles share. [default: 32]")
+    ] = None,
+    suffix: Annotated[str | None, typer.Option("--suffix", help="Put behind each output's name, such as _sr.")] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option("--format", help="Output format: png, jpg, webp, tiff, bmp or exr. [default: the input's]"),
+    ] = None,
+    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG and WebP.")] = 95,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave outputs that are there already.")
+    ] = False,
+    outscale: Annotated[
+        float | None,
+        typer.Option("--outscale", help="Resample outputs to so many times the input. [default: the model's scale]"),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Images in work at once: one decoded, one upscaled, one encoded.")
+    ] = 2,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    provider: Annotated[
+        str, typer.Option("--provider", help="Of ONNX Runtime: auto, cpu, cuda, tensorrt or tensorrt-rtx.")
+    ] = "auto",
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Load an engine without a manifest. Engines are code that runs."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; say what would be written and about how long it takes.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Upscale images.
+
+    A file that fails is named and the others go on; the exit status is then 1. Outputs appear whole or not at all.
+
+    Examples: `fxsr run photo.jpg --t 0.8`, `fxsr run photos/ -o out/ --t-map masks/`, `fxsr run - < a.png > b.png`
+    """
+    from fxsr.report_run import RunReport
+    from fxsr.runtime.forecast import forecast_jobs
+    from fxsr.runtime.jobs import RunOptions, plan_jobs
+    from fxsr.runtime.pipeline import run_jobs
+    from fxsr.runtime.upscaler import load
+    from fxsr.standard_streams import stand_in
+    from fxsr.stylemap import DEFAULT_T, StyleMap, parse_pair
+    from fxsr.weights import DEFAULT_MODEL
+
+    if t_map is None and (t_feather is not None or t_range is not None):
+        raise UsageError("--t-feather and --t-range change a style map; give one with --t-map")
+    factor = t if t is not None else 1.0 if t_map else DEFAULT_T
+    ends = parse_pair(t_range, "--t-range") if t_range is not None else (0.0, 1.0)
+    try:
+        StyleMap.uniform(factor).feathered(t_feather or 0)
+    except StyleError as error:
+        raise UsageError(str(error)) from error
+    if suffix is not None and any(mark in suffix for mark in "/\\\0"):
+        raise UsageError(f"suffix {suffix!r} must not hold a path separator")
+    if outscale is not None and not 0 < outscale <= 64:
+        raise UsageError(f"outscale is {outscale:g}; it must be above 0 and at most 64")
+    options = RunOptions(factor, quality, skip_existing, t_feather or 0, ends, outscale)
+    stop: Stop = context.obj
+    size = _tile(tile)
+    with (
+        stand_in(inputs, out, format_name) as files,
+        load(engine or DEFAULT_MODEL, device, size, overlap, provider=provider, trust=trust) as upscaler,
+    ):
+        if as_json and files.stdout:
+            raise UsageError("the image and --json would both go to standard output; give -o FILE")
+        fixed = upscaler.session.info.baked_t
+        if fixed is not None and (t is not None or t_map is not None):
+            raise UsageError(f"this model was exported with t fixed at {fixed:g}; leave out --t and --t-map")
+        plan = plan_jobs(files.inputs, outscale or upscaler.scale, files.out, suffix, format_name, t_map)
+        with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json, names=files.names) as report:
+            stop.patient = not dry_run
+            for failure in plan.failures:
+                report.add(failure)
+            if dry_run:
+                for forecast in forecast_jobs(plan.jobs, upscaler, options):
+                    report.add(forecast)
+            else:
+                with closing(run_jobs(plan.jobs, upscaler, options, report.begin, jobs)) as results:
+                    for result in results:
+                        report.add(result)
+        files.send()
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _tile(text: str | None) -> int | Literal["auto"] | None:
+    if text is None or text.isdecimal():
+        return None if text is None else int(text)
+    if text == "auto":
+        return "auto"
+    raise UsageError(f"tile is {text!r}; it must be a number of pixels, or auto")

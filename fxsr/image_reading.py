@@ -1,0 +1,134 @@
+"""Images from files, from top to bottom. What it can, it decodes as it is asked for rows; see `open_rows`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fxsr.errors import ImageError
+from fxsr.exr import MAGIC, open_exr
+from fxsr.rows import Pixels, Rows, band_height
+from fxsr.tiffexif import read_exif
+
+if TYPE_CHECKING:
+    import pyvips
+
+_DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32, "double": np.float32}
+_KEPT = ("exif-", "icc-profile-data", "xmp-data", "iptc-data", "photoshop-data", "xres", "yres", "resolution-unit")
+_MIRRORED = 2
+"""The one orientation beside the plain one that keeps the order of rows."""
+
+
+def open_rows(path: Path | str) -> Rows:
+    """Open an image, turned as its orientation tag says, palette and CMYK resolved to RGB.
+
+    Some rows at a time are in memory; all of them are of BMP and EXR files, of images to be turned, and of what a
+    format itself gives only as a whole (interlaced PNG, progressive JPEG, WebP, HEIC, GIF). Bands must be read by one
+    thread.
+
+    Raises:
+        ImageError: missing, not an image, damaged or truncated, or of a kind that can't be upscaled; damage within the
+            pixels is met while reading bands.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
+    with _errors(path):
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if not magic:
+            raise ImageError(f"{path}: empty file")
+        if magic[:2] == b"BM":
+            return _open_bmp(path)
+        if magic == MAGIC:
+            return open_exr(path)
+        return _open(path)
+
+
+def _open(path: Path) -> Rows:
+    import pyvips
+
+    image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
+    notes = []
+    if image.get_typeof("n-pages") and image.get("n-pages") > 1:
+        notes.append(f"has {image.get('n-pages')} pages or frames; only the first is upscaled")
+    if image.get_typeof("orientation") and image.get("orientation") > 1:
+        # turning needs more than a forward read
+        image = (image if image.get("orientation") == _MIRRORED else image.copy_memory()).autorot()
+    if image.interpretation == "cmyk":
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative")
+        image.remove("icc-profile-data")
+    elif image.interpretation in ("lab", "labs", "labq", "lch", "xyz", "yxy", "hsv", "cmc"):
+        image = image.colourspace("srgb")
+    if image.format not in _DTYPES:
+        raise ImageError(f"{path}: pixels of type {image.format} can't be upscaled; convert it to 8 or 16 bit first")
+    if image.bands > 4:
+        raise ImageError(f"{path}: has {image.bands} channels; grey, RGB and either with alpha can be upscaled")
+    kept: dict[str, tuple[int, Any]] = {
+        name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if _is_kept(name)
+    }
+    if "exif-data" not in kept and (exif := read_exif(path)):
+        kept["exif-data"] = pyvips.GValue.blob_type, exif
+    dtype = np.dtype(_DTYPES[image.format])
+    return Rows(image.height, image.width, image.bands, dtype, _bands(image, dtype, path), kept, tuple(notes))
+
+
+def _bands(image: pyvips.Image, dtype: np.dtype[Any], path: Path) -> Iterator[Pixels]:
+    with _errors(path):
+        for pixels in vips_bands(image):
+            if dtype.kind == "f" and not np.isfinite(pixels).all():
+                raise ImageError(f"{path}: holds NaN or infinity")
+            yield pixels.astype(dtype, copy=False)
+
+
+def vips_bands(image: pyvips.Image) -> Iterator[Pixels]:
+    """The rows of a libvips image, a band at a time, (h, W, C)."""
+    import pyvips
+
+    stored = np.dtype(np.float64 if image.format == "double" else _DTYPES[image.format])
+    band = band_height(image.width, image.bands, stored)
+    region = pyvips.Region.new(image)
+    for top in range(0, image.height, band):
+        height = min(band, image.height - top)
+        pixels = np.frombuffer(region.fetch(0, top, image.width, height), stored)
+        yield pixels.reshape(height, image.width, image.bands)
+
+
+def _is_kept(name: str) -> bool:
+    return name.startswith(_KEPT) and name != "exif-ifd0-Orientation" and not name.startswith("exif-ifd1")
+
+
+def _open_bmp(path: Path) -> Rows:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            mode = "L" if image.mode in ("1", "L") else "RGBA" if image.mode == "RGBA" else "RGB"
+            pixels = np.asarray(image.convert(mode))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: not an image that can be read, or a damaged one ({error})") from error
+    return Rows.of(pixels.reshape(*pixels.shape[:2], -1))
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """What libraries raise inside the block becomes an ImageError that names the file."""
+    import pyvips
+
+    try:
+        yield
+    except pyvips.Error as error:
+        why = reason(error).replace(f'"{path}" ', "")
+        raise ImageError(f"{path}: not an image that can be read, or a damaged one ({why})") from error
+    except (OSError, MemoryError) as error:
+        raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def reason(error: Exception) -> str:
+    """The last line of what libvips says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

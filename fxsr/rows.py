@@ -1,0 +1,59 @@
+"""An image that passes by from top to bottom, a few rows at a time: how images of any height fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[Any]
+
+_BAND_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An image as bands of its rows, which can be gone through once."""
+
+    height: int
+    width: int
+    channels: int
+    """1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha)."""
+    dtype: np.dtype[Any]
+    """uint8, uint16 or float; full intensity is 255, 65535 or 1.0."""
+    bands: Iterator[Pixels]
+    """(h, width, channels) of `dtype`, from top to bottom; each h is as it comes."""
+    metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
+    """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values; orientation is applied."""
+    notes: tuple[str, ...] = ()
+    """What reading could not keep, one line each."""
+
+    @staticmethod
+    def of(pixels: Pixels, metadata: Mapping[str, tuple[int, Any]] | None = None) -> Rows:
+        """An (H, W, C) array that is there as a whole."""
+        height, width, channels = pixels.shape
+        band = band_height(width, channels, pixels.dtype)
+        bands = (pixels[top : top + band] for top in range(0, height, band))
+        return Rows(height, width, channels, pixels.dtype, bands, metadata or {})
+
+    def whole(self) -> Pixels:
+        """All of it as an (H, W, C) array."""
+        pixels = np.empty((self.height, self.width, self.channels), self.dtype)
+        top = 0
+        for band in self.bands:
+            pixels[top : top + len(band)] = band
+            top += len(band)
+        return pixels
+
+
+def band_height(width: int, channels: int, dtype: np.dtype[Any]) -> int:
+    """Rows that make a handy band: some megabytes."""
+    return max(1, _BAND_BYTES // (width * channels * dtype.itemsize))
+
+
+def dtype_peak(dtype: np.dtype[Any]) -> float:
+    """The value that means full intensity: 255, 65535, or 1.0 for floats."""
+    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)

@@ -1,0 +1,46 @@
+"""`--tile auto`: tiles as large as the memory that is free allows. Larger ones share less with their neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fxsr.errors import UnavailableError
+from fxsr.runtime.device import open_device
+from fxsr.runtime.session import Device, SessionInfo
+from fxsr.runtime.tiles import DEFAULT_TILE
+
+_BYTES_PER_SR_PIXEL = 768
+"""Of a float32 model's activations: ONNX Runtime was seen to take 0.5 KB, whatever the number of blocks."""
+_SIDES = (1024, 768, 512, 384, 256, 192, 128, 96, 64)
+_SHARE = 0.5
+"""Of the free memory, that tiles may fill: images need some, and others too."""
+
+
+def auto_tile(info: SessionInfo, free: int | None) -> int:
+    """The side of tiles for a session: an engine's own, else what so many free bytes allow."""
+    if info.tile:
+        return min(info.tile)
+    if free is None:
+        return DEFAULT_TILE
+    per_pixel = info.batch * info.scale**2 * _BYTES_PER_SR_PIXEL * info.dtype.itemsize / 4
+    return next((side for side in _SIDES if side**2 * per_pixel <= _SHARE * free), _SIDES[-1])
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that are free for a session on "cpu" or "cuda:N"; None where that can't be known."""
+    if device != "cpu":
+        try:
+            with open_device(Device.parse(device).index) as memory:
+                return memory.available()[0]
+        except UnavailableError:
+            return None
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    try:  # a container's limit
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
+        return free if limit.strip() == "max" else min(free, int(limit) - int(used))
+    except (OSError, ValueError):
+        return free
