@@ -112,10 +112,11 @@ def coldstart(
 def building(
     nb: Annotated[list[int] | None, typer.Option("--nb", help="Blocks of the network; give it again for more.")] = None,
     only: Annotated[str, typer.Option("--only", help="Only variants whose name holds this.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as docs/engines.md has it.")] = False,
     as_json: Json = False,
 ) -> None:
     """Build engines over sizes and options; print what the builder says that they take."""
-    from fxsr.benchmarks.building import VARIANTS, measure_builds
+    from fxsr.benchmarks.building import COLUMNS, VARIANTS, cells, measure_builds
     from fxsr.export.engine import choose_flavour
 
     flavour = choose_flavour("auto")
@@ -128,13 +129,65 @@ def building(
     if as_json:
         print_json({"machine": where, "flavour": flavour, "rows": [asdict(row) for row in rows]})
         return
+    if markdown:
+        print("\n".join(f"| {' | '.join(line)} |" for line in (COLUMNS, ["---"] * len(COLUMNS), *map(cells, rows))))
+        print(f"\n{where}")
+        return
     table = Table(title=f"engines by {flavour}", caption=where)
-    for heading in ("nb", "engine", "export s", "plan MB", "weights MB", "map MB", "uniform MB"):
+    for heading in COLUMNS:
         table.add_column(heading, justify="left" if heading == "engine" else "right")
     for row in rows:
-        figures = (row.seconds, row.plan_mb, row.weights_mb, row.map_mb, row.uniform_mb)
-        table.add_row(str(row.nb), row.variant, *("" if each is None else f"{each:.0f}" for each in figures))
+        table.add_row(*cells(row))
     Console().print(table)
+
+
+@app.command()
+def serving(
+    image: Annotated[Path, typer.Argument(help="Photo whose middle is sent.", exists=True, dir_okay=False)],
+    model: Annotated[str, typer.Option("--model", help="A bundled name or model file.")] = DEFAULT_MODEL,
+    side: Annotated[list[int] | None, typer.Option("--side", help="Of the images; again for more.")] = None,
+    clients: Annotated[int, typer.Option("--clients", min=2, help="That ask at once.")] = 16,
+    seconds: Annotated[float, typer.Option("--seconds", help="Of each measurement.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Load `fxsr serve` with one client and with many, with and without batches over requests."""
+    from fxsr.benchmarks.serving import measure_load
+
+    with steps(as_json) as tell:
+        rows = measure_load(image, model, side or [32, 64, 128], clients, seconds, tell)
+    where = machine("onnxruntime", "uvicorn")
+    if as_json:
+        print_json({"machine": where, "model": model, "rows": [asdict(row) for row in rows]})
+        return
+    table = Table(title=f"fxsr serve, {model}", caption=where)
+    for heading in ("image", "clients", "batch", "images/s", "median ms", "p90 ms", "tiles a batch"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        figures = f"{row.images_per_s:.1f}", f"{row.median_s * 1e3:.0f}", f"{row.p90_s * 1e3:.0f}"
+        batch = str(row.batch or "any")
+        table.add_row(f"{row.side}x{row.side}", str(row.clients), batch, *figures, f"{row.batch_tiles:.1f}")
+    Console().print(table)
+
+
+@app.command()
+def soak(
+    image: Annotated[Path, typer.Argument(help="Photo whose middle is sent.", exists=True, dir_okay=False)],
+    model: Annotated[str, typer.Option("--model", help="A bundled name or model file.")] = DEFAULT_MODEL,
+    requests: Annotated[int, typer.Option("--requests", min=10, help="How many.")] = 5000,
+    as_json: Json = False,
+) -> None:
+    """Send `fxsr serve` thousands of requests, two thirds of them bad, and look at its memory."""
+    from fxsr.benchmarks.serving import soak as run
+
+    with steps(as_json) as tell:
+        found = run(image, model, requests, tell)
+    if as_json:
+        print_json({"machine": machine("onnxruntime", "uvicorn"), "model": model, **asdict(found)})
+        return
+    answers = ", ".join(f"{count} x {status or 'gone'}" for status, count in found.statuses.items())
+    print(
+        f"{found.requests} requests: {answers}; {found.early_mb:.0f} MB after a fifth, {found.end_mb:.0f} MB at the end"
+    )
 
 
 @app.command()

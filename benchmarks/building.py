@@ -36,7 +36,9 @@ class Cost:
     nb: int
     variant: str
     seconds: float | None
-    """None: it could not be built."""
+    """Of the whole export, the check of half precision included. None: it could not be built."""
+    build_seconds: float | None = None
+    """Of the builder alone."""
     plan_mb: float | None = None
     weights_mb: float | None = None
     map_mb: float | None = None
@@ -46,6 +48,7 @@ class Cost:
 
 
 HALF = GraphOptions("fp16")
+COLUMNS = ("nb", "engine", "export s", "build s", "plan MB", "weights MB", "map MB", "uniform MB")
 VARIANTS = (
     Variant("fp16, 256", HALF),
     Variant("bf16, 256", GraphOptions("bf16")),
@@ -84,6 +87,19 @@ def measure_builds(nb: int, variants: Sequence[Variant], flavour: Flavour, tell:
     return costs
 
 
+def cells(cost: Cost) -> list[str]:
+    """A row as text, under `COLUMNS`."""
+    figures = (
+        cost.seconds,
+        cost.build_seconds,
+        cost.plan_mb,
+        cost.weights_mb,
+        cost.map_mb,
+        cost.uniform_mb,
+    )
+    return [str(cost.nb), cost.variant, *("" if each is None else f"{each:.0f}" for each in figures)]
+
+
 def _cost(nb: int, name: str, request: ExportRequest) -> Cost:
     begin = time.perf_counter()
     try:
@@ -97,6 +113,7 @@ def _cost(nb: int, name: str, request: ExportRequest) -> Cost:
         nb,
         name,
         taken,
+        engine.seconds,
         engine.file.bytes / 1e6,
         _mega(engine.weight_bytes),
         _mega(memory.get("map")),

@@ -9,6 +9,7 @@
     ├── CheckpointError           exit 1   not a file of FxSR weights, or a damaged one
     ├── ModelFileError            exit 1   an ONNX file, engine or manifest that can't be used
     ├── ImageError                exit 1   an image can't be read, written or upscaled
+    │   └── TooLargeError                  it has more pixels than are taken
     ├── StyleError                exit 1   a style value or style map is wrong
     └── VerificationError         exit 1   an exported model does not agree with its checkpoint
 
@@ -63,6 +64,10 @@ class ModelFileError(FxsrError):
 
 class ImageError(FxsrError):
     """An image can't be read, written or upscaled."""
+
+
+class TooLargeError(ImageError):
+    """An image has more pixels than are taken."""
 
 
 class StyleError(FxsrError):

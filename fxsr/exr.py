@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fxsr.errors import ImageError, first_line
 from fxsr.extras import needs
-from fxsr.rows import Pixels, Rows
+from fxsr.rows import Pixels, Rows, check_pixels
 
 MAGIC = b"\x76\x2f\x31\x01"
 _NAMES = {1: ("Y",), 2: ("Y", "A"), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
@@ -30,10 +30,11 @@ _LINES = {3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
 """Lines that kinds of compression take together, where it is more than one."""
 
 
-def open_exr(path: Path) -> Rows:
+def open_exr(path: Path, max_pixels: int | None = None) -> Rows:
     """Read an image of grey or RGB, with or without alpha; other channels are left out with a note.
 
     Raises:
+        TooLargeError: it has more pixels than `max_pixels`.
         ImageError: damaged, or without such channels.
         MissingExtraError: the package OpenEXR is not installed.
     """
@@ -42,6 +43,9 @@ def open_exr(path: Path) -> Rows:
     if _is_cut(path):  # of which the library would say a lot on standard error
         raise ImageError(f"{path}: not an image that can be read, or a damaged one (it ends too early)")
     try:
+        if max_pixels is not None:
+            (left, top), (right, bottom) = OpenEXR.File(str(path), header_only=True).header()["dataWindow"]
+            check_pixels(path, int(right - left) + 1, int(bottom - top) + 1, max_pixels)
         with OpenEXR.File(str(path), separate_channels=True) as file:
             planes = {name: channel.pixels for name, channel in file.channels().items()}
             parts = len(file.parts)

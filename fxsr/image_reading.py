@@ -11,7 +11,7 @@ import numpy as np
 
 from fxsr.errors import ImageError
 from fxsr.exr import MAGIC, open_exr
-from fxsr.rows import Pixels, Rows, band_height
+from fxsr.rows import Pixels, Rows, band_height, check_pixels
 from fxsr.tiffexif import read_exif
 
 if TYPE_CHECKING:
@@ -23,14 +23,18 @@ _MIRRORED = 2
 """The one orientation beside the plain one that keeps the order of rows."""
 
 
-def open_rows(path: Path | str) -> Rows:
+def open_rows(path: Path | str, max_pixels: int | None = None) -> Rows:
     """Open an image, turned as its orientation tag says, palette and CMYK resolved to RGB.
 
     Some rows at a time are in memory; all of them are of BMP and EXR files, of images to be turned, and of what a
     format itself gives only as a whole (interlaced PNG, progressive JPEG, WebP, HEIC, GIF). Bands must be read by one
     thread.
 
+    Args:
+        max_pixels: of an image that is still taken. Its header decides: nothing of a larger one is decoded.
+
     Raises:
+        TooLargeError: it has more pixels.
         ImageError: missing, not an image, damaged or truncated, or of a kind that can't be upscaled; damage within the
             pixels is met while reading bands.
     """
@@ -43,16 +47,17 @@ def open_rows(path: Path | str) -> Rows:
         if not magic:
             raise ImageError(f"{path}: empty file")
         if magic[:2] == b"BM":
-            return _open_bmp(path)
+            return _open_bmp(path, max_pixels)
         if magic == MAGIC:
-            return open_exr(path)
-        return _open(path)
+            return open_exr(path, max_pixels)
+        return _open(path, max_pixels)
 
 
-def _open(path: Path) -> Rows:
+def _open(path: Path, max_pixels: int | None) -> Rows:
     import pyvips
 
     image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
+    check_pixels(path, image.width, image.height, max_pixels)
     notes = []
     if image.get_typeof("n-pages") and image.get("n-pages") > 1:
         notes.append(f"has {image.get('n-pages')} pages or frames; only the first is upscaled")
@@ -102,11 +107,12 @@ def _is_kept(name: str) -> bool:
     return name.startswith(_KEPT) and name != "exif-ifd0-Orientation" and not name.startswith("exif-ifd1")
 
 
-def _open_bmp(path: Path) -> Rows:
+def _open_bmp(path: Path, max_pixels: int | None) -> Rows:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
+            check_pixels(path, *image.size, max_pixels)
             mode = "L" if image.mode in ("1", "L") else "RGBA" if image.mode == "RGBA" else "RGB"
             pixels = np.asarray(image.convert(mode))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fxsr.errors import TooLargeError
 
 Pixels = NDArray[Any]
 
@@ -57,3 +60,13 @@ def band_height(width: int, channels: int, dtype: np.dtype[Any]) -> int:
 def dtype_peak(dtype: np.dtype[Any]) -> float:
     """The value that means full intensity: 255, 65535, or 1.0 for floats."""
     return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+
+
+def check_pixels(path: Path, width: int, height: int, limit: int | None) -> None:
+    """Refuse an image that is too large.
+
+    Raises:
+        TooLargeError: says by how much.
+    """
+    if limit is not None and width * height > limit:
+        raise TooLargeError(f"{path}: {width}x{height} has more than the {limit} pixels that are taken")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fxsr import tmap
-from fxsr.errors import ImageError, StyleError, UsageError
+from fxsr.errors import ImageError, StyleError, TooLargeError, UsageError
 from fxsr.image import luminance, resize_plane, rows_of_plane
 from fxsr.image_reading import open_rows
 from fxsr.rows import Pixels, dtype_peak
@@ -63,16 +63,19 @@ class StyleMap:
         return StyleMap(array.astype(np.float32))
 
     @staticmethod
-    def read(path: Path | str) -> StyleMap:
+    def read(path: Path | str, max_pixels: int | None = None) -> StyleMap:
         """A map from an image: grey as it is, colour by its luminance, alpha ignored; white is 1.
 
         Raises:
+            TooLargeError: it has more pixels than `max_pixels`.
             StyleError: unreadable, or values out of 0..1; names the file.
         """
         try:
-            image = open_rows(path)
+            image = open_rows(path, max_pixels)
             grey = replace(image, channels=1, dtype=np.dtype(np.float32), bands=map(_grey, image.bands))
             return StyleMap.from_array(grey.whole())
+        except TooLargeError as error:
+            raise TooLargeError(f"style map {error}") from error
         except ImageError as error:
             raise StyleError(f"style map {error}") from error
         except StyleError as error:

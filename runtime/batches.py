@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,36 +26,52 @@ class Place(NamedTuple):
     column: int
 
 
+class Tiled(Protocol):
+    """A tile and the style that goes with it."""
+
+    @property
+    def lr(self) -> Array:
+        """(3, h, w)."""
+        ...
+
+    @property
+    def t_map(self) -> Array:
+        """(1, h, w), or (1, 1, 1) where the style is the same all over."""
+        ...
+
+
+T = TypeVar("T", bound=Tiled)
+
+
 @dataclass(frozen=True)
 class Tile:
-    """A tile and the style that goes with it."""
+    """A tile of an image; see `Tiled`."""
 
     place: Place
     lr: Array
-    """(3, h, w)."""
     t_map: Array
-    """(1, h, w), or (1, 1, 1) where the style is the same all over."""
 
 
 def upscale_tiles(
-    session: Session, tiles: Iterable[Tile], note: Callable[[str], None]
-) -> Iterator[tuple[Place, Array]]:
-    """Each tile's place and its sr, (3, scale*h, scale*w) float32, in order.
+    session: Session, tiles: Iterable[T], note: Callable[[str], None], most: int | None = None
+) -> Iterator[tuple[T, Array]]:
+    """Each tile and its sr, (3, scale*h, scale*w) float32, in order.
 
     Neighbours of one kind go through together, as many as the session likes. Where memory is too short for a batch, it
     is given in halves, and single tiles in quarters.
 
     Args:
         session: what upscales.
-        tiles: all of one size.
+        tiles: all of one size, once they are filled up to the smallest that the session takes.
         note: hears of it, once, if memory is too short.
+        most: tiles in a batch; None: `session.info.batch`.
 
     Raises:
         OutOfMemoryError: there is too little memory for the smallest tile.
         FxsrError: the session failed.
     """
-    batches = _batches(tiles, session.info.batch)
-    waiting: deque[list[Tile]] = deque()
+    batches = _batches(tiles, most or session.info.batch)
+    waiting: deque[list[T]] = deque()
 
     def given() -> Iterator[tuple[Array, Array]]:
         for batch in batches:
@@ -70,7 +86,7 @@ def upscale_tiles(
                 yield from _cropped(batch, sr, session.info.scale)
             return
         except OutOfMemoryError:
-            if session.info.fixed:  # nothing smaller fits it
+            if session.info.fixed or session.info.least[0] > 1:  # nothing smaller fits it
                 raise
             if not noted:
                 note("too little memory for tiles of this size or number: cut into smaller ones")
@@ -80,10 +96,10 @@ def upscale_tiles(
                 yield from _cropped(batch, _in_parts(session, *_stack(batch, session.info)), session.info.scale)
 
 
-def _batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
-    batch: list[Tile] = []
+def _batches(tiles: Iterable[T], most: int) -> Iterator[list[T]]:
+    batch: list[T] = []
     for tile in tiles:
-        if batch and (len(batch) == most or tile.t_map.shape != batch[0].t_map.shape):
+        if batch and (len(batch) == most or is_uniform(tile) != is_uniform(batch[0])):
             yield batch
             batch = []
         batch.append(tile)
@@ -91,25 +107,31 @@ def _batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
         yield batch
 
 
-def _stack(batch: list[Tile], info: SessionInfo) -> tuple[Array, Array]:
+def is_uniform(tile: Tiled) -> bool:
+    """Whether its style is one for all pixels."""
+    return tile.t_map.shape[1:] == (1, 1)
+
+
+def _stack(batch: Sequence[Tiled], info: SessionInfo) -> tuple[Array, Array]:
     """A batch's lr and t_map in the session's type, mirrored outwards and repeated to the size that it must have."""
-    lr, t_map = np.stack([tile.lr for tile in batch]), np.stack([tile.t_map for tile in batch])
-    if info.fixed and info.tile:
-        lr = _filled(lr, info.batch, info.tile)
-        t_map = _filled(t_map, info.batch, (1, 1) if t_map.shape[2:] == (1, 1) else info.tile)
-    return np.ascontiguousarray(lr, info.dtype), np.ascontiguousarray(t_map, info.dtype)
+    lr = [_mirrored(tile.lr, info.filled(*tile.lr.shape[1:])) for tile in batch]
+    t_map = [
+        tile.t_map if is_uniform(tile) else _mirrored(tile.t_map, info.filled(*tile.lr.shape[1:])) for tile in batch
+    ]
+    missing = info.least[0] - len(batch)
+    lr, t_map = lr + lr[-1:] * missing, t_map + t_map[-1:] * missing
+    return np.stack(lr).astype(info.dtype, copy=False), np.stack(t_map).astype(info.dtype, copy=False)
 
 
-def _filled(values: Array, count: int, size: tuple[int, int]) -> Array:
-    missing = [(0, wanted - there) for wanted, there in zip(size, values.shape[2:], strict=True)]
-    large = np.pad(values, ((0, 0), (0, 0), *missing), "symmetric")
-    return np.pad(large, ((0, count - len(large)), (0, 0), (0, 0), (0, 0)), "edge")
+def _mirrored(values: Array, size: tuple[int, int]) -> Array:
+    missing = [(0, wanted - there) for wanted, there in zip(size, values.shape[1:], strict=True)]
+    return np.pad(values, ((0, 0), *missing), "symmetric") if any(map(any, missing)) else values
 
 
-def _cropped(batch: list[Tile], sr: Array, scale: int) -> Iterator[tuple[Place, Array]]:
+def _cropped(batch: Sequence[T], sr: Array, scale: int) -> Iterator[tuple[T, Array]]:
     for tile, one in zip(batch, sr, strict=False):
         height, width = tile.lr.shape[1:]
-        yield tile.place, np.array(one[:, : height * scale, : width * scale], np.float32)
+        yield tile, np.array(one[:, : height * scale, : width * scale], np.float32)
 
 
 def _in_parts(session: Session, lr: Array, t_map: Array) -> Array:
@@ -120,7 +142,7 @@ def _in_parts(session: Session, lr: Array, t_map: Array) -> Array:
         return np.concatenate(halves)
     height, width = lr.shape[2:]
     side = (max(height, width) + 1) // 2 + default_overlap(min(height, width)) // 2
-    if side < _LEAST_TILE or side >= max(height, width):
+    if side < max(_LEAST_TILE, *session.info.least) or side >= max(height, width):
         raise OutOfMemoryError(f"too little memory for a tile of {width}x{height}; close other programs")
     overlap, scale = default_overlap(side), session.info.scale
     rows, columns = plan_axis(height, side, overlap), plan_axis(width, side, overlap)

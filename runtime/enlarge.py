@@ -79,7 +79,8 @@ class Enlargement:
             Canvas(self._rows, self._columns, scale, planes) for planes in (self._colours, 1)[: 1 + self._with_alpha]
         ]
         row = 0
-        for place, sr in upscale_tiles(self._session, self._tiles(), note):
+        for tile, sr in upscale_tiles(self._session, self._tiles(), note):
+            place = tile.place
             canvas = canvases[place.layer]
             canvas.add(place.row, place.column, sr if place.layer == Layer.COLOUR and self._colours == 3 else _grey(sr))
             advance(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fxsr.errors import FxsrError, StyleError, UsageError
@@ -27,6 +27,8 @@ class Failure:
 
     file: Path
     reason: str
+    error: Exception | None = field(default=None, compare=False, repr=False)
+    """What was raised, where something was."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class RunOptions:
     """Of maps: what 0 and 1 become."""
     outscale: float | None = None
     """How many times as large outputs are; None: as many as the model's scale."""
+    max_pixels: int | None = None
+    """Of an image or style map; larger ones are refused before they are decoded."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,10 @@ def plan_jobs(
 def failure(job: Job, error: FxsrError | MemoryError | OSError) -> Failure:
     """A job's failure: the others can go on."""
     if isinstance(error, MemoryError):
-        return Failure(job.source, "not enough memory for this image; close other programs or give a smaller --tile")
-    return Failure(job.source, str(error).removeprefix(f"{job.source}: "))
+        reason = "not enough memory for this image; close other programs or give a smaller --tile"
+    else:
+        reason = str(error).removeprefix(f"{job.source}: ")
+    return Failure(job.source, reason, error)
 
 
 def enlarged_size(width: int, height: int, factor: float) -> tuple[int, int]:

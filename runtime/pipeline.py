@@ -80,8 +80,8 @@ class _Source:
                 return
             style = StyleMap.uniform(options.t)
             if self.job.t_map:
-                style = StyleMap.read(self.job.t_map).scaled(options.t).ranged(*options.t_range)
-            image = open_rows(self.job.source)
+                style = StyleMap.read(self.job.t_map, options.max_pixels).scaled(options.t).ranged(*options.t_range)
+            image = open_rows(self.job.source, options.max_pixels)
         except BaseException as error:
             self.opened.set_exception(error)
             return

@@ -51,8 +51,17 @@ class SessionInfo:
     """The largest batch worth giving."""
     tile: tuple[int, int] | None = None
     """Height and width of the largest tile that it takes. None: any."""
-    fixed: bool = False
-    """Tiles must be exactly that large, and batches full: an engine of one shape."""
+    least: tuple[int, int, int] = (1, 1, 1)
+    """The smallest batch, height and width of tiles that it takes."""
+
+    @property
+    def fixed(self) -> bool:
+        """It takes one shape only."""
+        return self.tile is not None and self.least == (self.batch, *self.tile)
+
+    def filled(self, height: int, width: int) -> tuple[int, int]:
+        """The size that a tile is filled up to."""
+        return max(height, self.least[1]), max(width, self.least[2])
 
 
 class Closable(Protocol):

@@ -107,7 +107,7 @@ def session_info(file: EngineFile, device: str) -> SessionInfo:
         device=device,
         batch=sizes.max[number],
         tile=(sizes.max[height], sizes.max[width]),
-        fixed=sizes.min == sizes.max,
+        least=(sizes.min[number], sizes.min[height], sizes.min[width]),
     )
 
 

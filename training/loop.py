@@ -93,6 +93,8 @@ def train(
         TrainingError: a loss became NaN or infinite; names the term.
     """
     accelerator = _accelerator(recipe, device)
+    if recipe.precision == "bf16" and accelerator.device.type == "cpu" and _lacks_bfloat16():
+        monitor.say("this CPU has no bfloat16: steps take far longer than with --set precision=fp32")
     folder = RunFolder(out, recipe)
     state = folder.latest(monitor.say) if resume else None
     if not resume and folder.states():
@@ -195,6 +197,11 @@ def _accelerator(recipe: Recipe, device: str) -> Accelerator:
     handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
     mixed = "no" if recipe.precision == "fp32" else recipe.precision
     return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=handlers)
+
+
+def _lacks_bfloat16() -> bool:
+    """Whether PyTorch would do such convolutions one number at a time: oneDNN has them from AVX-512 on."""
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
 
 
 def _open(recipe: Recipe, out: Path, tell: Callable[[str], None]) -> ImageCache:

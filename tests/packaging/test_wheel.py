@@ -25,7 +25,11 @@ TORCH_MODULES = (
     "trainer",
     "vgg",
 )
-NEEDS_EXTRA = {"fxsr.network": "export"} | {f"fxsr.training.{name}": "train" for name in TORCH_MODULES}
+NEEDS_EXTRA = (
+    {"fxsr.network": "export"}
+    | {f"fxsr.training.{name}": "train" for name in TORCH_MODULES}
+    | {"fxsr.runtime.serve.app": "serve"}
+)
 """Modules that can't be imported without an extra, since their classes derive from its classes."""
 
 IMPORT_ALL = """

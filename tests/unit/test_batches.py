@@ -55,10 +55,18 @@ def test_a_session_of_one_shape_is_given_just_that(size: tuple[int, int]) -> Non
     image = RNG.integers(0, 255, (*size, 3), np.uint8)
     t_map = RNG.random(size)
     for style in (0.0, t_map):
-        session = NearestSession(batch=3, tile=(16, 24), fixed=True)
+        session = NearestSession(batch=3, tile=(16, 24), least=(3, 16, 24))
         assert np.array_equal(Upscaler(session, overlap=4)(image, style), nearest(image))
         assert {lr for lr, _ in session.seen} == {(3, 3, 16, 24)}
         assert {t[2:] for _, t in session.seen} == ({(1, 1)} if style is not t_map else {(16, 24)})
+
+
+def test_images_below_the_smallest_size_of_an_engine_are_filled_up_to_it() -> None:
+    image = RNG.integers(0, 255, (5, 40, 3), np.uint8)
+    for style in (0.0, RNG.random((5, 40))):
+        session = NearestSession(batch=4, tile=(32, 32), least=(1, 16, 24))
+        assert np.array_equal(Upscaler(session, overlap=4)(image, style), nearest(image))
+        assert {lr[2:] for lr, _ in session.seen} == {(16, 24)}
 
 
 def test_tiles_are_as_large_as_the_session_takes() -> None:
@@ -84,4 +92,4 @@ def test_where_it_is_short_of_everything_it_is_an_error() -> None:
     with pytest.raises(OutOfMemoryError, match="too little memory for a tile of"):
         Upscaler(Small(1000), 128, 16)(np.zeros((200, 300, 3), np.uint8), 0)
     with pytest.raises(OutOfMemoryError, match="the test device is full"):
-        Upscaler(Small(1000, tile=(64, 64), fixed=True), 64, 16)(np.zeros((80, 80, 3), np.uint8), 0)
+        Upscaler(Small(1000, tile=(64, 64), least=(1, 64, 64)), 64, 16)(np.zeros((80, 80, 3), np.uint8), 0)

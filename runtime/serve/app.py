@@ -1,0 +1,216 @@
+"""The routes, as one ASGI app; see `fxsr.runtime.serve.server` for running it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
+
+import fxsr
+from fxsr.extras import needs
+from fxsr.runtime.jobs import RunOptions
+from fxsr.runtime.serve.guard import Guard, Message, Receive, Send
+from fxsr.runtime.serve.images import Enlarged, store, upscale_file
+from fxsr.runtime.serve.metrics import Metrics
+from fxsr.runtime.serve.openapi import IMAGES, INFER, METRICS, TENSORS, problems
+from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
+from fxsr.runtime.serve.protocol import VERSION, describe_model, infer
+from fxsr.runtime.serve.service import Served, Service
+from fxsr.runtime.serve.settings import Settings
+from fxsr.runtime.serve.tensors import decode_request, encode_response
+from fxsr.runtime.upscaler import Upscaler
+from fxsr.stylemap import DEFAULT_T
+
+with needs("serve"):
+    from fastapi import FastAPI, File, Form, Request, Response, UploadFile
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import FileResponse
+    from fastapi_offline import FastAPIOffline
+    from starlette.exceptions import HTTPException
+
+
+def create_app(
+    open_upscalers: Callable[[], Mapping[str, Upscaler]], settings: Settings | None = None, batch: int | None = None
+) -> Guard:
+    """An ASGI app that serves models. It opens them here, and closes them when its lifespan ends.
+
+    Args:
+        open_upscalers: upscalers by name, the first the default; called in the thread that is to use their sessions.
+        settings: limits; the default ones if None.
+        batch: see `fxsr.runtime.serve.scheduler.Scheduler`.
+
+    Raises:
+        FxsrError: a model can't be opened.
+    """
+    settings = settings or Settings()
+    metrics = Metrics(lambda: guard.in_flight, lambda: service.scheduler.waiting)
+    service = Service(open_upscalers, settings, batch, metrics.batch)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="FxSR",
+        version=fxsr.__version__,
+        summary="Super-resolution with a style dial.",
+        lifespan=lifespan,
+    )
+    app.add_exception_handler(ProblemError, _answer)
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(RequestValidationError, _answer)
+    _Routes(service, metrics).add_to(app)
+    guard = Guard(app, settings, metrics.request)
+    return guard
+
+
+class _Routes:
+    """What is done at each path."""
+
+    def __init__(self, service: Service, metrics: Metrics) -> None:
+        self._service = service
+        self._metrics = metrics
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add all routes to an app."""
+        app.add_api_route("/v1/upscale", self.upscale, methods=["POST"], response_class=Response, responses=IMAGES)
+        app.add_api_route("/metrics", self.metrics, response_class=Response, responses=METRICS)
+        for path, answer in (
+            ("/v2", self.server),
+            ("/v2/health/live", self.live),
+            ("/v2/health/ready", self.ready),
+        ):
+            app.add_api_route(path, answer, responses=problems(401, 503))
+        for path in ("/v2/models/{name}", f"/v2/models/{{name}}/versions/{VERSION}"):
+            app.add_api_route(path, self.model, responses=problems(401, 404))
+            app.add_api_route(f"{path}/ready", self.model_ready, responses=problems(401, 404, 503))
+            app.add_api_route(
+                f"{path}/infer",
+                self.infer,
+                methods=["POST"],
+                response_class=Response,
+                responses=TENSORS,
+                openapi_extra=INFER,
+            )
+
+    async def upscale(
+        self,
+        request: Request,
+        image: UploadFile,
+        t: Annotated[float | None, Form(ge=0, le=1, description="Style; with a t_map, its factor.")] = None,
+        t_map: Annotated[UploadFile | None, File(description="Style per pixel: white is 1.")] = None,
+        t_feather: Annotated[float, Form(ge=0, le=1000, description="Pixels to soften the map's borders by.")] = 0,
+        format: Annotated[
+            Literal["png", "jpg", "webp", "tiff", "bmp", "exr"] | None, Form(description="As the image's by default.")
+        ] = None,
+        quality: Annotated[int, Form(ge=1, le=100, description="Of JPEG and WebP.")] = 95,
+        outscale: Annotated[float | None, Form(gt=0, le=64, description="As the model's scale by default.")] = None,
+        model: Annotated[str | None, Form(description="Its name; the first by default.")] = None,
+    ) -> Response:
+        """Upscale an image. What the format could not keep is said in the header `Fxsr-Notes`."""
+        served = self._find(model, HTTPStatus.UNPROCESSABLE_ENTITY) if model else self._service.default
+        if served.info.baked_t is not None and (t is not None or t_map is not None):
+            raise ProblemError(
+                422, f"{served.name} was made with t fixed at {served.info.baked_t:g}; leave out t and t_map"
+            )
+        factor = t if t is not None else 1.0 if t_map else DEFAULT_T
+        settings = self._service.settings
+        options = RunOptions(factor, quality, t_feather=t_feather, outscale=outscale, max_pixels=settings.max_pixels)
+        folder = TemporaryDirectory(prefix="fxsr-", ignore_cleanup_errors=True)
+        place = Path(folder.name)
+
+        def work(flow: Any) -> Enlarged:
+            store(image.file, place / "image")
+            if t_map:
+                store(t_map.file, place / "t_map")
+            return upscale_file(served, flow, place, options, format)
+
+        enlarged = await self._service.attend(served, request.receive, work, folder.cleanup)
+        notes = {"Fxsr-Notes": "; ".join(enlarged.notes).encode("ascii", "replace").decode()} if enlarged.notes else {}
+        return _Passing(folder, enlarged, notes)
+
+    async def server(self) -> dict[str, Any]:
+        """What this server is."""
+        return {"name": "fxsr", "version": fxsr.__version__, "extensions": ["binary_tensor_data"]}
+
+    async def live(self) -> dict[str, bool]:
+        """Whether the server runs."""
+        return {"live": True}
+
+    async def ready(self) -> dict[str, bool]:
+        """Whether requests would be done."""
+        self._check_ready()
+        return {"ready": True}
+
+    async def model(self, name: str) -> dict[str, Any]:
+        """What a model takes and gives."""
+        return describe_model(self._find(name))
+
+    async def model_ready(self, name: str) -> dict[str, Any]:
+        """Whether a model is there and works."""
+        served = self._find(name)
+        self._check_ready()
+        return {"name": served.name, "ready": True}
+
+    async def infer(self, request: Request, name: str) -> Response:
+        """Upscale tensors, as JSON or with the binary tensor extension."""
+        served = self._find(name)
+        asked = decode_request(await request.body(), request.headers.get("Inference-Header-Content-Length"))
+        limit = self._service.settings.max_pixels
+
+        def work(flow: Any) -> tuple[bytes, Mapping[str, str]]:
+            return encode_response(served.name, VERSION, asked, infer(served, flow, asked, limit))
+
+        body, headers = await self._service.attend(served, request.receive, work)
+        return Response(body, headers=dict(headers))
+
+    async def metrics(self) -> Response:
+        """Counters for Prometheus."""
+        body, media_type = self._metrics.text()
+        return Response(body, media_type=media_type)
+
+    def _find(self, name: str, status: int = HTTPStatus.NOT_FOUND) -> Served:
+        try:
+            return self._service.models[name]
+        except KeyError:
+            raise ProblemError(status, f"no such model; there are {', '.join(self._service.models)}") from None
+
+    def _check_ready(self) -> None:
+        failing = self._service.scheduler.failing
+        if failing:
+            raise ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, f"the last work failed: {failing}")
+
+
+class _Passing(FileResponse):
+    """An image file that is removed once it is sent, or can't be."""
+
+    def __init__(self, folder: TemporaryDirectory[str], enlarged: Enlarged, headers: Mapping[str, str]) -> None:
+        super().__init__(enlarged.file, media_type=enlarged.media_type, headers=dict(headers))
+        self._folder = folder
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._folder.cleanup()
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    """Any error that is meant for the client, as problem details."""
+    match error:
+        case ProblemError():
+            problem = error
+        case RequestValidationError():
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+            problem = ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}")
+        case HTTPException():
+            problem = ProblemError(error.status_code, error.detail, error.headers)
+        case _:
+            raise error
+    return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)

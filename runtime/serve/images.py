@@ -1,0 +1,106 @@
+"""`POST /v1/upscale`: an image file in, an image file out, as `fxsr run` does it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from fxsr.errors import FxsrError, ImageError, StyleError, TooLargeError
+from fxsr.formats import FORMATS
+from fxsr.image_reading import open_rows
+from fxsr.runtime.jobs import Done, Failure, Job, RunOptions, enlarged_size
+from fxsr.runtime.pipeline import run_jobs
+from fxsr.runtime.serve.scheduler import Flow
+from fxsr.runtime.serve.service import Served
+from fxsr.runtime.upscaler import Upscaler
+
+MEDIA_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".webp": "image/webp",
+    ".tif": "image/tiff",
+    ".bmp": "image/bmp",
+    ".exr": "image/x-exr",
+}
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", ".png"),
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"RIFF", ".webp"),
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+    (b"II+\0", ".tif"),
+    (b"MM\0+", ".tif"),
+    (b"BM", ".bmp"),
+)
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """An image file that was made."""
+
+    file: Path
+    media_type: str
+    notes: tuple[str, ...]
+
+
+def store(upload: BinaryIO, path: Path) -> None:
+    """Put an uploaded file where libraries can read it."""
+    with path.open("wb") as file:
+        shutil.copyfileobj(upload, file)
+
+
+def upscale_file(model: Served, flow: Flow, folder: Path, options: RunOptions, format_name: str | None) -> Enlarged:
+    """Upscale `folder`/image, with the style map `folder`/t_map if that is there.
+
+    Args:
+        folder: for this request alone; the output is left in it.
+        options: with `max_pixels`.
+        format_name: of `fxsr.formats.FORMATS`; None keeps the image's.
+
+    Raises:
+        FxsrError: whose text has no path in it.
+    """
+    image, t_map = folder / "image", folder / "t_map"
+    try:
+        suffix = _kind(image, ImageError)
+        if t_map.exists():
+            _kind(t_map, StyleError)
+        target = folder / f"output{FORMATS[format_name] if format_name else suffix}"
+        _check_size(image, options, model.info.scale)
+        job = Job(image, target, t_map if t_map.exists() else None)
+        upscaler = Upscaler(flow, model.tile, model.overlap)
+        (result,) = _all(run_jobs([job], upscaler, options, lambda job: lambda done, total: None, 1))
+    except FxsrError as error:
+        error.args = (str(error).replace(f"{folder}/", ""),)
+        raise
+    return Enlarged(target, MEDIA_TYPES[target.suffix], result.notes)
+
+
+def _all(results: Iterable[Done | Failure]) -> Iterable[Done]:
+    for result in results:
+        if isinstance(result, Failure):
+            raise result.error or FxsrError(result.reason)
+        yield result
+
+
+def _kind(path: Path, error: type[FxsrError]) -> str:
+    """The suffix of a file's format, by its first bytes. Formats whose readers follow links, run scripts or are less
+    well tried are not among them: the file may come from anyone."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    for magic, suffix in _MAGIC:
+        if head.startswith(magic) and (magic != b"RIFF" or head[8:] == b"WEBP"):
+            return suffix
+    raise error(f"{path}: not a PNG, JPEG, WebP, TIFF or BMP file")
+
+
+def _check_size(image: Path, options: RunOptions, scale: int) -> None:
+    """Refuse what would become too large, before anything is decoded."""
+    rows = open_rows(image, options.max_pixels)
+    width, height = enlarged_size(rows.width, rows.height, options.outscale or scale)
+    limit = (options.max_pixels or 0) * scale**2
+    if width * height > limit:
+        raise TooLargeError(f"{image}: {width}x{height} would have more than the {limit} pixels that are given out")

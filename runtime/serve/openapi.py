@@ -1,0 +1,103 @@
+"""What the OpenAPI schema says of bodies that FastAPI can't know from types."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fxsr.runtime.serve.images import MEDIA_TYPES
+from fxsr.runtime.serve.problems import MEDIA_TYPE
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def problems(*statuses: int) -> Responses:
+    """What OpenAPI says of errors."""
+    schema = {
+        "type": "object",
+        "required": ["title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "What was wrong, and what to do about it."},
+            "error": {"type": "string", "description": "As `detail`."},
+        },
+    }
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BUSY = (401, 408, 413, 422, 429, 503)
+
+IMAGES: Responses = {
+    200: {"description": "The image file.", "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY)},
+    **problems(400, *_BUSY),
+}
+METRICS: Responses = {
+    200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    **problems(401),
+}
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "datatype", "shape"],
+    "properties": {
+        "name": {"type": "string"},
+        "datatype": {"type": "string", "enum": ["FP32", "FP16", "UINT8"]},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 4, "maxItems": 4},
+        "data": {"type": "array", "description": "Numbers, flat or nested. FP16 has none: send binary data."},
+        "parameters": {"type": "object", "description": "binary_data_size: the tensor's bytes are behind the JSON."},
+    },
+}
+TENSORS: Responses = {
+    200: {
+        "description": "The model's output.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["model_name", "model_version", "outputs"],
+                    "properties": {
+                        "model_name": {"type": "string"},
+                        "model_version": {"type": "string"},
+                        "id": {"type": "string"},
+                        "outputs": {"type": "array", "items": _TENSOR},
+                    },
+                }
+            },
+            "application/octet-stream": _BINARY,
+        },
+    },
+    **problems(400, 404, *_BUSY),
+}
+INFER: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Inference-Header-Content-Length",
+            "in": "header",
+            "description": "Bytes of JSON, where tensors follow as bytes.",
+            "schema": {"type": "integer", "minimum": 0},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["inputs"],
+                    "properties": {
+                        "id": {"type": "string"},
+                        "inputs": {"type": "array", "items": _TENSOR},
+                        "outputs": {"type": "array", "items": {"type": "object"}},
+                        "parameters": {"type": "object"},
+                    },
+                }
+            },
+            "application/octet-stream": _BINARY,
+        },
+    },
+}

@@ -1,0 +1,120 @@
+"""The Open Inference Protocol, version 2: models by name, tensors in and out, as Triton's clients speak it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+
+from fxsr.errors import ImageError, StyleError
+from fxsr.manifest import TensorFacts
+from fxsr.runtime.batches import Place, Tile, upscale_tiles
+from fxsr.runtime.layouts import to_bytes
+from fxsr.runtime.serve.problems import ProblemError
+from fxsr.runtime.serve.scheduler import Flow
+from fxsr.runtime.serve.service import Served
+from fxsr.runtime.serve.tensors import DATATYPES, InferRequest
+from fxsr.runtime.session import Array
+from fxsr.runtime.upscaler import Upscaler
+
+VERSION = "1"
+"""The one that every model has."""
+
+
+def describe_model(model: Served) -> dict[str, Any]:
+    """A model's metadata."""
+    inputs, outputs = _tensors(model)
+    return {
+        "name": model.name,
+        "versions": [VERSION],
+        "platform": f"fxsr_{model.info.backend}",
+        "inputs": [_described(tensor) for tensor in inputs],
+        "outputs": [_described(tensor) for tensor in outputs],
+    }
+
+
+def infer(model: Served, flow: Flow, request: InferRequest, max_pixels: int) -> Array:
+    """`sr` for a request's inputs, in the model's own layout and type. What is larger than a tile is cut into tiles.
+
+    Raises:
+        ProblemError: the inputs are not the model's, or too large.
+        FxsrError: the work failed.
+    """
+    inputs, (output,) = _tensors(model)
+    for tensor in inputs:
+        _check(request.inputs.get(tensor.name), tensor)
+    if unknown := request.inputs.keys() - {tensor.name for tensor in inputs}:
+        raise _bad(f"this model has no input {min(unknown)[:40]}")
+    planes, style = _planes(model, request.inputs)
+    count, _, height, width = planes.shape
+    if count * height * width > max_pixels:
+        detail = f"{count}x{height}x{width} pixels are more than the {max_pixels} that are taken"
+        raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+    if style.shape[0] not in (1, count) or style.shape[2:] not in ((1, 1), (height, width)):
+        raise _bad(f"t_map has the shape {list(style.shape)}; its sizes must be 1, or those of lr")
+    try:
+        sr = _upscale(model, flow, planes, np.broadcast_to(style, (count, *style.shape[1:])))
+    except (ImageError, StyleError) as error:
+        raise _bad(str(error)) from error
+    if output.dtype == "uint8":
+        return np.ascontiguousarray(to_bytes(sr).transpose(0, 2, 3, 1))
+    return sr.astype(output.dtype, copy=False)
+
+
+def _upscale(model: Served, flow: Flow, planes: Array, style: Array) -> Array:
+    """(N, 3, H, W) and (N, 1, H or 1, W or 1) to (N, 3, scale*H, scale*W)."""
+    if not np.isfinite(planes).all():
+        raise ImageError("the image holds NaN or infinity")
+    if not ((style >= 0) & (style <= 1)).all():
+        raise StyleError("style values must lie in 0..1")
+    if model.tile == 0 or max(planes.shape[2:]) <= model.tile:
+        tiles = [Tile(Place(0, 0, index), *pair) for index, pair in enumerate(zip(planes, style, strict=True))]
+        return np.stack([sr for _, sr in upscale_tiles(flow, tiles, lambda text: None)])
+    upscaler = Upscaler(flow, model.tile, model.overlap)
+    images = [upscaler(lr.transpose(1, 2, 0), t_map[0]) for lr, t_map in zip(planes, style, strict=True)]
+    return np.stack(images).transpose(0, 3, 1, 2)
+
+
+def _tensors(model: Served) -> tuple[tuple[TensorFacts, ...], tuple[TensorFacts, ...]]:
+    """Inputs and outputs, as the graph that is served has them."""
+    if model.facts:
+        return model.facts.inputs, model.facts.outputs
+    dtype, scale = model.info.dtype.name, model.info.scale
+    lr = TensorFacts("lr", dtype, "NCHW", ("n", 3, "h", "w"))
+    t_map = TensorFacts("t_map", dtype, "NCHW", ("n_t", 1, "h_t", "w_t"))
+    return (lr, t_map), (TensorFacts("sr", dtype, "NCHW", ("n", 3, f"{scale}*h", f"{scale}*w")),)
+
+
+def _described(tensor: TensorFacts) -> dict[str, Any]:
+    """Batches and sizes are free whatever an engine was built for: tiles are put into its shapes."""
+    shape = [size if axis == "C" else -1 for axis, size in zip(tensor.layout, tensor.shape, strict=True)]
+    return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": shape}
+
+
+def _check(array: Array | None, tensor: TensorFacts) -> None:
+    if array is None:
+        raise _bad(f"the input {tensor.name} is missing")
+    described = _described(tensor)
+    if array.dtype != tensor.dtype:
+        raise _bad(f"{tensor.name} is of {DATATYPES[array.dtype.name]}; it must be of {described['datatype']}")
+    channels = tensor.layout.index("C")
+    if array.ndim != len(tensor.layout) or array.shape[channels] != tensor.shape[channels]:
+        raise _bad(f"{tensor.name} has the shape {list(array.shape)}; it must be {described['shape']}")
+
+
+def _planes(model: Served, inputs: Mapping[str, Array]) -> tuple[Array, Array]:
+    """`lr` as (N, 3, H, W), and `t_map`, as floats in 0..1."""
+    packed = model.facts is not None and model.facts.packed
+    planes = inputs["lr_t" if packed else "lr"]
+    if planes.dtype == np.uint8:
+        planes = planes.transpose(0, 3, 1, 2) / np.float32(255)
+    if packed:
+        return planes[:, :3], planes[:, 3:]
+    style = inputs.get("t_map", np.zeros((1, 1, 1, 1), np.float32))
+    return planes, style / np.float32(255) if style.dtype == np.uint8 else style
+
+
+def _bad(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.BAD_REQUEST, detail)

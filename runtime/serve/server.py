@@ -1,0 +1,80 @@
+"""Running the app: from models and a port to a process that drains when it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from fxsr.errors import UsageError
+from fxsr.extras import needs
+from fxsr.runtime.upscaler import Upscaler
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections.
+
+    Args:
+        port: 0 takes one that is free.
+
+    Raises:
+        UsageError: the address is none of this machine's, or taken.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"can't listen on {host}, port {port} ({reason}); give another --host or --port") from error
+
+
+def open_models(models: Sequence[str], open_one: Callable[[str], Upscaler]) -> Callable[[], Mapping[str, Upscaler]]:
+    """What opens upscalers by name.
+
+    Args:
+        models: each a path or bundled name, or NAME=PATH for one that is to be called otherwise than it is.
+        open_one: opens a path or bundled name.
+    """
+
+    def opened() -> Mapping[str, Upscaler]:
+        upscalers: dict[str, Upscaler] = {}
+        try:
+            for model in models:
+                name, _, path = model.rpartition("=")
+                upscaler = open_one(path)
+                name = name or upscaler.session.info.name
+                if name in upscalers:
+                    upscaler.close()
+                    raise UsageError(f"two models are called {name}; give one as --engine NAME={path}")
+                upscalers[name] = upscaler
+        except BaseException:
+            for upscaler in upscalers.values():
+                upscaler.close()
+            raise
+        return upscalers
+
+    return opened
+
+
+def make_server(app: object, drain: float, verbose: bool = False) -> uvicorn.Server:
+    """What answers requests once its `run(sockets=[...])` is called: until SIGTERM or SIGINT, or until `should_exit`
+    is set; then those in flight are finished, for `drain` seconds at most.
+
+    Raises:
+        MissingExtraError: uvicorn is not installed.
+    """
+    with needs("serve"):
+        import uvicorn
+
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type] # scopes are plain mappings to ours
+        lifespan="on",
+        log_level="info" if verbose else "warning",
+        access_log=verbose,
+        server_header=False,
+        timeout_graceful_shutdown=round(drain),
+    )
+    return uvicorn.Server(config)

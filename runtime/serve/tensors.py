@@ -1,0 +1,170 @@
+"""Bodies of the Open Inference Protocol, version 2: JSON, with tensors in it or as bytes behind it.
+
+The bytes behind are its binary tensor extension, which Triton and its clients use: the header
+`Inference-Header-Content-Length` says where the JSON ends; each input that has `binary_data_size` takes its bytes in
+order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+
+from fxsr.runtime.serve.problems import ProblemError
+from fxsr.runtime.session import Array
+
+DATATYPES = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8"}
+"""The protocol's names of numpy's types."""
+_DTYPES = {name: np.dtype(dtype) for dtype, name in DATATYPES.items()}
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """What is asked for."""
+
+    id: str | None
+    inputs: Mapping[str, Array]
+    binary: bool
+    """Whether `sr` goes out as bytes."""
+
+
+def decode_request(body: bytes, header_length: str | None) -> InferRequest:
+    """Take a body apart.
+
+    Args:
+        header_length: `Inference-Header-Content-Length`; None: all of it is JSON.
+
+    Raises:
+        ProblemError: it is not such a request.
+    """
+    if header_length is not None and not (header_length.isascii() and header_length.isdigit()):
+        raise _bad("Inference-Header-Content-Length is not a number")
+    end = len(body) if header_length is None else int(header_length)
+    if end > len(body):
+        raise _bad(f"Inference-Header-Content-Length is {end}, but the body has {len(body)} bytes")
+    try:
+        request = json.loads(body[:end])
+    except (ValueError, RecursionError) as error:
+        raise _bad("the request is not JSON") from error
+    if not isinstance(request, dict):
+        raise _bad("the request is not a JSON object")
+    given = _get(request, "inputs", list)
+    inputs: dict[str, Array] = {}
+    rest = memoryview(body)[end:]
+    for entry in given:
+        if not isinstance(entry, dict):
+            raise _bad("an input is not a JSON object")
+        name = _get(entry, "name", str)
+        if name in inputs:
+            raise _bad(f"the input {name[:40]} is there twice")
+        inputs[name], rest = _decode(name, entry, rest)
+    if rest:
+        raise _bad(f"{len(rest)} bytes at the end belong to no input")
+    asked = request.get("id")
+    if asked is not None and not isinstance(asked, str):
+        raise _bad("id is not a string")
+    return InferRequest(asked, inputs, _wants_binary(request))
+
+
+def encode_response(model: str, version: str, request: InferRequest, sr: Array) -> tuple[bytes, Mapping[str, str]]:
+    """A body, and the headers that go with it.
+
+    Raises:
+        ProblemError: it can't be written as JSON.
+    """
+    output: dict[str, Any] = {"name": "sr", "datatype": DATATYPES[sr.dtype.name], "shape": list(sr.shape)}
+    response: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": [output]}
+    if request.id is not None:
+        response["id"] = request.id
+    if not request.binary:
+        if sr.dtype == np.float16:
+            raise _bad("FP16 has no form in JSON: ask for binary data")
+        output["data"] = sr.ravel().tolist()
+        return json.dumps(response).encode(), {"Content-Type": "application/json"}
+    output["parameters"] = {"binary_data_size": sr.nbytes}
+    head = json.dumps(response).encode()
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
+    return head + np.ascontiguousarray(sr).tobytes(), headers
+
+
+def _decode(name: str, entry: Mapping[str, Any], rest: memoryview) -> tuple[Array, memoryview]:
+    """An input, and the bytes that are left for others."""
+    name = name[:40]
+    datatype, shape = _get(entry, "datatype", str), _get(entry, "shape", list)
+    if datatype not in _DTYPES:
+        raise _bad(f"{name} is of {datatype[:20]}; it must be one of {', '.join(_DTYPES)}")
+    if not all(type(size) is int and 0 < size < 2**31 for size in shape) or not shape:
+        raise _bad(f"the shape of {name} is not a list of sizes")
+    dtype, count = _DTYPES[datatype], math.prod(shape)
+    parameters = entry.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise _bad(f"the parameters of {name} are not a JSON object")
+    if "shared_memory_region" in parameters:
+        raise _bad("shared memory is not offered; send the data itself")
+    size = parameters.get("binary_data_size")
+    if size is None:
+        return _from_json(name, _get(entry, "data", list), dtype, shape, count), rest
+    if type(size) is not int or size != count * dtype.itemsize:
+        raise _bad(f"binary_data_size of {name} must be {count * dtype.itemsize}, for its shape and type")
+    if size > len(rest):
+        raise _bad(f"the body ends before {name} does")
+    return np.frombuffer(rest[:size], dtype).reshape(shape), rest[size:]
+
+
+def _from_json(name: str, data: list[Any], dtype: np.dtype[Any], shape: Sequence[int], count: int) -> Array:
+    if dtype == np.float16:
+        raise _bad("FP16 has no form in JSON: send binary data")
+    try:
+        values = np.array(data)
+        if values.dtype.kind not in "iuf":
+            raise ValueError
+        if dtype.kind == "u" and not (values.dtype.kind in "iu" and (values >= 0).all() and (values <= 255).all()):
+            raise ValueError
+    except (ValueError, OverflowError) as error:
+        raise _bad(f"the data of {name} are not numbers of its type, or not equally many in each row") from error
+    if values.size != count:
+        raise _bad(f"{name} has {values.size} numbers; its shape has {count}")
+    with np.errstate(over="ignore"):
+        return values.astype(dtype).reshape(shape)
+
+
+def _wants_binary(request: Mapping[str, Any]) -> bool:
+    wanted: Any = _parameters(request).get("binary_data_output", False)
+    outputs = request.get("outputs")
+    if outputs is not None:
+        if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
+            raise _bad("outputs is not a list of JSON objects")
+        if [each.get("name") for each in outputs] not in ([], ["sr"]):
+            raise _bad("the only output is sr")
+        for each in outputs:
+            parameters = _parameters(each)
+            if "shared_memory_region" in parameters or "classification" in parameters:
+                raise _bad("shared memory and classification are not offered")
+            wanted = parameters.get("binary_data", wanted)
+    if not isinstance(wanted, bool):
+        raise _bad("binary_data is not true or false")
+    return wanted
+
+
+def _parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = entry.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise _bad("parameters are not a JSON object")
+    return parameters
+
+
+def _get(entry: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = entry.get(key)
+    if not isinstance(value, kind):
+        raise _bad(f"{key} is missing, or not {'a list' if kind is list else 'a string'}")
+    return value
+
+
+def _bad(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.BAD_REQUEST, detail)
