@@ -74,6 +74,10 @@ def export(
         list[Path] | None,
         typer.Option("--images", help="A photo or a folder of them to verify it on, beside the bundled ones."),
     ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option("--triton", metavar="DIR", help="Also write the model into this repository of a Triton server."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write anew what is there and up to date.")] = False,
     no_fold: Annotated[bool, typer.Option("--no-fold", help="For debugging: keep the condition branch apart.")] = False,
     no_phase: Annotated[bool, typer.Option("--no-phase", help="For debugging: enlarge first, then convolve.")] = False,
@@ -213,6 +217,14 @@ def export(
         )
         exported = export_model(request, tell)
     print_export(exported, quiet=quiet, as_json=as_json)
+    if triton and not exported.failed:
+        from fxsr.export.triton import served_engine, write_repository
+
+        if exported.engine and not served_engine(exported.manifest, exported.engine) and not quiet:
+            typer.echo("fxsr: note: Triton can't run engines of TensorRT-RTX; its model is the ONNX file", err=True)
+        written = write_repository(exported.manifest, exported.onnx.parent, triton, exported.engine)
+        if not quiet and not as_json:
+            typer.echo(f"{written} (model repository: {triton})")
     if engine == Target.auto and flavour is None and not quiet:
         typer.echo(f"fxsr: note: no engine was built. {why_none()}", err=True)
     if exported.failed:

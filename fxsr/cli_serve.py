@@ -32,7 +32,11 @@ def serve(
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option("--batch", min=1, help="Most tiles in a batch. [default: as make up 256x256, or the engine's]"),
+        typer.Option(
+            "--batch",
+            min=1,
+            help="Most tiles in a batch. [default: an engine's, or as make up 256x256; on a CPU 64x64]",
+        ),
     ] = None,
     max_megabytes: Annotated[float, typer.Option("--max-megabytes", help="Of a request.")] = 64,
     max_megapixels: Annotated[float, typer.Option("--max-megapixels", help="Of an image that is sent.")] = 16,

@@ -21,6 +21,8 @@ from fxsr.rows import Rows
 if TYPE_CHECKING:
     import pyvips
 
+_SMALL = 1 << 22
+"""Bytes of an image that is there as a whole sooner than a pipe is."""
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's, by the number of channels."""
 
@@ -30,11 +32,16 @@ def through_vips(rows: Rows, use: Callable[[pyvips.Image], None]) -> None:
 
     Args:
         rows: of uint8, uint16 or float32; gone through in the calling thread.
-        use: what is done with it, from top to bottom, in a thread beside.
+        use: what is done with it, from top to bottom; in a thread beside, unless the image is small.
 
     Raises:
-        pyvips.Error: `use` failed; and what the rows raise, in which case `use` sees an image that breaks off.
+        pyvips.Error: `use` failed; and what the rows raise, in which case `use` sees an image that breaks off, or none.
     """
+    import pyvips
+
+    if rows.height * rows.width * rows.channels * rows.dtype.itemsize <= _SMALL:
+        use(pyvips.Image.new_from_array(rows.whole()))
+        return
     reading, writing = os.pipe()
     failed = Event()
 

@@ -56,7 +56,8 @@ class RunOptions:
     outscale: float | None = None
     """How many times as large outputs are; None: as many as the model's scale."""
     max_pixels: int | None = None
-    """Of an image or style map; larger ones are refused before they are decoded."""
+    """Of an image or style map: larger ones are refused before they are decoded. Outputs may have as many times more as
+    the model's scale squared."""
 
 
 @dataclass(frozen=True)

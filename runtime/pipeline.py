@@ -14,7 +14,7 @@ from dataclasses import replace
 from fxsr.errors import FxsrError
 from fxsr.image_reading import open_rows
 from fxsr.image_writing import check_target, write_rows
-from fxsr.rows import Pixels, Rows
+from fxsr.rows import Pixels, Rows, check_pixels
 from fxsr.runtime.belt import Belt
 from fxsr.runtime.jobs import Done, Failure, Job, RunOptions, enlarged_size, failure
 from fxsr.runtime.upscaler import Progress, Upscaler
@@ -136,6 +136,8 @@ def _upscale(
         enlarged = upscaler.stream(image, style, progress, notes.append, feather=options.t_feather)
         size = enlarged_size(image.width, image.height, options.outscale or upscaler.scale)
         check_target(source.job.target, *size)
+        if options.max_pixels is not None:
+            check_pixels(source.job.target, *size, options.max_pixels * upscaler.scale**2)
     except Exception as error:
         result.done.set_exception(error)
         return

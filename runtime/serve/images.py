@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fxsr.errors import FxsrError, ImageError, StyleError, TooLargeError
+from fxsr.errors import FxsrError, ImageError, StyleError
 from fxsr.formats import FORMATS
-from fxsr.image_reading import open_rows
-from fxsr.runtime.jobs import Done, Failure, Job, RunOptions, enlarged_size
+from fxsr.runtime.jobs import Done, Failure, Job, RunOptions
 from fxsr.runtime.pipeline import run_jobs
 from fxsr.runtime.serve.scheduler import Flow
 from fxsr.runtime.serve.service import Served
@@ -69,7 +68,6 @@ def upscale_file(model: Served, flow: Flow, folder: Path, options: RunOptions, f
         if t_map.exists():
             _kind(t_map, StyleError)
         target = folder / f"output{FORMATS[format_name] if format_name else suffix}"
-        _check_size(image, options, model.info.scale)
         job = Job(image, target, t_map if t_map.exists() else None)
         upscaler = Upscaler(flow, model.tile, model.overlap)
         (result,) = _all(run_jobs([job], upscaler, options, lambda job: lambda done, total: None, 1))
@@ -95,12 +93,3 @@ def _kind(path: Path, error: type[FxsrError]) -> str:
         if head.startswith(magic) and (magic != b"RIFF" or head[8:] == b"WEBP"):
             return suffix
     raise error(f"{path}: not a PNG, JPEG, WebP, TIFF or BMP file")
-
-
-def _check_size(image: Path, options: RunOptions, scale: int) -> None:
-    """Refuse what would become too large, before anything is decoded."""
-    rows = open_rows(image, options.max_pixels)
-    width, height = enlarged_size(rows.width, rows.height, options.outscale or scale)
-    limit = (options.max_pixels or 0) * scale**2
-    if width * height > limit:
-        raise TooLargeError(f"{image}: {width}x{height} would have more than the {limit} pixels that are given out")

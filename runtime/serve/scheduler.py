@@ -21,6 +21,8 @@ from fxsr.runtime.batches import upscale_tiles
 from fxsr.runtime.session import Array, Closable, Session, SessionInfo
 from fxsr.runtime.tiles import DEFAULT_TILE
 
+_CPU_AREA = 64**2
+"""LR pixels of a batch on a CPU: from there on nothing is gained, and beyond its caches something lost."""
 _AHEAD = 32
 """Tiles of one request that may wait at most: what is in memory of it, beside its rows."""
 
@@ -65,7 +67,8 @@ class Scheduler(Closable):
 
     Args:
         open_sessions: called in that thread; sessions by name.
-        batch: tiles in a batch at most; None: as many as make up one tile of 256x256, or the engine's largest batch.
+        batch: tiles in a batch at most; None: an engine's largest batch, or as many as make up one tile of 256x256, on
+            a CPU of 64x64.
         observe: told of every batch, in that thread.
 
     Raises:
@@ -110,8 +113,8 @@ class Scheduler(Closable):
         info = self.models[kind.model]
         if info.tile:  # an engine: what it was built for
             return min(self._batch or info.batch, info.batch)
-        height, width = kind.size
-        return self._batch or max(info.batch, min(_AHEAD, DEFAULT_TILE**2 // (height * width)))
+        area = _CPU_AREA if info.device == "cpu" else DEFAULT_TILE**2
+        return self._batch or max(info.batch, min(_AHEAD, area // (kind.size[0] * kind.size[1])))
 
     def put(self, flow: Flow, tickets: Iterable[Ticket]) -> None:
         """Let tiles wait for their turn.

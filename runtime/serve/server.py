@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fxsr.errors import UsageError
@@ -25,17 +26,20 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"can't listen on {host}, port {port} ({reason}); give another --host or --port") from error
+    # asyncio does so for sockets of its own; without, each answer's body waits for its head to be acknowledged
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def open_models(models: Sequence[str], open_one: Callable[[str], Upscaler]) -> Callable[[], Mapping[str, Upscaler]]:
     """What opens upscalers by name.
 
     Args:
-        models: each a path or bundled name, or NAME=PATH for one that is to be called otherwise than it is.
+        models: each a path or bundled name; it is called as its file is, or NAME in NAME=PATH.
         open_one: opens a path or bundled name.
     """
 
@@ -45,7 +49,7 @@ def open_models(models: Sequence[str], open_one: Callable[[str], Upscaler]) -> C
             for model in models:
                 name, _, path = model.rpartition("=")
                 upscaler = open_one(path)
-                name = name or upscaler.session.info.name
+                name = name or Path(path).name.removesuffix(Path(path).suffix).removesuffix(".rtx")
                 if name in upscalers:
                     upscaler.close()
                     raise UsageError(f"two models are called {name}; give one as --engine NAME={path}")

@@ -60,6 +60,16 @@ def test_debug_switches_and_no_verify_are_in_the_manifest(tmp_path: Path) -> Non
     assert manifest.verification is None
 
 
+def test_a_model_goes_into_a_repository_of_triton(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "tiny.safetensors", golden_checkpoint(TINY, 3))
+    more = ("--engine", "none", "--no-verify", "--triton", tmp_path / "repository")
+    done = fxsr_cli("export", "--checkpoint", "tiny.safetensors", *more, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (config,) = (tmp_path / "repository").glob("*/config.pbtxt")
+    assert f"{config.parent} (model repository: {tmp_path / 'repository'})" in done.stdout
+    assert (config.parent / "1" / "model.onnx").exists()
+
+
 def test_layers_that_overflow_in_half_precision_are_kept_in_float32(tmp_path: Path) -> None:
     checkpoint = golden_checkpoint(TINY, 1)
     weights = dict(checkpoint.weights)

@@ -219,6 +219,14 @@ def test_other_forms_of_the_graph_take_what_they_were_exported_to_take(server: S
         assert np.allclose(ask(client, "baked", lr=planes), expected, atol=1e-5)
 
 
+def test_a_model_is_called_as_its_file_is(models: Path) -> None:
+    (path,) = (models / "fp16").glob("*.onnx")
+    opened = open_models(["fxsr-pd-x4-small", str(path), f"mine={path}"], lambda path: load(path, "cpu"))()
+    assert list(opened) == ["fxsr-pd-x4-small", path.stem, "mine"]
+    for upscaler in opened.values():
+        upscaler.close()
+
+
 def test_tensors_beyond_a_tile_are_cut_into_tiles(server: Serving, models: Path) -> None:
     lr = RNG.random((1, 3, 60, 100), np.float32)
     with load(next((models / "fp32").glob("*.onnx")), "cpu", tile=48) as up:
@@ -260,6 +268,7 @@ def ask(client: Any, model: str, binary: bool = True, **inputs: NDArray[Any]) ->
     return client.infer(model, given, outputs=[triton.InferRequestedOutput("sr", binary_data=binary)]).as_numpy("sr")
 
 
+LARGE = png(np.zeros((800, 800, 1), np.uint8))
 BOMB = SMALL[:16] + (60000).to_bytes(4, "big") * 2 + SMALL[24:]
 
 
@@ -279,6 +288,7 @@ BOMB = SMALL[:16] + (60000).to_bytes(4, "big") * 2 + SMALL[24:]
         (SMALL, {"format": "gif"}, 422, "format: "),
         (SMALL, {"quality": 0}, 422, "quality: "),
         (SMALL, {"outscale": 65}, 422, "outscale: "),
+        (LARGE, {"outscale": 64}, 413, "51200x51200 has more than the 256000000 pixels"),
         (SMALL, {"model": "other"}, 422, "no such model; there are m"),
     ],
 )

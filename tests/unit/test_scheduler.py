@@ -18,8 +18,8 @@ from fxsr.runtime.upscaler import Upscaler
 from tests.support import NearestSession
 
 RNG = np.random.default_rng(8)
-SIDE = 64
-"""Of tiles here: sixteen make up a batch's area."""
+SIDE = 16
+"""Of tiles here: sixteen make up a batch's area on a CPU."""
 
 
 class Gate(NearestSession):
@@ -105,12 +105,12 @@ def test_a_request_of_one_tile_does_not_wait_behind_one_of_many(bench: Bench) ->
 
 
 def test_sizes_and_styles_batch_apart_and_nobody_starves(bench: Bench) -> None:
-    sent = [bench.send(tiles(3)), bench.send(tiles(3, 32)), bench.send(tiles(3), np.full((SIDE, SIDE), 0.5))]
+    sent = [bench.send(tiles(3)), bench.send(tiles(3, 8)), bench.send(tiles(3), np.full((SIDE, SIDE), 0.5))]
     bench.gate.let_through()
     for _, done in sent:
         assert len(done.result(20)) == 3
     shapes = {(lr[2:], t_map[2:]) for lr, t_map in bench.gate.seen}
-    assert shapes == {((64, 64), (1, 1)), ((32, 32), (1, 1)), ((64, 64), (64, 64))}
+    assert shapes == {((16, 16), (1, 1)), ((8, 8), (1, 1)), ((16, 16), (16, 16))}
 
 
 def test_what_is_given_up_is_not_done(bench: Bench) -> None:
@@ -140,10 +140,10 @@ def test_a_failure_is_that_of_the_requests_in_its_batch(bench: Bench) -> None:
 def test_an_engine_of_one_shape_takes_images_of_several_in_one_batch() -> None:
     session = NearestSession(batch=4, tile=(SIDE, SIDE), least=(4, SIDE, SIDE))
     with Scheduler(lambda: {"m": session}) as scheduler:
-        for height, width in ((20, 30), (64, 50)):
+        for height, width in ((7, 9), (16, 12)):
             image = RNG.integers(0, 255, (height, width, 3), np.uint8)
             assert np.array_equal(Upscaler(scheduler.flow("m"), SIDE)(image, 0), image.repeat(4, 0).repeat(4, 1))
-        kinds = {scheduler.kind("m", lr, np.zeros((1, 1, 1))) for lr in (tiles(1, 20)[0], tiles(1, 64)[0])}
+        kinds = {scheduler.kind("m", lr, np.zeros((1, 1, 1))) for lr in (tiles(1, 7)[0], tiles(1, 16)[0])}
     assert len(kinds) == 1
     assert {lr for lr, _ in session.seen} == {(4, 3, SIDE, SIDE)}
     assert session.closed
