@@ -78,8 +78,14 @@ def run(
         typer.Option("--outscale", help="Resample outputs to so many times the input. [default: the model's scale]"),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Images in work at once: one decoded, one upscaled, one encoded.")
-    ] = 2,
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Images in work at once: one decoded, one upscaled, one encoded. On a cluster: workers. [default: 2; "
+            "on a cluster one for each GPU, or for two CPUs]",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     provider: Annotated[
         str, typer.Option("--provider", help="Of ONNX Runtime: auto, cpu, cuda, tensorrt or tensorrt-rtx.")
@@ -88,6 +94,15 @@ def run(
         bool,
         typer.Option("--trust", help="Load an engine without a manifest. Engines are code that runs."),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Work on a Ray cluster: auto, host:port, ray://host:port, or local for all of this machine. Inputs, "
+            "maps and outputs may then be URLs, such as s3://bucket/photos.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing; say what would be written and about how long it takes.")
     ] = False,
@@ -100,12 +115,15 @@ def run(
 
     Examples: `fxsr run photo.jpg --t 0.8`, `fxsr run photos/ -o out/ --t-map masks/`, `fxsr run - < a.png > b.png`
     """
+    from fxsr.places import AnyPlaces, as_url
     from fxsr.report_run import RunReport
+    from fxsr.runtime.cluster import Setup, run_on_cluster
+    from fxsr.runtime.describe import describe
     from fxsr.runtime.forecast import forecast_jobs
     from fxsr.runtime.jobs import RunOptions, plan_jobs
     from fxsr.runtime.pipeline import run_jobs
     from fxsr.runtime.upscaler import load
-    from fxsr.standard_streams import stand_in
+    from fxsr.standard_streams import DASH, stand_in
     from fxsr.stylemap import DEFAULT_T, StyleMap, parse_pair
     from fxsr.weights import DEFAULT_MODEL
 
@@ -124,15 +142,31 @@ def run(
     options = RunOptions(factor, quality, skip_existing, t_feather or 0, ends, outscale)
     stop: Stop = context.obj
     size = _tile(tile)
+    if ray is not None:
+        if dry_run or DASH in (*inputs, out):
+            raise UsageError("--ray goes neither with --dry-run, which times this machine, nor with -")
+        model = engine or DEFAULT_MODEL
+        setup = Setup(_absolute(model), options, device, size, overlap, provider, trust)
+        facts = describe(model)
+        _check_style(facts.get("baked_t"), t, t_map)
+        plan = plan_jobs(inputs, outscale or facts["scale"], out, suffix, format_name, t_map, AnyPlaces())
+        with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json) as report:
+            for failure in plan.failures:
+                report.add(failure)
+            for result in run_on_cluster(plan.jobs, setup, ray, jobs):
+                report.add(result)
+        if report.failed:
+            raise typer.Exit(1)
+        return
+    if url := next((url for path in (*inputs, out, t_map) if path and (url := as_url(path))), None):
+        raise UsageError(f"{url}: URLs are read and written with --ray; give --ray local for this machine alone")
     with (
         stand_in(inputs, out, format_name) as files,
         load(engine or DEFAULT_MODEL, device, size, overlap, provider=provider, trust=trust) as upscaler,
     ):
         if as_json and files.stdout:
             raise UsageError("the image and --json would both go to standard output; give -o FILE")
-        fixed = upscaler.session.info.baked_t
-        if fixed is not None and (t is not None or t_map is not None):
-            raise UsageError(f"this model was exported with t fixed at {fixed:g}; leave out --t and --t-map")
+        _check_style(upscaler.session.info.baked_t, t, t_map)
         plan = plan_jobs(files.inputs, outscale or upscaler.scale, files.out, suffix, format_name, t_map)
         with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json, names=files.names) as report:
             stop.patient = not dry_run
@@ -142,12 +176,22 @@ def run(
                 for forecast in forecast_jobs(plan.jobs, upscaler, options):
                     report.add(forecast)
             else:
-                with closing(run_jobs(plan.jobs, upscaler, options, report.begin, jobs)) as results:
+                with closing(run_jobs(plan.jobs, upscaler, options, report.begin, jobs or 2)) as results:
                     for result in results:
                         report.add(result)
         files.send()
     if report.failed:
         raise typer.Exit(1)
+
+
+def _check_style(fixed: float | None, t: float | None, t_map: Path | None) -> None:
+    if fixed is not None and (t is not None or t_map is not None):
+        raise UsageError(f"this model was exported with t fixed at {fixed:g}; leave out --t and --t-map")
+
+
+def _absolute(model: str) -> str:
+    """A model's path for processes that work in other folders; a bundled name as it is."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
 
 
 def _tile(text: str | None) -> int | Literal["auto"] | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fxsr.places import name_of
 from fxsr.report import print_json
 from fxsr.runtime.forecast import Forecast
 from fxsr.runtime.jobs import Failure
@@ -87,7 +88,7 @@ class RunReport:
             self._err.print(f"fxsr: {source}: note: {note}", markup=False)
 
     def _name(self, path: Path, otherwise: str | None = None) -> str:
-        return self._names.get(path, otherwise or str(path))
+        return self._names.get(path, otherwise or name_of(path))
 
     def __enter__(self) -> Self:
         self._bar.start()

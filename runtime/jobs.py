@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fxsr.errors import FxsrError, StyleError, UsageError
 from fxsr.formats import FORMATS, READABLE, WRITABLE
+from fxsr.places import LocalPlaces, as_url, name_of
 from fxsr.stylemap import StyleMap
 
 
@@ -78,6 +79,7 @@ def plan_jobs(
     suffix: str | None = None,
     format_name: str | None = None,
     t_map: Path | None = None,
+    places: LocalPlaces | None = None,
 ) -> Plan:
     """Decide what is written where, before anything is.
 
@@ -91,28 +93,30 @@ def plan_jobs(
         suffix: put behind each file's stem.
         format_name: one of `fxsr.formats.FORMATS`; None keeps each input's, PNG where it can't be written.
         t_map: one style map for all, or a folder of maps paired with the inputs by stem.
+        places: where all these may be; this machine if None.
 
     Raises:
         UsageError: the arguments contradict each other.
     """
     if format_name is not None and format_name.lower() not in FORMATS:
         raise UsageError(f"format is {format_name!r}; it must be one of {', '.join(FORMATS)}")
-    if out is not None and out.suffix.lower() in WRITABLE and not out.is_dir():
-        if len(inputs) != 1 or inputs[0].is_dir():
-            raise UsageError(f"{out} names one file, but there may be several inputs; give a folder")
+    places = places or LocalPlaces()
+    if out is not None and out.suffix.lower() in WRITABLE and not places.is_dir(out):
+        if len(inputs) != 1 or places.is_dir(inputs[0]):
+            raise UsageError(f"{name_of(out)} names one file, but there may be several inputs; give a folder")
         if format_name is not None and FORMATS[format_name.lower()] != FORMATS[out.suffix.lower()[1:]]:
             raise UsageError(f"{out} and --format {format_name} contradict each other")
         jobs = [Job(inputs[0], out)]
     else:
-        if out is not None and out.is_file():
+        if out is not None and places.is_file(out):
             raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
         ending = FORMATS[format_name.lower()] if format_name else None
-        jobs = list(_expand(inputs, scale, out, suffix, ending))
+        jobs = list(_expand(inputs, scale, out, suffix, ending, places))
     failures: list[Failure] = []
-    jobs = _refuse(jobs, failures, _bad_source)
-    jobs = _refuse(jobs, failures, _overwrites(job.source for job in jobs))
+    jobs = _refuse(jobs, failures, lambda job: _bad_source(job, places))
+    jobs = _refuse(jobs, failures, _overwrites([job.source for job in jobs], places))
     if t_map is not None:
-        jobs = _pair(jobs, t_map, failures)
+        jobs = _pair(jobs, t_map, failures, places)
     return Plan(tuple(jobs), tuple(failures))
 
 
@@ -131,13 +135,18 @@ def enlarged_size(width: int, height: int, factor: float) -> tuple[int, int]:
 
 
 def _expand(
-    inputs: Sequence[Path], scale: float, out: Path | None, suffix: str | None, ending: str | None
+    inputs: Sequence[Path],
+    scale: float,
+    out: Path | None,
+    suffix: str | None,
+    ending: str | None,
+    places: LocalPlaces,
 ) -> Iterator[Job]:
     mark = f"_x{scale:g}" if suffix is None else suffix
     for source in inputs:
-        if source.is_dir():
-            folder = out or source.resolve().with_name(source.resolve().name + mark)
-            found = sorted(_images(source, folder))
+        if places.is_dir(source):
+            folder = out or places.absolute(source).with_name(places.absolute(source).name + mark)
+            found = sorted(_images(source, folder, places))
             if not found:
                 yield Job(source, folder)  # refused below, as a folder without images
             for path in found:
@@ -147,13 +156,13 @@ def _expand(
             yield Job(source, folder / _renamed(Path(source.name), behind, ending))
 
 
-def _images(folder: Path, outputs: Path) -> Iterator[Path]:
+def _images(folder: Path, outputs: Path, places: LocalPlaces) -> Iterator[Path]:
     """Images in a folder and below, without hidden files and without what an earlier run wrote."""
-    apart = outputs.resolve() != folder.resolve()
-    for path in folder.rglob("*"):
+    apart = places.absolute(outputs) != places.absolute(folder)
+    for path in places.files(folder):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        written = apart and path.resolve().is_relative_to(outputs.resolve())
-        if path.suffix.lower() in READABLE and not hidden and not written and path.is_file():
+        written = apart and places.absolute(path).is_relative_to(places.absolute(outputs))
+        if path.suffix.lower() in READABLE and not hidden and not written:
             yield path
 
 
@@ -172,20 +181,20 @@ def _refuse(jobs: Iterable[Job], failures: list[Failure], reason: Callable[[Job]
     return kept
 
 
-def _bad_source(job: Job) -> str | None:
-    if job.source.is_dir():
+def _bad_source(job: Job, places: LocalPlaces) -> str | None:
+    if places.is_dir(job.source):
         return "no images in this folder"
-    if not job.source.exists():
+    if not places.exists(job.source):
         return "no such file"
     return None
 
 
-def _overwrites(sources: Iterable[Path]) -> Callable[[Job], str | None]:
-    inputs = {source.resolve(): source for source in sources}
+def _overwrites(sources: Iterable[Path], places: LocalPlaces) -> Callable[[Job], str | None]:
+    inputs = {places.absolute(source): source for source in sources}
     taken: dict[Path, Path] = {}
 
     def reason(job: Job) -> str | None:
-        target = job.target.resolve()
+        target = places.absolute(job.target)
         if target in inputs:
             return f"the output would replace the input {inputs[target]}; give --suffix or another -o"
         first = taken.setdefault(target, job.source)
@@ -196,13 +205,14 @@ def _overwrites(sources: Iterable[Path]) -> Callable[[Job], str | None]:
     return reason
 
 
-def _pair(jobs: list[Job], t_map: Path, failures: list[Failure]) -> list[Job]:
-    if not t_map.is_dir():
-        StyleMap.read(t_map)  # one for all: better to know now
+def _pair(jobs: list[Job], t_map: Path, failures: list[Failure], places: LocalPlaces) -> list[Job]:
+    if not places.is_dir(t_map):
+        if not as_url(t_map):
+            StyleMap.read(t_map)  # one for all: better to know now
         return [replace(job, t_map=t_map) for job in jobs]
     maps: dict[str, Path] = {}
-    for path in sorted(t_map.iterdir()):
-        if path.suffix.lower() in READABLE and path.is_file():
+    for path in sorted(places.files(t_map)):
+        if path.suffix.lower() in READABLE and path.parent == t_map:
             if path.stem in maps:
                 raise StyleError(f"style maps {maps[path.stem]} and {path} have the same stem; keep one")
             maps[path.stem] = path

@@ -212,8 +212,11 @@ def open_session(model: str | Path, device: str = "auto", *, provider: str = "au
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use: its affinity mask, limited by the cgroup's quota."""
+    """CPUs that this process may use: its affinity mask, limited by the cgroup's quota and by OMP_NUM_THREADS, which
+    launchers of several processes set."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    count = min(count, int(asked) or 1) if asked.isdecimal() else count
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return count if quota == "max" else max(1, min(count, math.ceil(int(quota) / int(period))))

@@ -1,0 +1,180 @@
+"""`fxsr run --ray`: the jobs of a run on the machines of a Ray cluster, through Ray Data.
+
+jobs -> Ray Data, one block each -> actors that have the model open (one per GPU) -> results as they come
+
+A worker that dies is started anew, and what it had in work is done again: an output appears whole or not at all, so
+nothing is spoilt by that. Files must be where all machines see them: on a shared file system, or behind URLs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from fxsr.errors import DeviceError, FxsrError, UsageError, first_line
+from fxsr.extras import needs
+from fxsr.places import AnyPlaces, as_url
+from fxsr.runtime.jobs import Done, Failure, Job, RunOptions, failure
+from fxsr.runtime.pipeline import run_jobs
+from fxsr.runtime.upscaler import Upscaler, load
+
+_ADDRESS = re.compile(r"(?:ray://)?(.+):(\d{1,5})")
+_PATIENCE = 10
+"""Seconds to wait for a cluster to answer."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every worker opens, and how it does its jobs."""
+
+    model: str
+    options: RunOptions
+    device: str = "auto"
+    tile: int | Literal["auto"] | None = None
+    overlap: int | None = None
+    provider: str = "auto"
+    trust: bool = False
+
+
+def run_on_cluster(
+    jobs: Sequence[Job], setup: Setup, address: str, workers: int | None = None
+) -> Iterator[Done | Failure]:
+    """Do jobs on a cluster and say how each ended, as they end.
+
+    Args:
+        jobs: with paths that all machines see, or URLs.
+        address: of the cluster; "auto" the one that this machine belongs to, "local" a new one of this machine alone.
+        workers: how many; None: one per GPU, or without any one per two CPUs.
+
+    Raises:
+        DeviceError: there is no cluster at the address.
+        MissingExtraError: Ray is not installed.
+        FxsrError: the cluster failed beyond what starting workers anew can mend, or no worker can open the model.
+    """
+    if not jobs:
+        return
+    places = AnyPlaces()
+    sent = tuple(
+        Job(places.absolute(job.source), places.absolute(job.target), job.t_map and places.absolute(job.t_map))
+        for job in jobs
+    )
+    with _cluster(address) as ray:
+        resources = ray.cluster_resources()
+        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        count = min(len(jobs), workers or gpus or max(1, cpus // 2))
+        share: dict[str, Any] = (
+            {"num_gpus": 1} if gpus and setup.device != "cpu" else {"num_cpus": max(1, cpus // count)}
+        )
+        rows = ray.data.from_items([{"number": number} for number in range(len(jobs))], override_num_blocks=len(jobs))
+        done = rows.map(_Worker, fn_constructor_args=(setup, sent), concurrency=count, **share)
+        try:
+            for row in done.iter_rows():
+                job, result = jobs[row["number"]], row["result"]
+                yield replace(result, file=job.source) if isinstance(result, Failure) else replace(result, job=job)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            raise cause if isinstance(cause, FxsrError) else FxsrError(f"Ray failed: {_last_line(error)}") from error
+
+
+class _Worker:
+    """One process of the cluster."""
+
+    def __init__(self, setup: Setup, jobs: Sequence[Job]) -> None:
+        self._setup = setup
+        self._jobs = jobs
+        self._upscaler = load(
+            setup.model, setup.device, setup.tile, setup.overlap, provider=setup.provider, trust=setup.trust
+        )
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return row | {"result": do_job(self._jobs[row["number"]], self._upscaler, self._setup.options)}
+
+
+def do_job(job: Job, upscaler: Upscaler, options: RunOptions) -> Done | Failure:
+    """One job, whose files may be behind URLs: those are copied to this machine, and back."""
+    if not any(as_url(path) for path in (job.source, job.target, job.t_map) if path):
+        return _run(job, upscaler, options)
+    places = AnyPlaces()
+    try:
+        if options.skip_existing and places.exists(job.target):
+            return Done(job)
+        with TemporaryDirectory(prefix="fxsr-") as folder:
+            copies = Job(Path(folder, f"in{job.source.suffix}"), Path(folder, f"out{job.target.suffix}"))
+            places.fetch(job.source, copies.source)
+            if job.t_map:
+                copies = replace(copies, t_map=Path(folder, f"t_map{job.t_map.suffix}"))
+                places.fetch(job.t_map, copies.t_map or Path())
+            result = _run(copies, upscaler, options)
+            if isinstance(result, Failure):
+                return Failure(job.source, result.reason.replace(f"{folder}/", ""))
+            places.send(copies.target, job.target)
+        return replace(result, job=job)
+    except (FxsrError, OSError) as error:
+        return failure(job, error)
+
+
+def _run(job: Job, upscaler: Upscaler, options: RunOptions) -> Done | Failure:
+    with closing(run_jobs([job], upscaler, options, lambda job: lambda done, total: None, 1)) as results:
+        (result,) = results
+    # an error holds what can't go over the wire
+    return replace(result, error=None) if isinstance(result, Failure) else result
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    """Ray, connected, and silent but for what goes wrong."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would report to its makers
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    with needs("ray"):
+        import ray
+        import ray.data
+    _check_reachable(address)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(
+            None if address == "local" else address,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            include_dashboard=False if address == "local" else None,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise DeviceError(
+            f"no Ray cluster at {address} ({first_line(error)}); start one, or give --ray local"
+        ) from error
+    for number, handler in handlers.items():  # Ray puts its own there
+        signal.signal(number, handler)
+    try:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes, and say much."""
+    found = _ADDRESS.fullmatch(address)
+    if address in ("local", "auto"):
+        return
+    if not found:
+        raise UsageError(f"--ray is {address!r}; it must be local, auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise DeviceError(f"no Ray cluster at {address} ({error}); start one, or give --ray local") from error
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:300]
