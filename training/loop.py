@@ -93,14 +93,14 @@ def train(
         TrainingError: a loss became NaN or infinite; names the term.
     """
     accelerator = _accelerator(recipe, device)
-    if recipe.precision == "bf16" and accelerator.device.type == "cpu" and _lacks_bfloat16():
-        monitor.say("this CPU has no bfloat16: steps take far longer than with --set precision=fp32")
     folder = RunFolder(out, recipe)
     state = folder.latest(monitor.say) if resume else None
     if not resume and folder.states():
         raise UsageError(f"{out} holds a run already; go on with it by --resume, or begin another with --out")
     with accelerator.main_process_first():
         cache = _open(recipe, out, monitor.say)
+    if recipe.precision == "bf16" and accelerator.device.type == "cpu" and _lacks_bfloat16():
+        monitor.say("this CPU has no bfloat16: steps take far longer than with --set precision=fp32")
     generator = _first_generator(recipe)
     run = _Run(folder, monitor, accelerator, should_stop)
     stages = list(recipe.stages)

@@ -358,24 +358,6 @@ def test_time_is_limited_while_working_and_while_receiving() -> None:
         connection.close()
 
 
-def test_a_client_that_goes_away_frees_its_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    gate = Gate()
-    with serving(nearest(gate, tile=16)) as running:
-        image = png(np.zeros((100, 100, 3), np.uint8))
-        body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + image + b"\r\n--x--\r\n"
-        connection = http.client.HTTPConnection("127.0.0.1", running.port)
-        connection.request("POST", "/v1/upscale", body, {"Content-Type": "multipart/form-data; boundary=x"})
-        assert gate.entered.wait(20)
-        wait_until(lambda: metric(running, "fxsr_tiles_waiting") > 0)
-        connection.close()
-        wait_until(lambda: metric(running, "fxsr_tiles_waiting") == 0)
-        wait_until(lambda: running.app.in_flight == 0)
-        gate.opened.set()
-        wait_until(lambda: not list(tmp_path.iterdir()))
-    assert len(gate.seen) == 1  # what was in the session already
-
-
 def test_metrics_count_requests_tiles_and_batches(server: Serving) -> None:
     before = metric(server, 'fxsr_tiles_total{model="fp32"}')
     assert server.post(SMALL, model="fp32").status_code == 200
