@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +60,8 @@ def measure_memory(height: int, width: int, suffix: str) -> Memory:
         write_rows(source, Rows(height, width, 3, np.dtype(np.uint8), _bands(height, width)))
         start = _peak()
         begin = time.perf_counter()
-        for result in run_jobs([Job(source, target)], Upscaler(_Nearest()), RunOptions(0), _silent):
+        with closing(run_jobs([Job(source, target)], Upscaler(_Nearest()), RunOptions(0), _silent)) as results:
+            (result,) = results
             if isinstance(result, Failure):
                 raise FxsrError(result.reason)
         seconds = time.perf_counter() - begin

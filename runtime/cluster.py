@@ -71,8 +71,11 @@ def run_on_cluster(
         resources = ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         count = min(len(jobs), workers or gpus or max(1, cpus // 2))
+        # Ray never starts a worker whose share is not to be had: more workers than GPUs or CPUs get a part of one
         share: dict[str, Any] = (
-            {"num_gpus": 1} if gpus and setup.device != "cpu" else {"num_cpus": max(1, cpus // count)}
+            {"num_gpus": min(1, gpus / count)}
+            if gpus and setup.device != "cpu"
+            else {"num_cpus": cpus // count or cpus / count}
         )
         rows = ray.data.from_items([{"number": number} for number in range(len(jobs))], override_num_blocks=len(jobs))
         done = rows.map(_Worker, fn_constructor_args=(setup, sent), concurrency=count, **share)
@@ -138,13 +141,17 @@ def _cluster(address: str) -> Iterator[Any]:
         import ray
         import ray.data
     _check_reachable(address)
+    local: dict[str, Any] = {}
+    if address == "local":  # nobody else's business, and this run's work itself: not below that of others
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(
             None if address == "local" else address,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            include_dashboard=False if address == "local" else None,
+            **local,
         )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise DeviceError(

@@ -33,7 +33,9 @@ def run_jobs(
 ) -> Generator[Done | Failure, None, None]:
     """Do jobs and say how each ended, in their order. A failure of one file is a result: the others go on.
 
-    Must be gone through in the thread that opened the session. When it is left early, nothing half written stays.
+    Must be gone through in the thread that opened the session. When it is left early, nothing half written stays; close
+    it then (`contextlib.closing`): it waits for its threads, and where the garbage collector closes it, in whatever
+    thread and at whatever moment, that can be for ever.
 
     Args:
         begin: called when a job's turn on the session comes; gives what hears of its progress.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +79,45 @@ class NearestSession(Session):
 
 
 def fxsr_process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """Start the command line of this checkout in a process of its own."""
+    """Start the command line of this checkout in a process, and a process group, of its own."""
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        start_new_session=True,
     )
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that is gone afterwards, with all that it started, however the test goes."""
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=30)
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 200) -> None:
+    """Wait for what a process is to bring about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate(timeout=30)
+        assert time.monotonic() < deadline, f"not there after {seconds} s"
+        time.sleep(0.01)
 
 
 def fxsr_cli(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line of this checkout to its end."""
-    process = fxsr_process(*arguments, cwd=cwd)
-    stdout, stderr = process.communicate(timeout=300)
+    with ended(fxsr_process(*arguments, cwd=cwd)) as process:
+        stdout, stderr = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 

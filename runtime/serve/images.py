@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from fxsr.errors import FxsrError, ImageError, StyleError
 from fxsr.formats import FORMATS
-from fxsr.runtime.jobs import Done, Failure, Job, RunOptions
+from fxsr.runtime.jobs import Failure, Job, RunOptions
 from fxsr.runtime.pipeline import run_jobs
 from fxsr.runtime.serve.scheduler import Flow
 from fxsr.runtime.serve.service import Served
@@ -70,18 +70,14 @@ def upscale_file(model: Served, flow: Flow, folder: Path, options: RunOptions, f
         target = folder / f"output{FORMATS[format_name] if format_name else suffix}"
         job = Job(image, target, t_map if t_map.exists() else None)
         upscaler = Upscaler(flow, model.tile, model.overlap)
-        (result,) = _all(run_jobs([job], upscaler, options, lambda job: lambda done, total: None, 1))
+        with closing(run_jobs([job], upscaler, options, lambda job: lambda done, total: None, 1)) as results:
+            (result,) = results
+        if isinstance(result, Failure):
+            raise result.error or FxsrError(result.reason)
     except FxsrError as error:
         error.args = (str(error).replace(f"{folder}/", ""),)
         raise
     return Enlarged(target, MEDIA_TYPES[target.suffix], result.notes)
-
-
-def _all(results: Iterable[Done | Failure]) -> Iterable[Done]:
-    for result in results:
-        if isinstance(result, Failure):
-            raise result.error or FxsrError(result.reason)
-        yield result
 
 
 def _kind(path: Path, error: type[FxsrError]) -> str:

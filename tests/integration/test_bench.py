@@ -11,7 +11,7 @@ import pytest
 from fxsr.benchmarks.speed_report import read_report
 from fxsr.checkpoint import save_checkpoint
 from fxsr.weights import DEFAULT_MODEL
-from tests.support import TINY, fxsr_cli, fxsr_process, golden_checkpoint
+from tests.support import TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
 
 BRIEF = ("--seconds", "0", "--runs", "2", "--rounds", "2", "--warm-up", "0")
 
@@ -93,9 +93,9 @@ def test_errors_are_one_line(arguments: tuple[str, ...], status: int, text: str,
 
 
 def test_ctrl_c_ends_it_without_a_word_too_many() -> None:
-    process = fxsr_process("bench", DEFAULT_MODEL, "--size", "16", "--seconds", "600", "--json", "-")
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.communicate(timeout=6)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    with ended(fxsr_process("bench", DEFAULT_MODEL, "--size", "16", "--seconds", "600", "--json", "-")) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=8)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout, stderr) == (128 + signal.SIGINT, "", "")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from fxsr.errors import UsageError
 from fxsr.image import read_image
 from fxsr.places import AnyPlaces, as_url, name_of
-from tests.support import fxsr_cli, fxsr_process, write_photos
+from tests.support import ended, fxsr_cli, fxsr_process, wait_until, write_photos
 
 pytest.importorskip("ray", reason="Ray is not installed (it has no wheel for every Python)")
 
@@ -22,13 +21,11 @@ def test_a_killed_worker_loses_nothing_and_results_are_those_of_one_machine(tmp_
     write_photos(tmp_path / "in", 14, (72, 96))
     (tmp_path / "in" / "broken.png").write_bytes(b"no image")
     alone = fxsr_cli("run", tmp_path / "in", "-o", tmp_path / "alone", "--t", "0.4")
-    running = fxsr_process("run", "in", "-o", "out", "--t", "0.4", "--ray", "local", "--jobs", "2", cwd=tmp_path)
-    while not list((tmp_path / "out").glob("photo*.png")):
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.02)
-    first, _ = workers()
-    os.kill(first, signal.SIGKILL)
-    stdout, stderr = running.communicate(timeout=200)
+    arguments = ("run", "in", "-o", "out", "--t", "0.4", "--ray", "local", "--jobs", "2")
+    with ended(fxsr_process(*arguments, cwd=tmp_path)) as running:
+        wait_until(lambda: list((tmp_path / "out").glob("photo*.png")), running)
+        os.kill(workers()[0], signal.SIGKILL)
+        stdout, stderr = running.communicate(timeout=200)
     assert running.returncode == alone.returncode == 1
     assert "in/broken.png: not an image" in stderr
     assert "photo13.png" in stdout
@@ -46,10 +43,14 @@ def test_a_killed_worker_loses_nothing_and_results_are_those_of_one_machine(tmp_
 
 def workers() -> list[int]:
     """Processes that upscale, by what Ray calls them."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    found = [line.split()[0] for line in listed.splitlines() if "ray::" in line and "_Worker" in line]
-    assert found, listed
-    return [int(pid) for pid in found]
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            title = (folder / "cmdline").read_bytes()
+            if title.startswith(b"ray::") and b"_Worker" in title:
+                found.append(int(folder.name))
+    assert found
+    return found
 
 
 def test_urls_in_and_out(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from fxsr.manifest import read_manifest
 from fxsr.runtime.engine_file import check_runnable, load_flavour, read_engine
 from fxsr.runtime.gpu import Gpu
 from fxsr.runtime.session import open_session
-from tests.support import ROOT, TINY, fxsr_cli, fxsr_process, golden_checkpoint
+from tests.support import ROOT, TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
@@ -170,14 +170,13 @@ def test_the_builders_refusal_is_one_line_and_leaves_what_was_there(copy: Path) 
 
 
 def test_a_signal_stops_a_build_at_once_and_leaves_no_partial_file(copy: Path) -> None:
-    process = fxsr_process(
-        *("export", "--checkpoint", "x.safetensors", "--fp16", "--tile", "200", "--force", "--verbose"), cwd=copy
-    )
-    assert process.stderr is not None
-    assert any("Optimizing graph" in line for line in process.stderr)  # reads until the builder is at work
-    begin = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    arguments = ("export", "--checkpoint", "x.safetensors", "--fp16", "--tile", "200", "--force", "--verbose")
+    with ended(fxsr_process(*arguments, cwd=copy)) as process:
+        assert process.stderr is not None
+        assert any("Optimizing graph" in line for line in process.stderr)  # reads until the builder is at work
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
     assert time.monotonic() - begin < 30
     assert sorted(path.name for path in (copy / "engines").iterdir()) == [
@@ -189,10 +188,13 @@ def test_a_signal_stops_a_build_at_once_and_leaves_no_partial_file(copy: Path) -
 
 def test_two_exports_into_one_folder_leave_what_the_manifest_says(copy: Path) -> None:
     arguments = ("export", "--checkpoint", "x.safetensors", "--fp16", "--force", "--no-verify", "--tile")
-    both = [fxsr_process(*arguments, tile, cwd=copy) for tile in ("24", "48")]
-    for process in both:
-        _, stderr = process.communicate(timeout=300)
-        assert process.returncode == 0, stderr
+    with (
+        ended(fxsr_process(*arguments, "24", cwd=copy)) as one,
+        ended(fxsr_process(*arguments, "48", cwd=copy)) as other,
+    ):
+        for process in (one, other):
+            _, stderr = process.communicate(timeout=300)
+            assert process.returncode == 0, stderr
     assert read_engine(plan(copy)).facts.profiles[0].inputs["lr"].max[3] in (24, 48)
 
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 import pyvips
 
 from fxsr.image import Picture, read_image, write_image
-from tests.support import ROOT, SAMPLE, fxsr_cli, fxsr_process
+from tests.support import ROOT, SAMPLE, ended, fxsr_cli, fxsr_process, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -201,12 +200,10 @@ def test_an_interrupted_run_leaves_no_partial_file(number: signal.Signals, photo
     for name in ("a.png", "b.png", "c.png"):
         write_image(tmp_path / "in" / name, Picture(photo.repeat(8, 0).repeat(8, 1)))
     out = tmp_path / "out"
-    process = fxsr_process("run", tmp_path / "in", "-o", out)
-    while not (out / "a.png").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    with ended(fxsr_process("run", tmp_path / "in", "-o", out)) as process:
+        wait_until((out / "a.png").exists, process)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert "Traceback" not in stderr
     names = {path.name for path in out.iterdir()}

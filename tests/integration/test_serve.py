@@ -32,7 +32,7 @@ from fxsr.runtime.serve.guard import Guard
 from fxsr.runtime.serve.server import listen, make_server, open_models
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.upscaler import Upscaler, load
-from tests.support import SAMPLE, TINY, NearestSession, fxsr_cli, fxsr_process, golden_checkpoint
+from tests.support import SAMPLE, TINY, NearestSession, ended, fxsr_cli, fxsr_process, golden_checkpoint
 
 RNG = np.random.default_rng(9)
 
@@ -60,7 +60,7 @@ def serving(
     with listen("127.0.0.1", 0) as listener:
         app = create_app(open_upscalers, settings)
         server = make_server(app, 10)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         port = listener.getsockname()[1]
         try:
@@ -68,7 +68,8 @@ def serving(
                 yield Serving(app, port, client)
         finally:
             server.should_exit = True
-            thread.join()
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def nearest(session: NearestSession | None = None, tile: int = 64) -> Callable[[], Mapping[str, Upscaler]]:
@@ -132,19 +133,17 @@ def plain() -> Iterator[Serving]:
 @contextmanager
 def process(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """`fxsr serve` as a process of its own, and its port."""
-    running = fxsr_process("serve", "--port", "0", *arguments)
-    assert running.stderr
-    address = running.stderr.readline().strip()
-    assert address.startswith("http://127.0.0.1:"), address + running.stderr.read()
-    port = int(address.rpartition(":")[2])
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    try:
+    with ended(fxsr_process("serve", "--port", "0", *arguments)) as running:
+        assert running.stderr
+        address = running.stderr.readline().strip()
+        assert address.startswith("http://127.0.0.1:"), address + running.stderr.read()
+        port = int(address.rpartition(":")[2])
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
         yield running, port
-    finally:
         if running.poll() is None:
             running.terminate()
         running.communicate(timeout=60)
@@ -378,6 +377,13 @@ def test_sigterm_lets_work_in_flight_end_and_takes_no_more(tmp_path: Path) -> No
         assert running.wait(60) == 0
         with pytest.raises(httpx.ConnectError):
             client.get("/v2")
+
+
+def test_a_refused_image_leaves_no_thread_behind(plain: Serving) -> None:
+    """One left for the garbage collector to end stops the server where that runs in a thread that is just beginning."""
+    for image in (b"no image", SMALL[:60]):
+        assert plain.post(image).status_code == 422
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("image")]
 
 
 @pytest.mark.parametrize(

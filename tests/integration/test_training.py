@@ -22,7 +22,7 @@ from fxsr.training.loop import Outcome, train
 from fxsr.training.recipes import recipe_from_json
 from fxsr.training.state import RunFolder
 from fxsr.training.trainer import TrainingError
-from tests.support import GOLDEN, ROOT, SilentMonitor, fxsr_cli, fxsr_process, tiny_recipe, write_photos
+from tests.support import GOLDEN, ROOT, SilentMonitor, ended, fxsr_cli, fxsr_process, tiny_recipe, write_photos
 
 LOSS_TOLERANCE = 2e-3
 """Relative: processors add up in different orders, and a few steps of Adam amplify that."""
@@ -218,11 +218,11 @@ def torchrun(processes: int, photos: Path, out: Path, *overrides: str) -> subpro
 def test_a_signal_saves_and_stops(number: signal.Signals, photos: Path, tmp_path: Path) -> None:
     arguments = ["train", str(GOLDEN / "tiny.toml"), "--device", "cpu", "--out", str(tmp_path / "run")]
     overrides = ["--set", f"data.hr={photos}", "--set", "psnr.steps=100000", "--set", "save_every=100000"]
-    process = fxsr_process(*arguments, *overrides)
-    assert process.stderr is not None
-    assert any(line.startswith("psnr 2/") for line in process.stderr)  # reads until then
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=120)
+    with ended(fxsr_process(*arguments, *overrides)) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("psnr 2/") for line in process.stderr)  # reads until then
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 128 + number, stderr
     assert "stopped; go on with --resume" in stdout
     assert len(list((tmp_path / "run" / "states").iterdir())) == 1
