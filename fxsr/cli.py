@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import fxsr
-from fxsr import cli_bench, cli_export, cli_run, cli_serve, cli_tmap, cli_training
+from fxsr import cli_bench, cli_export, cli_run, cli_serve, cli_tmap, cli_training, cli_ui
 from fxsr.cli_options import Json, Stop
 from fxsr.errors import FxsrError
 
@@ -92,6 +92,7 @@ app.command()(cli_bench.bench)
 app.command()(cli_training.train)
 app.command("eval")(cli_training.evaluate)
 app.command()(cli_serve.serve)
+app.command()(cli_ui.ui)
 app.add_typer(cli_tmap.app, name="tmap")
 
 

@@ -14,7 +14,7 @@ from fxsr.runtime.jobs import Failure, Job, RunOptions
 from fxsr.runtime.pipeline import run_jobs
 from fxsr.runtime.serve.scheduler import Flow
 from fxsr.runtime.serve.service import Served
-from fxsr.runtime.upscaler import Upscaler
+from fxsr.runtime.upscaler import Progress, Upscaler
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -51,26 +51,34 @@ def store(upload: BinaryIO, path: Path) -> None:
         shutil.copyfileobj(upload, file)
 
 
-def upscale_file(model: Served, flow: Flow, folder: Path, options: RunOptions, format_name: str | None) -> Enlarged:
+def upscale_file(
+    model: Served,
+    flow: Flow,
+    folder: Path,
+    options: RunOptions,
+    format_name: str | None,
+    progress: Progress = lambda done, total: None,
+) -> Enlarged:
     """Upscale `folder`/image, with the style map `folder`/t_map if that is there.
 
     Args:
         folder: for this request alone; the output is left in it.
         options: with `max_pixels`.
         format_name: of `fxsr.formats.FORMATS`; None keeps the image's.
+        progress: called after each tile.
 
     Raises:
         FxsrError: whose text has no path in it.
     """
     image, t_map = folder / "image", folder / "t_map"
     try:
-        suffix = _kind(image, ImageError)
+        suffix = file_kind(image, ImageError)
         if t_map.exists():
-            _kind(t_map, StyleError)
+            file_kind(t_map, StyleError)
         target = folder / f"output{FORMATS[format_name] if format_name else suffix}"
         job = Job(image, target, t_map if t_map.exists() else None)
         upscaler = Upscaler(flow, model.tile, model.overlap)
-        with closing(run_jobs([job], upscaler, options, lambda job: lambda done, total: None, 1)) as results:
+        with closing(run_jobs([job], upscaler, options, lambda job: progress, 1)) as results:
             (result,) = results
         if isinstance(result, Failure):
             raise result.error or FxsrError(result.reason)
@@ -80,9 +88,13 @@ def upscale_file(model: Served, flow: Flow, folder: Path, options: RunOptions, f
     return Enlarged(target, MEDIA_TYPES[target.suffix], result.notes)
 
 
-def _kind(path: Path, error: type[FxsrError]) -> str:
+def file_kind(path: Path, error: type[FxsrError]) -> str:
     """The suffix of a file's format, by its first bytes. Formats whose readers follow links, run scripts or are less
-    well tried are not among them: the file may come from anyone."""
+    well tried are not among them: the file may come from anyone.
+
+    Raises:
+        FxsrError: an `error`, where it is none of these.
+    """
     with path.open("rb") as file:
         head = file.read(12)
     for magic, suffix in _MAGIC:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -355,6 +355,22 @@ def test_time_is_limited_while_working_and_while_receiving() -> None:
         connection.endheaders(b"{")
         assert connection.getresponse().status == 408
         connection.close()
+
+
+def test_a_client_that_goes_away_frees_its_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gate = Gate()
+    with serving(nearest(gate, tile=16)) as running:
+        image = png(np.zeros((100, 100, 3), np.uint8))
+        body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + image + b"\r\n--x--\r\n"
+        with closing(http.client.HTTPConnection("127.0.0.1", running.port)) as connection:
+            connection.request("POST", "/v1/upscale", body, {"Content-Type": "multipart/form-data; boundary=x"})
+            assert gate.entered.wait(20)
+        wait_until(lambda: metric(running, "fxsr_tiles_waiting") == 0)
+        wait_until(lambda: running.app.in_flight == 0)
+        gate.opened.set()
+        wait_until(lambda: not list(tmp_path.iterdir()))
+    assert len(gate.seen) <= 2  # what the scheduler had taken already, of 9 batches
 
 
 def test_metrics_count_requests_tiles_and_batches(server: Serving) -> None:

@@ -1,0 +1,185 @@
+"""The page: what is on it, and what its parts do to each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fxsr.errors import FxsrError
+from fxsr.extras import needs
+from fxsr.runtime.ui.painting import Painting
+from fxsr.runtime.ui.studio import AUTOMATIC, WINDOW, Photo, Studio, Style, data_url
+from fxsr.stylemap import DEFAULT_T
+
+with needs("ui"):
+    import gradio as gr
+    from fastapi import FastAPI, Request, Response
+
+_TITLE = "# FxSR\nEnlarge a photo. The dial goes from faithful (0) to crisp (1); paint where it is to differ."
+FORMATS = ("same format", "png", "jpg", "webp", "tiff")
+_POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
+)
+"""The page asks nobody but this server for anything; its framework evaluates templates."""
+_CSS = """
+.gradio-container { max-width: 1400px !important; margin: 0 auto; }
+footer { display: none !important; }
+#title p { margin: 0; color: var(--body-text-color-subdued); }
+"""
+
+
+def make_page(studio: Studio) -> Any:
+    """The ASGI app."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.folder)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.middleware("http")
+    async def keep_to_itself(request: Request, call_next: Callable[[Request], Any]) -> Response:
+        response: Response = await call_next(request)
+        response.headers["Content-Security-Policy"] = _POLICY
+        return response
+
+    font = ["system-ui", "sans-serif"]  # names alone: the themes' own are fetched from elsewhere
+    theme = gr.themes.Soft(primary_hue="orange", font=font, font_mono=["ui-monospace", "monospace"])
+    gr.mount_gradio_app(
+        app,
+        _blocks(studio),
+        "/",
+        footer_links=[],
+        run_history=False,
+        theme=theme,
+        css=_CSS,
+        max_file_size=studio.settings.max_bytes,
+        allowed_paths=[str(studio.folder)],
+        ssr_mode=False,
+    )
+    return app
+
+
+def _blocks(studio: Studio) -> Any:
+    source = files("fxsr.runtime.ui")
+    html, css, script = (source.joinpath(f"painter.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    names = list(studio.service.models)
+
+    with gr.Blocks(title="FxSR", analytics_enabled=False) as blocks:
+        photo = gr.State(None)
+        gr.Markdown(_TITLE, elem_id="title")
+        with gr.Row():
+            with gr.Column(scale=3, min_width=320):
+                upload = gr.File(label="Photo", file_count="single", type="filepath", height=110, elem_id="photo")
+                painter = gr.HTML(
+                    html_template=html,
+                    css_template=css,
+                    js_on_load=script,
+                    elem_id="painter",
+                    photo="",
+                    given=None,
+                    window=[0, 0],
+                )
+                with gr.Accordion("Style maps", open=False):
+                    with gr.Row():
+                        kind = gr.Dropdown(list(AUTOMATIC), label="Automatic map", min_width=160)
+                        make = gr.Button("Make it", min_width=90)
+                    with gr.Row():
+                        load = gr.UploadButton("Load a map", min_width=120)
+                        save = gr.Button("Save the map", min_width=120)
+                    saved = gr.DownloadButton("Download the map", visible=False, elem_id="saved-map")
+            with gr.Column(scale=2, min_width=320):
+                t = gr.Slider(0, 1, DEFAULT_T, step=0.01, label="Style t: 0 faithful, 1 crisp", elem_id="dial")
+                model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
+                preview = gr.ImageSlider(
+                    label="Preview at 100 %: bicubic | FxSR", interactive=False, max_height=420, elem_id="preview"
+                )
+                with gr.Row():
+                    kept = gr.Dropdown(list(FORMATS), value=FORMATS[0], label="Save as", min_width=160)
+                    start = gr.Button("Upscale", variant="primary", min_width=120, elem_id="upscale")
+                    halt = gr.Button("Stop", min_width=80)
+                result = gr.ImageSlider(
+                    label="Result, made smaller: bicubic | FxSR", interactive=False, max_height=520, elem_id="result"
+                )
+                download = gr.DownloadButton("Download the result", visible=False, elem_id="download")
+
+        def opened(file: str | None) -> Any:
+            if not file:
+                return gr.skip(), gr.skip()
+            with _told():
+                found = studio.open(Path(file))
+                size = [min(WINDOW, side) / side for side in found.size]
+                return found, gr.HTML(photo=data_url(found), given=None, window=size)
+
+        def made(kind: str, photo: Photo | None) -> Any:
+            with _told():
+                return gr.HTML(given=studio.make_map(kind, _needed(photo)).for_browser())
+
+        def loaded(file: str, photo: Photo | None) -> Any:
+            with _told():
+                return gr.HTML(given=studio.read_map(Path(file), _needed(photo)).for_browser())
+
+        def style_saved(photo: Photo | None, t: float, painted: Any) -> Any:
+            with _told():
+                file = studio.save_map(Style(t, Painting.from_browser(painted)), _needed(photo))
+                return gr.DownloadButton(value=str(file), visible=True)
+
+        def previewed(model: str, photo: Photo | None, t: float, painted: Any) -> Any:
+            if photo is None:
+                return None
+            with _told():
+                x, y = (painted or {}).get("look") or (0.5, 0.5)
+                return studio.preview(model, photo, Style(t, Painting.from_browser(painted)), (float(x), float(y)))
+
+        def upscaled(
+            model: str,
+            photo: Photo | None,
+            t: float,
+            painted: Any,
+            kept: str,
+            request: gr.Request,
+            progress: Any = gr.Progress(),  # noqa: B008 # how Gradio is asked for one
+        ) -> Any:
+            with _told():
+                style = Style(t, Painting.from_browser(painted))
+                file, before, after = studio.run(
+                    str(request.session_hash),
+                    model,
+                    _needed(photo),
+                    style,
+                    None if kept == FORMATS[0] else kept,
+                    lambda done, total: progress((done, total), unit="tiles"),
+                )
+                return (before, after), gr.DownloadButton(value=str(file), visible=True)
+
+        def stopped(request: gr.Request) -> None:
+            studio.stop(str(request.session_hash))
+
+        seen = [model, photo, t, painter]
+        upload.change(opened, upload, [photo, painter], show_progress="hidden")
+        make.click(made, [kind, photo], painter)
+        load.upload(loaded, [load, photo], painter)
+        save.click(style_saved, [photo, t, painter], saved)
+        for change in (t.input, painter.change, model.change):
+            change(previewed, seen, preview, show_progress="hidden", trigger_mode="always_last")
+        start.click(upscaled, [*seen, kept], [result, download], concurrency_limit=None)
+        halt.click(stopped, show_progress="hidden")
+        blocks.unload(stopped)
+    return blocks.queue(default_concurrency_limit=4)
+
+
+def _needed(photo: Photo | None) -> Photo:
+    if photo is None:
+        raise FxsrError("open a photo first")
+    return photo
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What goes wrong as a message on the page."""
+    try:
+        yield
+    except (FxsrError, MemoryError, OSError) as error:
+        raise gr.Error(str(error) or type(error).__name__, print_exception=False) from error

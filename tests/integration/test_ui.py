@@ -1,0 +1,142 @@
+"""`fxsr ui` in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fxsr.image import read_image
+from tests.support import SAMPLE, ended, fxsr_cli, fxsr_process
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here; apt-get install chromium")
+
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+PATIENCE = 120_000
+"""Milliseconds."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with ended(fxsr_process("ui", "--port", "0")) as running:
+        assert running.stderr
+        address = running.stderr.readline().strip()
+        assert address.startswith("http://127.0.0.1:"), address + running.stderr.read()
+        yield address
+        running.terminate()
+        _, stderr = running.communicate(timeout=60)
+        assert "Traceback" not in stderr
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page with the sample photo open. It asks nobody else for anything, and no script of it fails."""
+    width, height = getattr(request, "param", (1300, 950))
+    elsewhere: list[str] = []
+    failed: list[str] = []
+    with browser.new_context(viewport={"width": width, "height": height}) as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda sent: elsewhere.append(sent.url))
+        page.on("pageerror", lambda error: failed.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector("#painter canvas")
+        page.set_input_files("#photo input[type=file]", str(SAMPLE))
+        page.wait_for_selector("#preview img")
+        yield page
+        assert not [url for url in elsewhere if not url.startswith((address, "data:", "blob:"))]
+        assert not failed
+
+
+def paint_left_half(page: Any) -> None:
+    page.locator("#painter [data-brush=size]").fill("60")
+    page.locator("#painter [data-brush=feather]").fill("0")
+    canvas = page.locator("#painter canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    # a brush of 0.3 of the longer side: its edge is at 0.45 of the width
+    x = box["x"] + 0.15 * box["width"]
+    page.mouse.move(x, box["y"] + 1)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + box["height"] - 1, steps=8)
+    page.mouse.up()
+
+
+def upscaled(page: Any, target: Path) -> Any:
+    page.locator("#dial input[type=number]").fill("1")
+    page.locator("#dial input[type=number]").press("Tab")
+    page.click("#upscale")
+    page.wait_for_selector("#result img")
+    with page.expect_download() as download:
+        page.click("#download")
+    download.value.save_as(target)
+    assert download.value.suggested_filename == "cat_x4.png"
+    return read_image(target).pixels.astype(int)
+
+
+def test_what_is_painted_changes_and_the_rest_does_not(page: Any, tmp_path: Path) -> None:
+    paint_left_half(page)
+    painted = upscaled(page, tmp_path / "painted.png")
+    ends = {}
+    for t in ("0", "1"):
+        done = fxsr_cli("run", SAMPLE, "-o", tmp_path / f"t{t}.png", "--t", t)
+        assert done.returncode == 0, done.stderr
+        ends[t] = read_image(tmp_path / f"t{t}.png").pixels.astype(int)
+    assert painted.shape == ends["0"].shape
+    width = painted.shape[1]
+    left, right = slice(0, width // 4), slice(width * 3 // 5, width)
+    assert np.abs(painted - ends["0"])[:, left].max() <= 2
+    assert np.abs(painted - ends["1"])[:, left].mean() > 0.5
+    assert np.abs(painted - ends["1"])[:, right].max() <= 2
+    assert np.abs(painted - ends["0"])[:, right].mean() > 0.5
+
+
+def test_maps_are_made_saved_and_loaded(page: Any, tmp_path: Path) -> None:
+    page.click("text=Style maps")
+    page.click("text=Make it")
+    page.wait_for_function(
+        "() => { const c = document.querySelector('#painter canvas');"
+        " return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v, i) => i % 4 == 3 && v > 0); }"
+    )
+    page.wait_for_timeout(1000)  # the painter sends what it was given
+    page.click("text=Save the map")
+    with page.expect_download() as download:
+        page.click("#saved-map")
+    download.value.save_as(tmp_path / "map.png")
+    done = fxsr_cli("tmap", "texture", SAMPLE, "-o", tmp_path / "texture.png")
+    assert done.returncode == 0, done.stderr
+    saved = read_image(tmp_path / "map.png").pixels / 65535
+    assert np.abs(saved - read_image(tmp_path / "texture.png").pixels / 255).max() < 0.01
+
+
+@pytest.mark.parametrize("page", [(390, 800)], indirect=True)
+def test_it_fits_a_phone(page: Any) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    paint_left_half(page)
+    box = page.locator("#painter canvas").bounding_box()
+    assert box["width"] > 250
+
+
+def test_what_is_no_photo_is_said_on_the_page(browser: Any, address: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_bytes(b"no image")
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        page.wait_for_selector("#painter canvas")
+        page.set_input_files("#photo input[type=file]", str(tmp_path / "notes.png"))
+        page.wait_for_selector("text=notes.png: not a PNG, JPEG, WebP, TIFF or BMP file")
