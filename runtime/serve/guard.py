@@ -9,8 +9,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
+from fxsr.extras import needs
 from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
 from fxsr.runtime.serve.settings import Settings
+
+with needs("serve"):
+    import h11
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -129,7 +133,11 @@ class _Exchange:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        await self._send(message)
+        try:
+            await self._send(message)
+        except h11.LocalProtocolError:  # the server has answered itself: what came then was no HTTP
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
 
     async def answer(self, problem: ProblemError) -> None:
         """Answer with an error; if an answer has begun already, it breaks off."""

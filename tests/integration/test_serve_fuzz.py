@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -102,10 +103,16 @@ def test_broken_images_are_refused_or_upscaled(fuzzed: Serving) -> None:
         b"POST /v2/models/..%2f..%2fetc/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
         b"GET /static-offline-docs/..%2f..%2fapp.py HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello and more \0\r\n\r\n",
+        b"POST /v1/upscale HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX\r\n",
     ],
-    ids=range(13),
+    ids=range(15),
 )
-def test_broken_headers_get_4xx_or_are_hung_up_on(fuzzed: Serving, request_text: bytes) -> None:
+def test_broken_headers_get_4xx_or_are_hung_up_on(
+    fuzzed: Serving, request_text: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
     with socket.create_connection(("127.0.0.1", fuzzed.port), timeout=20) as connection:
         try:
             connection.sendall(request_text)
@@ -115,6 +122,7 @@ def test_broken_headers_get_4xx_or_are_hung_up_on(fuzzed: Serving, request_text:
             answer = b""
     assert not answer or answer.split()[1].startswith(b"4"), answer[:200]
     assert fuzzed.client.get("/v2/health/ready").status_code == 200
+    assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_nothing_piles_up(fuzzed: Serving) -> None:
