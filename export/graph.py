@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,6 +25,7 @@ from fxsr.config import COND_SLOPE, RESIDUAL_SCALE, SLOPE, NetworkConfig, sft_la
 from fxsr.errors import UsageError
 from fxsr.export.bake import Baked, bake
 from fxsr.export.rewrites import fold_condition, phase_kernels
+from fxsr.export.strips import in_strips
 from fxsr.export.writer import GraphWriter
 from fxsr.extras import LazyModule
 from fxsr.manifest import METADATA_KEY, Io, ModelFacts, Precision, TensorFacts, encode_facts
@@ -40,7 +42,7 @@ OPSET = 17
 """Low enough for TensorRT 10, TensorRT-RTX and five years of ONNX Runtime; nothing newer is needed."""
 _BRAIN_OPSET = 22
 """The first with convolutions in bfloat16."""
-_FOLDED, _PHASES = "folded-condition", "phase-upsampling"
+_FOLDED, _PHASES, _STRIPS = "folded-condition", "phase-upsampling", "strips"
 _IR_VERSIONS = {OPSET: 8, _BRAIN_OPSET: 10}
 
 Array = NDArray[np.float32]
@@ -61,6 +63,8 @@ class GraphOptions:
     """Fold the condition branch's last convolution into every SFT layer."""
     phase_upsampling: bool = True
     """Replace doubling and 3x3 convolution by four 2x2 convolutions on the small grid."""
+    strips: bool = True
+    """Compute the last doubling and what follows in strips, for less memory."""
     compact: bool = False
     """Keep float32 arithmetic but store the weights as halves: half the file, for about 60 dB of agreement."""
     io: Io = "float"
@@ -84,9 +88,8 @@ class GraphOptions:
 
     @property
     def rewrites(self) -> tuple[str, ...]:
-        names = {_FOLDED: self.fold_condition, _PHASES: self.phase_upsampling}
-        if self.baked_t is not None:
-            names = {"baked-style": True, _PHASES: self.phase_upsampling}
+        style = (_FOLDED, self.fold_condition) if self.baked_t is None else ("baked-style", True)
+        names = dict([style, (_PHASES, self.phase_upsampling), (_STRIPS, self.strips)])
         return tuple(name for name, on in names.items() if on)
 
 
@@ -131,6 +134,7 @@ def options_of(facts: ModelFacts) -> GraphOptions:
         precision=facts.precision,
         fold_condition=facts.baked_t is not None or _FOLDED in facts.rewrites,
         phase_upsampling=_PHASES in facts.rewrites,
+        strips=_STRIPS in facts.rewrites,
         compact=facts.compact,
         io=facts.io,
         packed=facts.packed,
@@ -230,9 +234,18 @@ class _Generator:
                 x = block(x, styles, name)
         with w.layer("trunk_conv"):
             x = w.add(self._conv(x, "trunk_conv"), first, "trunk_conv.add")
-        for step in range(1, self.config.upsamplings + 1):
-            with w.layer(f"upconv{step}"):
-                x = self._double(x, f"upconv{step}")
+        *doublings, last = (f"upconv{step}" for step in range(1, self.config.upsamplings + 1))
+        for name in doublings:
+            with w.layer(name):
+                x = self._double(x, name)
+        end = partial(self._end, last)
+        return in_strips(w, x, end) if self.options.strips else end(x)
+
+    def _end(self, doubling: str, x: ir.Value) -> ir.Value:
+        """The last doubling and what follows: most of the memory."""
+        w = self.writer
+        with w.layer(doubling):
+            x = self._double(x, doubling)
         with w.layer("HRconv"):
             x = w.leaky(self._conv(x, "HRconv"), SLOPE)
         with w.layer("conv_last"):

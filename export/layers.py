@@ -13,7 +13,7 @@ import numpy as np
 from fxsr.errors import UsageError
 from fxsr.export.cases import Case, Material, Shapes, make_cases
 from fxsr.export.compare import Photos, Subject, engine_shapes
-from fxsr.export.graph import GraphOptions, model_facts, save_graph
+from fxsr.export.graph import GraphOptions, model_facts, options_of, save_graph
 from fxsr.export.runners import RunnerSession, load_backend, onnx_runner
 from fxsr.export.verify import agreement, threshold
 from fxsr.manifest import EngineFacts, ModelFacts, is_intact
@@ -108,7 +108,8 @@ def _run(subject: Subject, against: Subject, case: Case, folder: Path) -> Mappin
         session = RunnerSession(_rebuilt(engine), engine.manifest.model, subject.path, engine.facts)
     elif facts is None:
         assert subject.checkpoint is not None
-        plain = GraphOptions(fold_condition=False, phase_upsampling=False)
+        strips = against.graph is not None and options_of(against.graph).strips  # then tensors there are strips
+        plain = GraphOptions(fold_condition=False, phase_upsampling=False, strips=strips)
         facts = model_facts(subject.checkpoint, plain)
         save_graph(subject.checkpoint, plain, folder / "plain.onnx")
         session = RunnerSession(onnx_runner(folder / "plain.onnx", all_tensors=True), facts, subject.path)

@@ -45,15 +45,14 @@ class GraphWriter:
         self._names: dict[str, int] = {}
         self._types: dict[ir.Value, ir.DataType] = {}
         self._casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+        self._sizes: dict[int, ir.Value] = {}
+        self._constants: dict[tuple[str, ir.DataType], ir.Value] = {}
 
     @contextmanager
     def layer(self, name: str) -> Iterator[None]:
         """What is written in the block belongs to this layer: in float32 if that is kept so."""
-        before, self._type = self._type, ir.DataType.FLOAT if name in self._kept else self._low
-        try:
+        with self._typed(ir.DataType.FLOAT if name in self._kept else self._low):
             yield
-        finally:
-            self._type = before
 
     def input(self, facts: TensorFacts) -> ir.Value:
         value = ir.Value()
@@ -91,6 +90,11 @@ class GraphWriter:
     def concat(self, values: Sequence[ir.Value], name: str) -> ir.Value:
         return self._op("Concat", name, values, axis=1)
 
+    def stack(self, values: Sequence[ir.Value], name: str) -> ir.Value:
+        """One above the other, in the type that they are of."""
+        with self._typed(self._types[values[0]]):
+            return self._op("Concat", name, values, axis=2)
+
     def split(self, x: ir.Value, name: str, sizes: Sequence[int]) -> list[ir.Value]:
         """Parts of the channels, of these sizes."""
         lengths = self.tape.initializer(ir.tensor(np.array(sizes, np.int64)), name=f"{name}.sizes")
@@ -100,6 +104,28 @@ class GraphWriter:
             value.name = f"{name}.{index}"
             self._types[value] = self._type
         return list(found)
+
+    def rows(self, x: ir.Value) -> ir.Value:
+        """How many rows it has."""
+        return self.sizes("Gather", self.sizes("Shape", x), 2)
+
+    def sizes(self, kind: str, *operands: ir.Value | int) -> ir.Value:
+        """Arithmetic on numbers of rows, each a tensor of one whole number."""
+        inputs = [self._size(each) if isinstance(each, int) else each for each in operands]
+        name = self._unique("size")
+        value = self.tape.op(kind, inputs, name=name)
+        value.name = name
+        return value
+
+    def cut(self, x: ir.Value, begin: ir.Value, end: ir.Value, name: str) -> ir.Value:
+        """Rows `begin` to `end`, the last excluded, in the type that they are of."""
+        with self._typed(self._types[x]):
+            return self._op("Slice", name, [x, begin, end, self._size(2)])
+
+    def _size(self, value: int) -> ir.Value:
+        if value not in self._sizes:
+            self._sizes[value] = self.tape.initializer(ir.tensor(np.array([value], np.int64)), name=f"size.of.{value}")
+        return self._sizes[value]
 
     def add(self, a: ir.Value, b: ir.Value, name: str) -> ir.Value:
         return self._op("Add", name, [a, b])
@@ -140,14 +166,24 @@ class GraphWriter:
         return self._casts[x, to]
 
     def constant(self, name: str, values: Array) -> ir.Value:
-        """A weight, in the layer's type."""
+        """A weight, in the layer's type. A name stands for one array: layers that are written twice share theirs."""
         kind = ir.DataType.FLOAT16 if self._compact and values.ndim else self._type
-        stored = values.astype(kind.numpy())
-        if self._emulate:
-            stored = stored.astype(np.float32)
-        weight = self.tape.initializer(ir.tensor(np.ascontiguousarray(stored)), name=self._unique(name))
-        self._types[weight] = kind
-        return self.cast(weight, self._type)
+        if (name, kind) not in self._constants:
+            stored = values.astype(kind.numpy())
+            if self._emulate:
+                stored = stored.astype(np.float32)
+            weight = self.tape.initializer(ir.tensor(np.ascontiguousarray(stored)), name=self._unique(name))
+            self._types[weight] = kind
+            self._constants[name, kind] = weight
+        return self.cast(self._constants[name, kind], self._type)
+
+    @contextmanager
+    def _typed(self, kind: ir.DataType) -> Iterator[None]:
+        before, self._type = self._type, kind
+        try:
+            yield
+        finally:
+            self._type = before
 
     def _op(self, kind: str, name: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
         own = [value if value is None or value not in self._types else self.cast(value, self._type) for value in inputs]

@@ -81,6 +81,10 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Write anew what is there and up to date.")] = False,
     no_fold: Annotated[bool, typer.Option("--no-fold", help="For debugging: keep the condition branch apart.")] = False,
     no_phase: Annotated[bool, typer.Option("--no-phase", help="For debugging: enlarge first, then convolve.")] = False,
+    no_strips: Annotated[
+        bool,
+        typer.Option("--no-strips", help="For debugging: the network's end in one piece, which takes more memory."),
+    ] = False,
     compact: Annotated[
         bool, typer.Option("--compact", help="Float32 arithmetic, weights stored as halves: half the file.")
     ] = False,
@@ -185,7 +189,7 @@ def export(
         raise UsageError("--esrgan needs --bake-t: a plain ESRGAN has one style")
     source = checkpoint or model_path(model or DEFAULT_MODEL, ".safetensors")
     precision: Precision = "fp16" if fp16 else "bf16" if bf16 else "fp32"
-    graph = GraphOptions(precision, not no_fold, not no_phase, compact, io.value, packed, bake_t)
+    graph = GraphOptions(precision, not no_fold, not no_phase, not no_strips, compact, io.value, packed, bake_t)
     tiles = parse_tiles(tile, shapes, batch)
     build = BuildOptions(
         compute_capabilities=tuple(compute_capability or ()),

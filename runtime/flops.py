@@ -71,9 +71,19 @@ def graph_macs(model: Any, shapes: Mapping[str, Shape]) -> int:
     """Of an ONNX graph's convolutions.
 
     Args:
-        model: an `onnx.ModelProto`; its inputs' shapes are overwritten.
+        model: an `onnx.ModelProto`; what it works out from its inputs' sizes becomes constants.
         shapes: of its inputs, by name.
     """
+    known = graph_shapes(model, shapes) | {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    return sum(
+        math.prod(known[node.output[0]]) * math.prod(known[node.input[1]][1:])
+        for node in model.graph.node
+        if node.op_type == "Conv"
+    )
+
+
+def graph_shapes(model: Any, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Of all tensors between an ONNX graph's nodes, and of its outputs, by name. Arguments: see `graph_macs`."""
     import onnx
 
     for tensor in model.graph.input:
@@ -81,15 +91,35 @@ def graph_macs(model: Any, shapes: Mapping[str, Shape]) -> int:
             dimension.dim_value = size
     for tensor in model.graph.output:
         tensor.type.tensor_type.ClearField("shape")  # names of axes would contradict the sizes
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
-    known = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for tensor in (*graph.value_info, *graph.output):
-        known[tensor.name] = tuple(dimension.dim_value for dimension in tensor.type.tensor_type.shape.dim)
-    return sum(
-        math.prod(known[node.output[0]]) * math.prod(known[node.input[1]][1:])
-        for node in graph.node
-        if node.op_type == "Conv"
-    )
+    _settle_sizes(model)
+    return _shapes(onnx.shape_inference.infer_shapes(model, strict_mode=True).graph)
+
+
+def _settle_sizes(model: Any) -> None:
+    """Make constants of numbers that the graph works out from sizes: shape inference does not follow them."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    shapes = _shapes(onnx.shape_inference.infer_shapes(model).graph)
+    whole = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT64]
+    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in whole}
+    for node in list(model.graph.node):
+        if node.op_type == "Shape":
+            found[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
+        elif all(name in found for name in node.input):
+            (found[node.output[0]],) = ReferenceEvaluator(node).run(None, {name: found[name] for name in node.input})
+        else:
+            continue
+        model.graph.node.remove(node)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(found[node.output[0]], node.output[0]))
+
+
+def _shapes(graph: Any) -> dict[str, Shape]:
+    """Of tensors between nodes and of the outputs, by name; 0 stands for a size that is not known."""
+    return {
+        tensor.name: tuple(dimension.dim_value for dimension in tensor.type.tensor_type.shape.dim)
+        for tensor in (*graph.value_info, *graph.output)
+    }
 
 
 def probe_gemm(device: str, precision: Precision) -> float | None:

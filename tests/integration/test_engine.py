@@ -105,7 +105,7 @@ def test_an_export_without_engine_leaves_the_engine_and_its_graph(copy: Path) ->
     done = again(copy, "--engine", "none")
     assert done.returncode == 0, done.stderr
     assert "up to date" in done.stdout
-    assert read_engine(plan(copy)).manifest.model.rewrites == ("phase-upsampling",)  # see export_model
+    assert read_engine(plan(copy)).manifest.model.rewrites == ("phase-upsampling", "strips")  # see export_model
 
 
 @pytest.mark.parametrize("change", [["--tile", "40"], ["--compute-capability", "8.6"]])

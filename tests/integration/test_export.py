@@ -52,7 +52,7 @@ def test_the_bundled_model_exports_in_every_precision(flags: list[str], stem: st
 
 
 def test_debug_switches_and_no_verify_are_in_the_manifest(tmp_path: Path) -> None:
-    switches = ("--no-fold", "--no-phase", "--no-verify", "--engine", "none")
+    switches = ("--no-fold", "--no-phase", "--no-strips", "--no-verify", "--engine", "none")
     done = fxsr_cli("export", *switches, "--name", "plain", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     manifest = read_manifest(tmp_path / "plain-x4-fp32.json")

@@ -14,6 +14,7 @@ from fxsr.config import NetworkConfig
 from fxsr.errors import UsageError
 from fxsr.export import write_onnx
 from fxsr.export.graph import GraphOptions, layer_names
+from fxsr.runtime.flops import graph_shapes
 from fxsr.runtime.ort import OrtSession
 from fxsr.runtime.reference import TorchSession
 from fxsr.runtime.session import Device
@@ -24,7 +25,7 @@ EXACT = 1e-5
 HALF = 2e-3
 """Rounding of half precision over some twenty layers of random weights; comes to about 5e-4."""
 
-PLAIN = GraphOptions(fold_condition=False, phase_upsampling=False)
+PLAIN = GraphOptions(fold_condition=False, phase_upsampling=False, strips=False)
 
 
 def run(checkpoint: Checkpoint, options: GraphOptions, lr: NDArray[Any], t_map: Any, folder: Path) -> NDArray[Any]:
@@ -70,11 +71,16 @@ def test_agrees_with_the_torch_network(
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-@pytest.mark.parametrize("size", [(1, 1), (2, 9), (7, 5)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (7, 5), (23, 4)])
 @pytest.mark.parametrize(
     "options",
-    [replace(PLAIN, fold_condition=True), replace(PLAIN, phase_upsampling=True), GraphOptions()],
-    ids=["fold", "phase", "both"],
+    [
+        replace(PLAIN, fold_condition=True),
+        replace(PLAIN, phase_upsampling=True),
+        replace(PLAIN, strips=True),
+        GraphOptions(),
+    ],
+    ids=["fold", "phase", "strips", "all"],
 )
 def test_rewrites_are_exact(scale: int, size: tuple[int, int], options: GraphOptions, tmp_path: Path) -> None:
     checkpoint = golden_checkpoint(replace(TINY, scale=scale), 11)
@@ -121,6 +127,31 @@ def test_rewritten_graph_has_no_resize_and_no_condition_convolution(tmp_path: Pa
     graph = onnx.load(tmp_path / "g.onnx").graph
     assert "Resize" not in {node.op_type for node in graph.node}
     assert not any("CondNet.2" in weight.name for weight in graph.initializer)
+
+
+@pytest.mark.parametrize("phase_upsampling", [False, True], ids=["enlarged", "phases"])
+def test_strips_change_no_bit(phase_upsampling: bool, tmp_path: Path) -> None:
+    """Also where the seams lie: a strip's halo covers all that padding spoils."""
+    checkpoint = golden_checkpoint(TINY, 11)
+    rng = np.random.default_rng(1)
+    lr, t_map = rng.random((1, 3, 29, 6)), rng.random((1, 1, 29, 6))
+    whole, strips = (
+        run(checkpoint, GraphOptions(phase_upsampling=phase_upsampling, strips=each), lr, t_map, tmp_path)
+        for each in (False, True)
+    )
+    np.testing.assert_array_equal(strips, whole)
+
+
+def test_strips_hold_a_quarter_and_share_weights(tmp_path: Path) -> None:
+    largest, weights = [], []
+    for strips in (False, True):
+        write_onnx(golden_checkpoint(TINY, 2), GraphOptions(strips=strips), tmp_path / "g.onnx")
+        model = onnx.load(tmp_path / "g.onnx")
+        tensors = graph_shapes(model, {"lr": (1, 3, 64, 64), "t_map": (1, 1, 1, 1)})
+        largest.append(max(np.prod(shape) for name, shape in tensors.items() if name != "sr"))
+        weights.append(sum(np.prod(tensor.dims) for tensor in model.graph.initializer if len(tensor.dims) == 4))
+    assert largest[1] < 0.3 * largest[0]
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.parametrize("config", [replace(TINY, nb=2), TINY_RB], ids=["rrdb", "rb"])
