@@ -57,6 +57,7 @@ VARIANTS = (
     Variant("fp16, packed, 256", replace(HALF, packed=True)),
     Variant("fp16, t baked, 256", replace(HALF, baked_t=0.8)),
     Variant("fp16, upsampling not in phases, 256", replace(HALF, phase_upsampling=False)),
+    Variant("fp16, not in strips, 256", replace(HALF, strips=False)),
     Variant("fp16, 128", HALF, tile=128),
     Variant("fp16, 512", HALF, tile=512),
     Variant("fp16, 64..256, tuned for 256", HALF, shapes="64x64,256x256,256x256"),

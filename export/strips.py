@@ -34,6 +34,6 @@ def in_strips(w: GraphWriter, x: ir.Value, layers: Callable[[ir.Value], ir.Value
         begin = w.sizes("Max", w.sizes("Sub", first, HALO), 0)
         end = w.sizes("Min", w.sizes("Add", last, HALO), height)
         strip = layers(w.cut(x, begin, end, "strip"))
-        inner = (w.sizes("Mul", w.sizes("Sub", row, begin), 2) for row in (first, last))
-        done.append(w.cut(strip, *inner, "strip.inner"))
+        inner, beyond = (w.sizes("Mul", w.sizes("Sub", row, begin), 2) for row in (first, last))
+        done.append(w.cut(strip, inner, beyond, "strip.inner"))
     return w.stack(done, "strips")

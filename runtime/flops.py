@@ -107,7 +107,8 @@ def _settle_sizes(model: Any) -> None:
         if node.op_type == "Shape":
             found[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
         elif all(name in found for name in node.input):
-            (found[node.output[0]],) = ReferenceEvaluator(node).run(None, {name: found[name] for name in node.input})
+            given = {name: found[name] for name in node.input}
+            found[node.output[0]] = np.asarray(ReferenceEvaluator(node).run(None, given)[0])
         else:
             continue
         model.graph.node.remove(node)
