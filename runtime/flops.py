@@ -108,7 +108,7 @@ def _settle_sizes(model: Any) -> None:
             found[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
         elif all(name in found for name in node.input):
             given = {name: found[name] for name in node.input}
-            found[node.output[0]] = np.asarray(ReferenceEvaluator(node).run(None, given)[0])
+            found[node.output[0]] = np.asarray(next(iter(ReferenceEvaluator(node).run(None, given))))
         else:
             continue
         model.graph.node.remove(node)
