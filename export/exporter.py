@@ -65,9 +65,7 @@ def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda n
         tell(News("phase", text))
 
     if request.engine:
-        # TensorRT computes all layers that share a small input at once: folded into every style layer, the condition
-        # branch would have it hold the styles of many layers (a quarter to a half more memory, nothing gained)
-        request = replace(request, graph=replace(request.graph, fold_condition=False))
+        request = replace(request, graph=request.graph.for_engine())
     with alone_in(request.out, step):
         found = find_graph(request)
         target, manifest = found or _export_graph(request, step)

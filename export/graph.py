@@ -11,7 +11,7 @@ Each of n_t, h_t, w_t is 1 or equals its partner. What `GraphOptions` changes of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -42,7 +42,7 @@ OPSET = 17
 """Low enough for TensorRT 10, TensorRT-RTX and five years of ONNX Runtime; nothing newer is needed."""
 _BRAIN_OPSET = 22
 """The first with convolutions in bfloat16."""
-_FOLDED, _PHASES, _STRIPS = "folded-condition", "phase-upsampling", "strips"
+_FOLDED, _PHASES, _DEPTH, _STRIPS = "folded-condition", "phase-upsampling", "depth-to-space", "strips"
 _IR_VERSIONS = {OPSET: 8, _BRAIN_OPSET: 10}
 
 Array = NDArray[np.float32]
@@ -63,6 +63,8 @@ class GraphOptions:
     """Fold the condition branch's last convolution into every SFT layer."""
     phase_upsampling: bool = True
     """Replace doubling and 3x3 convolution by four 2x2 convolutions on the small grid."""
+    depth_to_space: bool = False
+    """Put the phases together by that operator rather than by copies, which ONNX Runtime does faster."""
     strips: bool = True
     """Compute the last doubling and what follows in strips, for less memory."""
     compact: bool = False
@@ -88,9 +90,26 @@ class GraphOptions:
 
     @property
     def rewrites(self) -> tuple[str, ...]:
-        style = (_FOLDED, self.fold_condition) if self.baked_t is None else ("baked-style", True)
-        names = dict([style, (_PHASES, self.phase_upsampling), (_STRIPS, self.strips)])
+        names = {
+            _FOLDED if self.baked_t is None else "baked-style": self.settled().fold_condition,
+            _PHASES: self.phase_upsampling,
+            _DEPTH: self.settled().depth_to_space,
+            _STRIPS: self.strips,
+        }
         return tuple(name for name, on in names.items() if on)
+
+    def settled(self) -> GraphOptions:
+        """The same graph's options in one form, where others make some of them idle."""
+        return replace(
+            self,
+            fold_condition=self.fold_condition or self.baked_t is not None,
+            depth_to_space=self.depth_to_space and self.phase_upsampling,
+        )
+
+    def for_engine(self) -> GraphOptions:
+        """What TensorRT makes most of. It computes all layers that share a small input at once: folded into every style
+        layer, the condition branch would have it hold the styles of many layers. And it shuffles without copies."""
+        return replace(self, fold_condition=False, depth_to_space=True).settled()
 
 
 def producer() -> str:
@@ -129,11 +148,12 @@ def model_facts(checkpoint: Checkpoint, options: GraphOptions) -> ModelFacts:
 
 
 def options_of(facts: ModelFacts) -> GraphOptions:
-    """The options that a graph of these facts was written with."""
+    """The options that a graph of these facts was written with, settled."""
     return GraphOptions(
         precision=facts.precision,
         fold_condition=facts.baked_t is not None or _FOLDED in facts.rewrites,
         phase_upsampling=_PHASES in facts.rewrites,
+        depth_to_space=_DEPTH in facts.rewrites,
         strips=_STRIPS in facts.rewrites,
         compact=facts.compact,
         io=facts.io,
@@ -332,4 +352,6 @@ class _Generator:
             w.leaky(w.conv(x, f"{name}.phase{py}{px}", kernel, bias, [1 - py, 1 - px, py, px]), SLOPE)
             for (py, px), kernel in phase_kernels(self.weights[f"{name}.weight"]).items()
         ]
-        return w.depth_to_space(w.concat(phases, f"{name}.cat"), f"{name}.interleave")
+        if self.options.depth_to_space:
+            return w.depth_to_space(w.concat(phases, f"{name}.cat"), f"{name}.interleave")
+        return w.interleave(phases, f"{name}.interleave")

@@ -105,16 +105,12 @@ def _answers(manifest: Manifest, request: ExportRequest, digest: str) -> bool:
 def _is_written_as(facts: ModelFacts, options: GraphOptions, has_engines: bool) -> bool:
     """Whether this version of fxsr would write a graph of these facts for `options`.
 
-    Without the fold it is as good where engines were built from it, which would be lost with it.
+    As written for an engine it is as good where engines were built from it, which would be lost with it.
     """
     written = options_of(facts)
-    if has_engines and not written.fold_condition:
-        options = replace(options, fold_condition=False)
-    asked = replace(
-        options,
-        kept_float32=written.kept_float32,  # follows from the checkpoint
-        fold_condition=options.fold_condition or options.baked_t is not None,
-    )
+    if has_engines and written == written.for_engine():
+        options = options.for_engine()
+    asked = replace(options.settled(), kept_float32=written.kept_float32)  # which follow from the checkpoint
     return asked == written and facts.producer == producer()
 
 

@@ -139,6 +139,18 @@ class GraphWriter:
     def depth_to_space(self, x: ir.Value, name: str) -> ir.Value:
         return self._op("DepthToSpace", name, [x], blocksize=2, mode="DCR")
 
+    def interleave(self, phases: Sequence[ir.Value], name: str) -> ir.Value:
+        """Four pictures as the even and odd columns of the even and odd rows of one, by copies alone: what
+        `depth_to_space` makes of their channels."""
+        width = self.sizes("Mul", self.sizes("Gather", self.sizes("Shape", phases[0]), 3), 2)
+        apart = [self._op("Unsqueeze", f"{name}.apart", [phase, self._size(4)]) for phase in phases]
+        rows = [self._op("Concat", f"{name}.columns", pair, axis=4) for pair in (apart[:2], apart[2:])]
+        both = self._op("Concat", f"{name}.rows", rows, axis=3)
+        kept, rest = self._size(0), self._size(-1)
+        shape = self.tape.op("Concat", [kept, kept, rest, width], {"axis": 0}, name=self._unique(f"{name}.shape"))
+        shape.name = self._unique(f"{name}.sizes")
+        return self._op("Reshape", name, [both, shape])
+
     def nearest_double(self, x: ir.Value, name: str) -> ir.Value:
         scales = self.tape.initializer(ir.tensor(np.array([1, 1, 2, 2], np.float32)), name=f"{name}.scales")
         modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}

@@ -189,7 +189,16 @@ def export(
         raise UsageError("--esrgan needs --bake-t: a plain ESRGAN has one style")
     source = checkpoint or model_path(model or DEFAULT_MODEL, ".safetensors")
     precision: Precision = "fp16" if fp16 else "bf16" if bf16 else "fp32"
-    graph = GraphOptions(precision, not no_fold, not no_phase, not no_strips, compact, io.value, packed, bake_t)
+    graph = GraphOptions(
+        precision,
+        fold_condition=not no_fold,
+        phase_upsampling=not no_phase,
+        strips=not no_strips,
+        compact=compact,
+        io=io.value,
+        packed=packed,
+        baked_t=bake_t,
+    )
     tiles = parse_tiles(tile, shapes, batch)
     build = BuildOptions(
         compute_capabilities=tuple(compute_capability or ()),

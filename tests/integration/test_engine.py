@@ -105,7 +105,8 @@ def test_an_export_without_engine_leaves_the_engine_and_its_graph(copy: Path) ->
     done = again(copy, "--engine", "none")
     assert done.returncode == 0, done.stderr
     assert "up to date" in done.stdout
-    assert read_engine(plan(copy)).manifest.model.rewrites == ("phase-upsampling", "strips")  # see export_model
+    rewrites = read_engine(plan(copy)).manifest.model.rewrites  # see GraphOptions.for_engine
+    assert rewrites == ("phase-upsampling", "depth-to-space", "strips")
 
 
 @pytest.mark.parametrize("change", [["--tile", "40"], ["--compute-capability", "8.6"]])

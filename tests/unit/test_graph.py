@@ -42,10 +42,11 @@ def run(checkpoint: Checkpoint, options: GraphOptions, lr: NDArray[Any], t_map: 
     [
         (GraphOptions(), 1e-4),
         (PLAIN, 1e-4),
+        (GraphOptions().for_engine(), 1e-4),
         (GraphOptions(precision="fp16"), HALF),
         (GraphOptions(compact=True), HALF),
     ],
-    ids=["rewritten", "plain", "fp16", "compact"],
+    ids=["rewritten", "plain", "engine", "fp16", "compact"],
 )
 def test_agrees_with_the_authors_network(case: str, options: GraphOptions, tolerance: float, tmp_path: Path) -> None:
     golden = golden_vectors(case)
@@ -77,10 +78,12 @@ def test_agrees_with_the_torch_network(
     [
         replace(PLAIN, fold_condition=True),
         replace(PLAIN, phase_upsampling=True),
+        replace(PLAIN, phase_upsampling=True, depth_to_space=True),
         replace(PLAIN, strips=True),
         GraphOptions(),
+        GraphOptions().for_engine(),
     ],
-    ids=["fold", "phase", "strips", "all"],
+    ids=["fold", "phase", "depth", "strips", "all", "engine"],
 )
 def test_rewrites_are_exact(scale: int, size: tuple[int, int], options: GraphOptions, tmp_path: Path) -> None:
     checkpoint = golden_checkpoint(replace(TINY, scale=scale), 11)
