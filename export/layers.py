@@ -70,7 +70,10 @@ def compare_layers(reference: Subject, other: Subject, photos: Photos) -> list[L
     layers = [
         _layer(name, wanted[name], values, limit)
         for name, values in found.items()
-        if name in wanted and wanted[name].shape == values.shape and not (one_baked and _is_rebalanced(name))
+        if name in wanted
+        and wanted[name].shape == values.shape
+        and values.dtype.kind != "i"  # sizes
+        and not (one_baked and _is_rebalanced(name))
     ]
     if not layers:
         raise UsageError(f"{reference.path} and {other.path} have no layers in common")

@@ -7,14 +7,16 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fxsr.extras import needs
+from fxsr.extras import LazyModule
 from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
 from fxsr.runtime.serve.settings import Settings
 
-with needs("serve"):
+if TYPE_CHECKING:
     import h11
+else:
+    h11 = LazyModule("h11", extra="serve")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -28,7 +28,7 @@ TORCH_MODULES = (
 NEEDS_EXTRA = (
     {"fxsr.network": "export"}
     | {f"fxsr.training.{name}": "train" for name in TORCH_MODULES}
-    | {"fxsr.runtime.serve.app": "serve", "fxsr.runtime.serve.guard": "serve", "fxsr.runtime.ui.page": "ui"}
+    | {"fxsr.runtime.serve.app": "serve", "fxsr.runtime.ui.page": "ui"}
 )
 """Modules that can't be imported without an extra, since their classes derive from its classes."""
 
