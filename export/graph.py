@@ -90,10 +90,11 @@ class GraphOptions:
 
     @property
     def rewrites(self) -> tuple[str, ...]:
+        settled = self.settled()
         names = {
-            _FOLDED if self.baked_t is None else "baked-style": self.settled().fold_condition,
+            _FOLDED if self.baked_t is None else "baked-style": settled.fold_condition,
             _PHASES: self.phase_upsampling,
-            _DEPTH: self.settled().depth_to_space,
+            _DEPTH: settled.depth_to_space,
             _STRIPS: self.strips,
         }
         return tuple(name for name, on in names.items() if on)

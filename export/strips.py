@@ -27,7 +27,7 @@ def in_strips(w: GraphWriter, x: ir.Value, layers: Callable[[ir.Value], ir.Value
         x: (n, c, h, w).
         layers: makes two rows of each row, and sees no more than `HALO` rows around it.
     """
-    height = w.rows(x)
+    height = w.side(x, 2)
     cuts = [w.sizes("Div", w.sizes("Mul", height, index), STRIPS) for index in range(STRIPS + 1)]
     done = []
     for first, last in pairwise(cuts):

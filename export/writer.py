@@ -105,15 +105,15 @@ class GraphWriter:
             self._types[value] = self._type
         return list(found)
 
-    def rows(self, x: ir.Value) -> ir.Value:
-        """How many rows it has."""
-        return self.sizes("Gather", self.sizes("Shape", x), 2)
+    def side(self, x: ir.Value, axis: int) -> ir.Value:
+        """How long an axis is."""
+        return self.sizes("Gather", self.sizes("Shape", x), axis)
 
-    def sizes(self, kind: str, *operands: ir.Value | int) -> ir.Value:
-        """Arithmetic on numbers of rows, each a tensor of one whole number."""
+    def sizes(self, kind: str, *operands: ir.Value | int, **attributes: int) -> ir.Value:
+        """Arithmetic on sizes, each a tensor of one whole number."""
         inputs = [self._size(each) if isinstance(each, int) else each for each in operands]
         name = self._unique("size")
-        value = self.tape.op(kind, inputs, name=name)
+        value: ir.Value = self.tape.op(kind, inputs, attributes, name=name)
         value.name = name
         return value
 
@@ -142,13 +142,11 @@ class GraphWriter:
     def interleave(self, phases: Sequence[ir.Value], name: str) -> ir.Value:
         """Four pictures as the even and odd columns of the even and odd rows of one, by copies alone: what
         `depth_to_space` makes of their channels."""
-        width = self.sizes("Mul", self.sizes("Gather", self.sizes("Shape", phases[0]), 3), 2)
+        width = self.sizes("Mul", self.side(phases[0], 3), 2)
         apart = [self._op("Unsqueeze", f"{name}.apart", [phase, self._size(4)]) for phase in phases]
         rows = [self._op("Concat", f"{name}.columns", pair, axis=4) for pair in (apart[:2], apart[2:])]
         both = self._op("Concat", f"{name}.rows", rows, axis=3)
-        kept, rest = self._size(0), self._size(-1)
-        shape = self.tape.op("Concat", [kept, kept, rest, width], {"axis": 0}, name=self._unique(f"{name}.shape"))
-        shape.name = self._unique(f"{name}.sizes")
+        shape = self.sizes("Concat", 0, 0, -1, width, axis=0)  # 0: as it is
         return self._op("Reshape", name, [both, shape])
 
     def nearest_double(self, x: ir.Value, name: str) -> ir.Value:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli_options import Quiet
+from fxsr.cli_options import DeviceName, Quiet
 from fxsr.errors import UsageError
 
 
@@ -54,7 +54,7 @@ def bench(
     json_file: Annotated[
         str | None, typer.Option("--json", help="Write the report there as JSON; - is standard output.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceName = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Time models: latency, throughput, memory, and the share of what the device could do.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fxsr.cli_options import Json, Quiet, Stop
+from fxsr.cli_options import DeviceName, Json, Provider, Quiet, Stop, Trust
 from fxsr.errors import StyleError, UsageError
 
 
@@ -86,14 +86,9 @@ def run(
             "on a cluster one for each GPU, or for two CPUs]",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    provider: Annotated[
-        str, typer.Option("--provider", help="Of ONNX Runtime: auto, cpu, cuda, tensorrt or tensorrt-rtx.")
-    ] = "auto",
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="Load an engine without a manifest. Engines are code that runs."),
-    ] = False,
+    device: DeviceName = "auto",
+    provider: Provider = "auto",
+    trust: Trust = False,
     ray: Annotated[
         str | None,
         typer.Option(

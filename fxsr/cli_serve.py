@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli_options import Stop
+from fxsr.cli_options import DeviceName, Host, Provider, Stop, Trust
 from fxsr.errors import UsageError
 
 
@@ -21,7 +21,7 @@ def serve(
             help="A model file or bundled name, and what clients call it; again for more. [default: the bundled model]",
         ),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8000,
     tile: Annotated[
         int | None,
@@ -54,13 +54,9 @@ def serve(
             help="What clients must send as a bearer token. The variable keeps it out of lists of processes.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    provider: Annotated[
-        str, typer.Option("--provider", help="Of ONNX Runtime: auto, cpu, cuda, tensorrt or tensorrt-rtx.")
-    ] = "auto",
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load an engine without a manifest. Engines are code that runs.")
-    ] = False,
+    device: DeviceName = "auto",
+    provider: Provider = "auto",
+    trust: Trust = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every request.")] = False,
 ) -> None:
     """Serve models over HTTP.
@@ -88,7 +84,6 @@ def serve(
             engines or [DEFAULT_MODEL], lambda path: load(path, device, tile, overlap, provider=provider, trust=trust)
         )
         app = create_app(models, settings, batch)
-        name, number = listener.getsockname()[:2]
-        typer.echo(f"http://{f'[{name}]' if ':' in name else name}:{number}", err=True)
+        typer.echo(server.address(listener), err=True)
         stop.patient = True  # the server takes signals itself, and passes them on when it is done
         server.make_server(app, timeout, verbose).run(sockets=[listener])

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli_options import Json, Quiet, Stop
+from fxsr.cli_options import DeviceName, Json, Quiet, Stop
 from fxsr.errors import StyleError, UsageError
 
 
@@ -94,7 +94,7 @@ def evaluate(
     ] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Measure at most so many images.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw perceptual distance over PSNR.")] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceName = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

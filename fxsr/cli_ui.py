@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli_options import Stop
+from fxsr.cli_options import DeviceName, Host, Provider, Stop, Trust
 
 
 def ui(
@@ -20,17 +20,13 @@ def ui(
             help="A model file or bundled name, and its name on the page; again for more. [default: the bundled model]",
         ),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     max_megapixels: Annotated[float, typer.Option("--max-megapixels", help="Of a photo.")] = 16,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    provider: Annotated[
-        str, typer.Option("--provider", help="Of ONNX Runtime: auto, cpu, cuda, tensorrt or tensorrt-rtx.")
-    ] = "auto",
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load an engine without a manifest. Engines are code that runs.")
-    ] = False,
+    device: DeviceName = "auto",
+    provider: Provider = "auto",
+    trust: Trust = False,
 ) -> None:
     """Open a page on which to turn the dial and paint the style map.
 
@@ -54,10 +50,8 @@ def ui(
         )
         with Studio(models, settings) as studio:
             app = make_page(studio)
-            name, number = listener.getsockname()[:2]
-            address = f"http://{f'[{name}]' if ':' in name else name}:{number}"
-            typer.echo(address, err=True)
+            typer.echo(server.address(listener), err=True)
             if open_browser:
-                typer.launch(address)
+                typer.launch(server.address(listener))
             stop.patient = True  # the server takes signals itself, and passes them on when it is done
             server.make_server(app, 3).run(sockets=[listener])
