@@ -52,7 +52,7 @@ def root(
     pass
 
 
-app.command()(cli_run.run)
+app.command(cls=cli_run.RunCommand)(cli_run.run)
 
 
 @app.command()

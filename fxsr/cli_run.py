@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from fxsr.cli_options import DeviceName, Json, Provider, Quiet, Stop, Trust
 from fxsr.errors import StyleError, UsageError
+
+RAY = "--ray"
+
+
+class RunCommand(TyperCommand):
+    """Lets --ray stand without its address, which Typer's own options can't."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, with_address(args))
+
+
+def with_address(words: Sequence[str]) -> list[str]:
+    """A command line in which --ray, where no address follows it, is given that of this machine's own cluster.
+
+    What follows is an option, an input that exists, a URL, or the address.
+    """
+    words = list(words)
+    if RAY in (options := words[: words.index("--")] if "--" in words else words):
+        at = options.index(RAY) + 1
+        following = options[at : at + 1]
+        if not following or _no_address(following[0]):
+            words.insert(at, "auto")
+    return words
+
+
+def _no_address(word: str) -> bool:
+    if word in ("auto", "local") or word.startswith("ray://"):
+        return False
+    return word.startswith("-") or "://" in word or Path(word).exists()
 
 
 def run(
@@ -92,10 +123,10 @@ def run(
     ray: Annotated[
         str | None,
         typer.Option(
-            "--ray",
-            metavar="ADDRESS",
-            help="Work on a Ray cluster: auto, host:port, ray://host:port, or local for all of this machine. Inputs, "
-            "maps and outputs may then be URLs, such as s3://bucket/photos.",
+            RAY,
+            metavar="[ADDRESS]",
+            help="Work on a Ray cluster: the one that this machine belongs to (auto), host:port, ray://host:port, or "
+            "local for all of this machine. Inputs, maps and outputs may then be URLs, such as s3://bucket/photos.",
         ),
     ] = None,
     dry_run: Annotated[
