@@ -22,6 +22,8 @@ from fxsr.stylemap import StyleMap
 
 _DECODED, _ENCODED = 4, 16
 """Bands, of some megabytes each, that may wait before and behind the upscaling."""
+_FAILURES = (FxsrError, MemoryError, OSError)
+"""After which other jobs can go on."""
 
 
 def run_jobs(
@@ -65,6 +67,21 @@ def run_jobs(
                 result.bands.end(FxsrError("stopped"))
 
 
+def do_job(job: Job, upscaler: Upscaler, options: RunOptions, progress: Progress) -> Done | Failure:
+    """Do one job in the calling thread, each stage when the next one asks for rows: for those who have many threads at
+    work as it is, where handing rows from one to another would only cost."""
+    clock = time.perf_counter()
+    try:
+        opened = _open(job, options)
+        if opened is None:
+            return Done(job)
+        notes: list[str] = []
+        enlarged, size = _enlarge(job, *opened, upscaler, options, progress, notes)
+        return _write(job, enlarged, options, size, notes, clock)
+    except _FAILURES as error:
+        return failure(job, error)
+
+
 class _Source:
     """A job whose image is being decoded in a thread of its own."""
 
@@ -72,21 +89,19 @@ class _Source:
         self.job = job
         self.bands: Belt[Pixels] = Belt(_DECODED)
         self.opened: Future[tuple[Rows, StyleMap] | None] = Future()
-        """The image and its style; None where the job is to be skipped."""
+        """As of `_open`."""
         pool.submit(self._decode, options)
 
     def _decode(self, options: RunOptions) -> None:
         try:
-            if options.skip_existing and self.job.target.exists():
-                self.opened.set_result(None)
-                return
-            style = StyleMap.uniform(options.t)
-            if self.job.t_map:
-                style = StyleMap.read(self.job.t_map, options.max_pixels).scaled(options.t).ranged(*options.t_range)
-            image = open_rows(self.job.source, options.max_pixels)
+            opened = _open(self.job, options)
         except BaseException as error:
             self.opened.set_exception(error)
             return
+        if opened is None:
+            self.opened.set_result(None)
+            return
+        image, style = opened
         self.opened.set_result((replace(image, bands=iter(self.bands)), style))
         self.bands.fill(image.bands)
 
@@ -102,8 +117,7 @@ class _Result:
     def encode(self, image: Rows, options: RunOptions, size: tuple[int, int], notes: list[str], begin: float) -> None:
         """Write the image while it comes over the belt."""
         try:
-            found = write_rows(self.job.target, replace(image, bands=iter(self.bands)), options.quality, size)
-            self.done.set_result(Done(self.job, time.perf_counter() - begin, size, (*image.notes, *notes, *found)))
+            self.done.set_result(_write(self.job, replace(image, bands=iter(self.bands)), options, size, notes, begin))
         except BaseException as error:
             self.done.set_exception(error)
         finally:
@@ -113,7 +127,7 @@ class _Result:
         """How the job ended; waits for it."""
         try:
             return self.done.result()
-        except (FxsrError, MemoryError, OSError) as error:
+        except _FAILURES as error:
             return failure(self.job, error)
 
 
@@ -134,14 +148,44 @@ def _upscale(
             result.done.set_result(Done(source.job))
             return
         notes: list[str] = []
-        image, style = opened
-        enlarged = upscaler.stream(image, style, progress, notes.append, feather=options.t_feather)
-        size = enlarged_size(image.width, image.height, options.outscale or upscaler.scale)
-        check_target(source.job.target, *size)
-        if options.max_pixels is not None:
-            check_pixels(source.job.target, *size, options.max_pixels * upscaler.scale**2)
+        enlarged, size = _enlarge(source.job, *opened, upscaler, options, progress, notes)
     except Exception as error:
         result.done.set_exception(error)
         return
     pool.submit(result.encode, enlarged, options, size, notes, clock)
     result.bands.fill(enlarged.bands)
+
+
+def _open(job: Job, options: RunOptions) -> tuple[Rows, StyleMap] | None:
+    """The image and its style; None where the job is to be skipped."""
+    if options.skip_existing and job.target.exists():
+        return None
+    style = StyleMap.uniform(options.t)
+    if job.t_map:
+        style = StyleMap.read(job.t_map, options.max_pixels).scaled(options.t).ranged(*options.t_range)
+    return open_rows(job.source, options.max_pixels), style
+
+
+def _enlarge(
+    job: Job,
+    image: Rows,
+    style: StyleMap,
+    upscaler: Upscaler,
+    options: RunOptions,
+    progress: Progress,
+    notes: list[str],
+) -> tuple[Rows, tuple[int, int]]:
+    """The upscaled image, and the width and height that it is to be written in; refused if that can't be done."""
+    enlarged = upscaler.stream(image, style, progress, notes.append, feather=options.t_feather)
+    size = enlarged_size(image.width, image.height, options.outscale or upscaler.scale)
+    check_target(job.target, *size)
+    if options.max_pixels is not None:
+        check_pixels(job.target, *size, options.max_pixels * upscaler.scale**2)
+    return enlarged, size
+
+
+def _write(
+    job: Job, enlarged: Rows, options: RunOptions, size: tuple[int, int], notes: list[str], begin: float
+) -> Done:
+    found = write_rows(job.target, enlarged, options.quality, size)
+    return Done(job, time.perf_counter() - begin, size, (*enlarged.notes, *notes, *found))

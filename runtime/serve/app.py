@@ -31,6 +31,9 @@ with needs("serve"):
     from fastapi_offline import FastAPIOffline
     from starlette.exceptions import HTTPException
 
+_SMALL = 1 << 20
+"""Bytes of a file that is sooner sent from memory than read piece by piece."""
+
 
 def create_app(
     open_upscalers: Callable[[], Mapping[str, Upscaler]], settings: Settings | None = None, batch: int | None = None
@@ -124,15 +127,13 @@ class _Routes:
         folder = TemporaryDirectory(prefix="fxsr-", ignore_cleanup_errors=True)
         place = Path(folder.name)
 
-        def work(flow: Any) -> Enlarged:
+        def work(flow: Any) -> Response:
             store(image.file, place / "image")
             if t_map:
                 store(t_map.file, place / "t_map")
-            return upscale_file(served, flow, place, options, format)
+            return _passing(folder, upscale_file(served, flow, place, options, format))
 
-        enlarged = await self._service.attend(served, request.receive, work, folder.cleanup)
-        notes = {"Fxsr-Notes": "; ".join(enlarged.notes).encode("ascii", "replace").decode()} if enlarged.notes else {}
-        return _Passing(folder, enlarged, notes)
+        return await self._service.attend(served, request.receive, work, folder.cleanup)
 
     async def server(self) -> dict[str, Any]:
         """What this server is."""
@@ -186,9 +187,16 @@ class _Routes:
             raise ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, f"the last work failed: {failing}")
 
 
-class _Passing(FileResponse):
-    """An image file that is removed once it is sent, or can't be."""
+def _passing(folder: TemporaryDirectory[str], enlarged: Enlarged) -> Response:
+    """An image file as an answer. It is removed once it is sent, or can't be; a small one at once."""
+    headers = {"Fxsr-Notes": "; ".join(enlarged.notes).encode("ascii", "replace").decode()} if enlarged.notes else {}
+    if enlarged.file.stat().st_size > _SMALL:
+        return _Passing(folder, enlarged, headers)
+    with folder:
+        return Response(enlarged.file.read_bytes(), headers=headers, media_type=enlarged.media_type)
 
+
+class _Passing(FileResponse):
     def __init__(self, folder: TemporaryDirectory[str], enlarged: Enlarged, headers: Mapping[str, str]) -> None:
         super().__init__(enlarged.file, media_type=enlarged.media_type, headers=dict(headers))
         self._folder = folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +10,7 @@ from typing import BinaryIO
 from fxsr.errors import FxsrError, ImageError, StyleError
 from fxsr.formats import FORMATS
 from fxsr.runtime.jobs import Failure, Job, RunOptions
-from fxsr.runtime.pipeline import run_jobs
+from fxsr.runtime.pipeline import do_job
 from fxsr.runtime.serve.scheduler import Flow
 from fxsr.runtime.serve.service import Served
 from fxsr.runtime.upscaler import Progress, Upscaler
@@ -78,8 +77,7 @@ def upscale_file(
         target = folder / f"output{FORMATS[format_name] if format_name else suffix}"
         job = Job(image, target, t_map if t_map.exists() else None)
         upscaler = Upscaler(flow, model.tile, model.overlap)
-        with closing(run_jobs([job], upscaler, options, lambda job: progress, 1)) as results:
-            (result,) = results
+        result = do_job(job, upscaler, options, progress)
         if isinstance(result, Failure):
             raise result.error or FxsrError(result.reason)
     except FxsrError as error:

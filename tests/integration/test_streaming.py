@@ -23,7 +23,7 @@ from fxsr.image_writing import write_rows
 from fxsr.rows import Rows
 from fxsr.runtime.forecast import Forecast, forecast_jobs
 from fxsr.runtime.jobs import Done, Failure, Job, RunOptions
-from fxsr.runtime.pipeline import run_jobs
+from fxsr.runtime.pipeline import do_job, run_jobs
 from fxsr.runtime.upscaler import Progress, Upscaler
 from tests.support import ROOT, NearestSession
 
@@ -46,8 +46,21 @@ def silent(job: Job) -> Progress:
 
 
 def run_one(source: Path, target: Path, options: RunOptions = OPTIONS) -> Done | Failure:
+    """What became of an image, in threads, or the same in one."""
     upscaler = Upscaler(NearestSession(), 32, 8)
-    (result,) = run_jobs([Job(source, target)], upscaler, options, silent)
+    job = Job(source, target)
+    (result,) = run_jobs([job], upscaler, options, silent)
+    written = target.read_bytes() if target.exists() else None
+    target.unlink(missing_ok=True)
+    alone = do_job(job, upscaler, options, silent(job))
+    match result, alone:
+        case Done(), Done():
+            assert (alone.size, alone.notes) == (result.size, result.notes)
+            assert target.read_bytes() == written
+        case _:
+            assert alone == result
+            assert written is None
+            assert not target.exists()
     return result
 
 
