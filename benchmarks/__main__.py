@@ -31,7 +31,7 @@ def engines(
         str, typer.Option("--only", help="Only sides whose name holds this, beside the first, eager PyTorch.")
     ] = "",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write engines-DEVICE.md and .json to as well.")
+        Path | None, typer.Option("--out", help="Folder to write engines-HARDWARE.md and .json to as well.")
     ] = None,
     as_json: Json = False,
 ) -> None:

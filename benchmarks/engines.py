@@ -5,6 +5,7 @@ The sides take turns, each in a process of its own: see `fxsr.runtime.interleave
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from fxsr.benchmarks.machine import hardware
 from fxsr.benchmarks.speed import BenchOptions, measure_models
 from fxsr.benchmarks.speed_report import BenchReport
 from fxsr.benchmarks.subjects import Subject
@@ -27,6 +29,8 @@ Style = Literal["map", "uniform"]
 STYLES: tuple[Style, ...] = ("map", "uniform")
 _UNIFORM = ("eager PyTorch, t as 1x1", "fxsr ONNX, t baked in")
 """Sides that only one style makes sense of."""
+_NOISE = re.compile(r"\(\w+\)|@.*|\b(Processor|CPU)\b")
+"""What names of processors hold beside the name."""
 _TURN = 0.1
 """Seconds that a side's turn lasts, or one run."""
 
@@ -58,6 +62,8 @@ class Table:
     """All rows of one go."""
 
     machine: str
+    hardware: str
+    """The processor or GPU."""
     size: int
     rounds: int
     device: str
@@ -70,7 +76,7 @@ class Table:
         """With the command that made it, and today's date."""
         head = ("blocks", "style", "side", "time", "against eager", "host memory", "of peak")
         lines = [
-            f"# Ways to run the network, {self.device}",
+            f"# Ways to run the network, on {self.hardware}",
             "",
             f"`{command}`, {datetime.now(UTC).date()}, {self.machine}. One {self.size}x{self.size} LR image; medians "
             f"of {self.rounds} interleaved rounds, ratios with their 95 % interval; memory is the peak of each side's "
@@ -132,16 +138,16 @@ def compare_engines(
                 report = measure_models(subjects, options, True, lambda step: tell(f"nb {nb}, {style}: {step}"))  # noqa: B023
                 rows += _rows(nb, style, report)
                 where = report.machine
-    return Table(where, size, rounds, device, tuple(rows))
+    return Table(where, hardware(device), size, rounds, device, tuple(rows))
 
 
 def write_table(table: Table, folder: Path, command: str) -> list[Path]:
-    """Write `engines-DEVICE.md` and `.json`.
+    """Write `engines-HARDWARE.md` and `.json`, so that results of several machines lie side by side.
 
     Raises:
         FxsrError: the folder can't be written to.
     """
-    name = f"engines-{table.device.replace(':', '')}"
+    name = "-".join(["engines", *re.findall(r"[a-z0-9]+", _NOISE.sub("", table.hardware).lower())])
     texts = {f"{name}.md": table.to_markdown(command).encode(), f"{name}.json": msgspec.json.encode(table)}
     for file, text in texts.items():
         with atomic_path(folder / file) as temporary:

@@ -23,6 +23,15 @@ def machine(*packages: str, gpu: bool = False) -> str:
     )
 
 
+def hardware(device: str) -> str:
+    """What does the work of a device: the processor, or "cuda:N"'s GPU."""
+    if device == "cpu":
+        return _processor()
+    gpus = find_gpus()
+    index = int(device.partition(":")[2] or 0)
+    return gpus[index].name if index < len(gpus) else device
+
+
 def _version(package: str) -> str | None:
     for variant in _VARIANTS:
         with suppress(importlib.metadata.PackageNotFoundError):

@@ -105,11 +105,13 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
             process.communicate(timeout=30)
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 200) -> None:
-    """Wait for what a process is to bring about."""
+def wait_until(
+    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 200
+) -> None:
+    """Wait for what threads of this process, or another process that is to live so long, are to bring about."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.communicate(timeout=30)
+        assert process is None or process.poll() is None, process and process.communicate(timeout=30)
         assert time.monotonic() < deadline, f"not there after {seconds} s"
         time.sleep(0.01)
 

@@ -1,152 +1,32 @@
-"""`fxsr serve` as clients meet it: real sockets, NVIDIA's own client, bad input, load, and the end."""
+"""`fxsr serve` as clients meet it: real sockets, bad input, load, and the end. Tensors: `test_serve_tensors`."""
 
 from __future__ import annotations
 
 import http.client
 import signal
-import socket
-import subprocess
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import tritonclient.http as triton
-from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException
 
-from fxsr.checkpoint import save_checkpoint
-from fxsr.export import ExportRequest, export_model
-from fxsr.export.graph import GraphOptions
 from fxsr.image import Picture, read_image, write_image
-from fxsr.runtime.serve.app import create_app
-from fxsr.runtime.serve.guard import Guard
-from fxsr.runtime.serve.server import listen, make_server, open_models
 from fxsr.runtime.serve.settings import Settings
-from fxsr.runtime.upscaler import Upscaler, load
-from tests.support import SAMPLE, TINY, NearestSession, ended, fxsr_cli, fxsr_process, golden_checkpoint
-
-RNG = np.random.default_rng(9)
-
-
-@dataclass(frozen=True)
-class Serving:
-    """A server in a thread of this process."""
-
-    app: Guard
-    port: int
-    client: httpx.Client
-
-    def post(self, image: bytes | None = None, **fields: Any) -> httpx.Response:
-        """`/v1/upscale`; fields that are bytes are files."""
-        given = fields if image is None else {"image": image, **fields}
-        files = {name: (name, value) for name, value in given.items() if isinstance(value, bytes)}
-        data = {name: str(value) for name, value in given.items() if not isinstance(value, bytes)}
-        return self.client.post("/v1/upscale", files=files, data=data)
-
-
-@contextmanager
-def serving(
-    open_upscalers: Callable[[], Mapping[str, Upscaler]], settings: Settings | None = None
-) -> Iterator[Serving]:
-    with listen("127.0.0.1", 0) as listener:
-        app = create_app(open_upscalers, settings)
-        server = make_server(app, 10)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        port = listener.getsockname()[1]
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                yield Serving(app, port, client)
-        finally:
-            server.should_exit = True
-            thread.join(60)
-            assert not thread.is_alive()
-
-
-def nearest(session: NearestSession | None = None, tile: int = 64) -> Callable[[], Mapping[str, Upscaler]]:
-    return lambda: {"m": Upscaler(session or NearestSession(), tile, 8)}
-
-
-class Gate(NearestSession):
-    """Lets nothing through until it is opened."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entered = threading.Event()
-        self.opened = threading.Event()
-
-    def run(self, lr: NDArray[Any], t_map: NDArray[Any]) -> NDArray[Any]:
-        self.entered.set()
-        assert self.opened.wait(30)
-        return super().run(lr, t_map)
-
-
-def png(pixels: NDArray[Any]) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image.png"
-        write_image(path, Picture(pixels))
-        return path.read_bytes()
-
-
-SMALL = png(RNG.integers(0, 255, (12, 16, 3), np.uint8))
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smallest network as float32, float16, bytes and packed."""
-    folder = tmp_path_factory.mktemp("models")
-    checkpoint = folder / "tiny.safetensors"
-    save_checkpoint(checkpoint, golden_checkpoint(TINY, 3))
-    for name, options in {
-        "fp32": GraphOptions(),
-        "fp16": GraphOptions("fp16"),
-        "bytes": GraphOptions(io="uint8"),
-        "packed": GraphOptions(packed=True),
-        "baked": GraphOptions(baked_t=0.5),
-    }.items():
-        export_model(ExportRequest(checkpoint, folder / name, options, check=False))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(models: Path) -> Iterator[Serving]:
-    found = [f"{path.parent.name}={path}" for path in sorted(models.glob("*/*.onnx"))]
-    with serving(open_models(found, lambda path: load(path, "cpu", tile=48))) as running:
-        yield running
+from tests.serving import SMALL, Gate, Serving, metric, nearest, png, process, serving
+from tests.support import SAMPLE, fxsr_cli, wait_until
 
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Serving]:
     with serving(nearest()) as running:
         yield running
-
-
-@contextmanager
-def process(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """`fxsr serve` as a process of its own, and its port."""
-    with ended(fxsr_process("serve", "--port", "0", *arguments)) as running:
-        assert running.stderr
-        address = running.stderr.readline().strip()
-        assert address.startswith("http://127.0.0.1:"), address + running.stderr.read()
-        port = int(address.rpartition(":")[2])
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield running, port
-        if running.poll() is None:
-            running.terminate()
-        running.communicate(timeout=60)
 
 
 def test_many_at_once_get_what_fxsr_run_writes_bit_by_bit(tmp_path: Path) -> None:
@@ -175,96 +55,6 @@ def test_many_at_once_get_what_fxsr_run_writes_bit_by_bit(tmp_path: Path) -> Non
     for answer, (path, _, expected) in zip(answers, jobs, strict=True):
         assert answer.status_code == 200, answer.text
         assert answer.content == expected.read_bytes(), path
-
-
-def test_tritons_client_works_unchanged(server: Serving, models: Path) -> None:
-    lr = RNG.random((2, 3, 24, 30), np.float32)
-    t_map = RNG.random((2, 1, 24, 30), np.float32)
-    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
-        assert client.is_server_live()
-        assert client.is_server_ready()
-        assert client.is_model_ready("fp32")
-        assert client.is_model_ready("fp16", "1")
-        assert not client.is_model_ready("nothing")
-        assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
-        described = client.get_model_metadata("fp16", "1")
-        assert [each["datatype"] for each in described["inputs"]] == ["FP16", "FP16"]
-        assert described["inputs"][0] == {"name": "lr", "datatype": "FP16", "shape": [-1, 3, -1, -1]}
-        for name, dtype in (("fp32", "float32"), ("fp16", "float16")):
-            (path,) = (models / name).glob("*.onnx")
-            with load(path, "cpu") as up:
-                for style in (t_map, np.full((1, 1, 1, 1), 0.3, np.float32)):
-                    expected = up.session.run(lr.astype(dtype), style.astype(dtype))
-                    for binary in (True, False) if dtype == "float32" else (True,):
-                        sr = ask(client, name, binary, lr=lr.astype(dtype), t_map=style.astype(dtype))
-                        assert sr.dtype == dtype
-                        assert np.array_equal(sr, expected)
-
-
-def test_other_forms_of_the_graph_take_what_they_were_exported_to_take(server: Serving, models: Path) -> None:
-    lr = RNG.integers(0, 256, (1, 20, 18, 3), np.uint8)
-    t_map = RNG.integers(0, 256, (1, 1, 20, 18), np.uint8)
-    planes, style = lr.transpose(0, 3, 1, 2) / np.float32(255), t_map / np.float32(255)
-    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
-        with load(next((models / "fp32").glob("*.onnx")), "cpu") as up:
-            expected = up.session.run(planes, style)
-        sr = ask(client, "bytes", lr=lr, t_map=t_map)
-        assert sr.dtype == np.uint8
-        assert np.abs(sr.transpose(0, 3, 1, 2) / 255 - expected.clip(0, 1)).max() < 0.6 / 255
-        sr = ask(client, "packed", lr_t=np.concatenate([planes, style], 1))
-        assert np.allclose(sr, expected, atol=1e-5)
-        with load(next((models / "fp32").glob("*.onnx")), "cpu") as up:
-            expected = up.session.run(planes, np.full((1, 1, 1, 1), 0.5, np.float32))
-        assert np.allclose(ask(client, "baked", lr=planes), expected, atol=1e-5)
-
-
-def test_a_model_is_called_as_its_file_is(models: Path) -> None:
-    (path,) = (models / "fp16").glob("*.onnx")
-    opened = open_models(["fxsr-pd-x4-small", str(path), f"mine={path}"], lambda path: load(path, "cpu"))()
-    assert list(opened) == ["fxsr-pd-x4-small", path.stem, "mine"]
-    for upscaler in opened.values():
-        upscaler.close()
-
-
-def test_tensors_beyond_a_tile_are_cut_into_tiles(server: Serving, models: Path) -> None:
-    lr = RNG.random((1, 3, 60, 100), np.float32)
-    with load(next((models / "fp32").glob("*.onnx")), "cpu", tile=48) as up:
-        expected = up(lr[0].transpose(1, 2, 0), 0.7)
-    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
-        sr = ask(client, "fp32", lr=lr, t_map=np.full((1, 1, 1, 1), 0.7, np.float32))
-    assert np.array_equal(sr[0].transpose(1, 2, 0), expected)
-
-
-@pytest.mark.parametrize(
-    ("model", "changes", "message"),
-    [
-        ("nothing", {}, "no such model; there are baked, bytes, fp16, fp32, packed"),
-        ("fp16", {}, "lr is of FP32; it must be of FP16"),
-        ("fp32", {"lr": np.zeros((1, 4, 8, 8), np.float32)}, r"lr has the shape \[1, 4, 8, 8\]"),
-        ("fp32", {"lr": np.full((1, 3, 8, 8), np.nan, np.float32)}, "NaN"),
-        ("fp32", {"t_map": np.full((1, 1, 1, 1), 1.5, np.float32)}, "must lie in 0..1"),
-        ("fp32", {"t_map": np.zeros((1, 1, 7, 8), np.float32)}, "its sizes must be 1, or those of lr"),
-        ("fp32", {"t_map": None}, "the input t_map is missing"),
-        ("fp32", {"more": np.zeros(3, np.float32)}, "no input more"),
-    ],
-)
-def test_tensors_that_are_wrong_are_refused(server: Serving, model: str, changes: dict[str, Any], message: str) -> None:
-    given = {"lr": np.zeros((1, 3, 8, 8), np.float32), "t_map": np.zeros((1, 1, 1, 1), np.float32), **changes}
-    with (
-        triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client,
-        pytest.raises(InferenceServerException, match=message),
-    ):
-        ask(client, model, **{name: array for name, array in given.items() if array is not None})
-
-
-def ask(client: Any, model: str, binary: bool = True, **inputs: NDArray[Any]) -> Any:
-    names = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8"}
-    given = []
-    for name, array in inputs.items():
-        tensor = triton.InferInput(name, array.shape, names[array.dtype.name])
-        tensor.set_data_from_numpy(array, binary_data=binary)
-        given.append(tensor)
-    return client.infer(model, given, outputs=[triton.InferRequestedOutput("sr", binary_data=binary)]).as_numpy("sr")
 
 
 LARGE = png(np.zeros((800, 800, 1), np.uint8))
@@ -373,13 +163,13 @@ def test_a_client_that_goes_away_frees_its_tiles(tmp_path: Path, monkeypatch: py
     assert len(gate.seen) <= 2  # what the scheduler had taken already, of 9 batches
 
 
-def test_metrics_count_requests_tiles_and_batches(server: Serving) -> None:
-    before = metric(server, 'fxsr_tiles_total{model="fp32"}')
-    assert server.post(SMALL, model="fp32").status_code == 200
-    wait_until(lambda: metric(server, 'fxsr_tiles_total{model="fp32"}') == before + 1)
-    wait_until(lambda: metric(server, 'fxsr_batch_tiles_count{model="fp32"}') > 0)
-    assert metric(server, 'fxsr_requests_total{method="POST",route="/v1/upscale",status="200"}') > 0
-    assert metric(server, "process_resident_memory_bytes") > 1e6
+def test_metrics_count_requests_tiles_and_batches(plain: Serving) -> None:
+    before = metric(plain, 'fxsr_tiles_total{model="m"}')
+    assert plain.post(SMALL).status_code == 200
+    wait_until(lambda: metric(plain, 'fxsr_tiles_total{model="m"}') == before + 1)
+    wait_until(lambda: metric(plain, 'fxsr_batch_tiles_count{model="m"}') > 0)
+    assert metric(plain, 'fxsr_requests_total{method="POST",route="/v1/upscale",status="200"}') > 0
+    assert metric(plain, "process_resident_memory_bytes") > 1e6
 
 
 def test_sigterm_lets_work_in_flight_end_and_takes_no_more(tmp_path: Path) -> None:
@@ -397,9 +187,12 @@ def test_sigterm_lets_work_in_flight_end_and_takes_no_more(tmp_path: Path) -> No
 
 def test_a_refused_image_leaves_no_thread_behind(plain: Serving) -> None:
     """One left for the garbage collector to end stops the server where that runs in a thread that is just beginning."""
-    for image in (b"no image", SMALL[:60]):
+    noise = png(np.random.default_rng(0).integers(0, 255, (600, 600, 3), np.uint8))
+    before = {thread for thread in threading.enumerate() if not thread.name.startswith("request")}
+    for image in (b"no image", SMALL[:60], noise[: len(noise) // 2]):
         assert plain.post(image).status_code == 422
-        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("image")]
+        left = {thread for thread in threading.enumerate() if not thread.name.startswith("request")} - before
+        assert not left
 
 
 @pytest.mark.parametrize(
@@ -421,16 +214,3 @@ def test_what_cannot_be_served_is_said_in_a_line(arguments: tuple[str, ...], sta
     assert done.returncode == status
     assert message in done.stderr
     assert len(done.stderr.splitlines()) <= 2
-
-
-def metric(running: Serving, name: str) -> float:
-    lines = running.client.get("/metrics").text.splitlines()
-    return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.02)
-    pytest.fail("it never came so far")

@@ -18,7 +18,7 @@ from schemathesis import checks
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as conformance
 
-from tests.integration.test_serve import SMALL, Serving, metric, nearest, serving
+from tests.serving import SMALL, Serving, metric, nearest, serving
 
 RNG = np.random.default_rng(12)
 
