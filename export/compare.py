@@ -15,7 +15,7 @@ from fxsr.checkpoint import Checkpoint, load_checkpoint
 from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.export.cases import Material, Shapes, make_cases
 from fxsr.export.graph import options_of, save_graph
-from fxsr.export.runners import RunnerSession, engine_runner, onnx_runner
+from fxsr.export.runners import RunnerSession, claim_backend, engine_runner, onnx_runner
 from fxsr.export.verify import Rounded, threshold, verify
 from fxsr.files import sha256
 from fxsr.manifest import ModelFacts, Verification, is_intact, read_manifest, write_manifest
@@ -144,6 +144,8 @@ def compare(reference: Subject, other: Subject, photos: Photos) -> Verification:
     limit = threshold(*graphs, engine=bool(engines))
     baked_t = next((subject.baked_t for subject in pair if subject.baked_t is not None), None)
     shapes = engine_shapes(engines[-1]) if engines else Shapes()
+    for engine in engines:
+        claim_backend(engine)
     with reference.session(other) as first, other.session(reference) as second:
         return verify(first, second, limit, make_cases(Material(photos, baked_t), shapes))
 

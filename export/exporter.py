@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from fxsr.checkpoint import Checkpoint, load_checkpoint
-from fxsr.errors import ModelFileError, UnavailableError, UsageError
+from fxsr.errors import MissingExtraError, ModelFileError, UnavailableError, UsageError
 from fxsr.export.builder import News
 from fxsr.export.cases import bundled_photos, read_photos
 from fxsr.export.compare import Subject, compare
@@ -67,6 +68,8 @@ def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda n
     if request.engine:
         request = replace(request, graph=request.graph.for_engine())
     with alone_in(request.out, step):
+        if request.check and importlib.util.find_spec("onnxruntime") is None:  # better to know before the work
+            raise MissingExtraError("onnxruntime", "cpu")
         found = find_graph(request)
         target, manifest = found or _export_graph(request, step)
         reused: tuple[str, ...] = (target.name,) if found else ()

@@ -14,11 +14,10 @@ from fxsr.errors import UsageError
 from fxsr.export.cases import Case, Material, Shapes, make_cases
 from fxsr.export.compare import Photos, Subject, engine_shapes
 from fxsr.export.graph import GraphOptions, model_facts, options_of, save_graph
-from fxsr.export.runners import RunnerSession, load_backend, onnx_runner
+from fxsr.export.runners import RunnerSession, claim_backend, onnx_runner
 from fxsr.export.verify import agreement, threshold
 from fxsr.manifest import EngineFacts, ModelFacts, is_intact
-from fxsr.runtime.engine_file import EngineFile, check_runnable, load_flavour
-from fxsr.runtime.gpu import find_gpus
+from fxsr.runtime.engine_file import EngineFile
 from fxsr.runtime.session import Array
 
 _SHAPES = Shapes(((32, 32),), (1,))
@@ -59,6 +58,8 @@ def compare_layers(reference: Subject, other: Subject, photos: Photos) -> list[L
     engines = [subject.engine for subject in (reference, other) if subject.engine]
     shapes = replace(engine_shapes(engines[-1]), batches=_SHAPES.batches) if engines else _SHAPES
     baked_t = next((each.baked_t for each in (reference, other) if each.baked_t is not None), None)
+    for engine in engines:
+        claim_backend(engine)
     *_, case = make_cases(Material({name: photo}, baked_t), shapes)
     with TemporaryDirectory() as folder:
         wanted, found = (
@@ -129,8 +130,7 @@ def _rebuilt(engine: EngineFile) -> Any:
     onnx = engine.path.with_name(engine.manifest.onnx.file)
     if not is_intact(engine.path.parent, engine.manifest.onnx):
         raise UsageError(f"{engine.path}: {onnx.name}, which it was built from, is not beside it as it was")
-    check_runnable(engine, load_flavour(engine.facts.flavour), next(iter(find_gpus()), None))
-    backend = load_backend(engine.facts)
+    backend = claim_backend(engine)
     return backend.TrtRunner(backend.EngineFromNetwork(*layerwise_network(backend, onnx, engine.facts)))
 
 

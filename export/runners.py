@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from fxsr.runtime.engine_file import EngineFile, check_runnable, load_flavour
 from fxsr.runtime.gpu import find_gpus
 from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
 from fxsr.runtime.session import Array, Session, SessionInfo
+from fxsr.runtime.tensorrt import load_engine
+from fxsr.runtime.trt import runtime_log
 
 
 class RunnerSession(Session):
@@ -123,17 +126,32 @@ def engine_runner(engine: EngineFile) -> Any:
         DeviceError, ModelFileError: the engine can't be run on this machine.
         MissingExtraError: a package is not installed.
     """
-    trt = load_flavour(engine.facts.flavour)
-    check_runnable(engine, trt, next(iter(find_gpus()), None))
-    backend = load_backend(engine.facts)
+    backend = claim_backend(engine)
+    source: Any = backend.EngineFromPath(str(engine.path))
+    if engine.facts.options.strip_weights:
+        trt = load_flavour(engine.facts.flavour)
+        source = load_engine(trt, runtime_log(trt), engine.path, engine)
     # "runtime": an engine of TensorRT-RTX that was built to ask for all its memory takes no other way
-    return backend.TrtRunner(backend.EngineFromPath(str(engine.path)), allocation_strategy="runtime")
+    return backend.TrtRunner(source, allocation_strategy="runtime")
+
+
+def claim_backend(engine: EngineFile) -> Any:
+    """Polygraphy's TensorRT backend for an engine. It settles on a flavour when anything of it is first used: claim it
+    before that.
+
+    Raises:
+        DeviceError, ModelFileError: the engine can't be run on this machine.
+        MissingExtraError: a package is not installed.
+    """
+    check_runnable(engine, load_flavour(engine.facts.flavour), next(iter(find_gpus()), None))
+    return load_backend(engine.facts)
 
 
 def load_backend(engine: EngineFacts) -> Any:
     """Polygraphy's TensorRT backend, set to the engine's flavour: it can hold one in a process."""
     rtx = engine.flavour == "tensorrt-rtx"
     os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if rtx else "0"
+    _show_cuda()
     _silence()
     with needs("export"):
         import polygraphy.backend.trt as backend
@@ -143,6 +161,16 @@ def load_backend(engine: EngineFacts) -> Any:
             f"{engine.file.file}: engines of TensorRT and TensorRT-RTX can't be checked in one go; do so apart"
         )
     return backend
+
+
+def _show_cuda() -> None:
+    """Polygraphy looks for CUDA's runtime library in fewer places than there are: not in NVIDIA's newer wheels."""
+    with suppress(ImportError, RuntimeError):  # RuntimeError: it is nowhere
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        folder = Path(load_nvidia_dynamic_lib("cudart").abs_path).parent
+        known = os.environ.get("LD_LIBRARY_PATH", "")
+        os.environ["LD_LIBRARY_PATH"] = f"{known}:{folder}" if known else str(folder)
 
 
 def _silence() -> None:

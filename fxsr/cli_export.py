@@ -157,7 +157,11 @@ def export(
     ] = False,
     strip_weights: Annotated[
         bool,
-        typer.Option("--strip-weights", help="Leave the weights out, for refitting later.", rich_help_panel=_ENGINE),
+        typer.Option(
+            "--strip-weights",
+            help="Leave the weights out: they are taken from the ONNX file later.",
+            rich_help_panel=_ENGINE,
+        ),
     ] = False,
     refit: Annotated[
         bool, typer.Option("--refit", help="Let weights be exchanged later.", rich_help_panel=_ENGINE)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ _OUT_OF_MEMORY = 2
 _ABSENT = {3: "no CUDA", 35: "no driver, or one too old", 46: "the GPU is busy", 100: "no GPU", 101: "no such GPU"}
 _FATAL = {214, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 911}
 """After these the process can do nothing more on the GPU (driver_types.h)."""
+_PCI_LENGTH = 32
 _NON_BLOCKING = 1
 _NO_TIMING = 2
 _PORTABLE = 1
@@ -36,8 +38,8 @@ class CudaMemory(DeviceMemory):
             from cuda.bindings import runtime
         self.cuda: Any = runtime
         self.index = index
-        self.call("cudaSetDevice", index)
-        self.call("cudaFree", 0)  # makes the context now, where failing is understood
+        with self.current():
+            self.call("cudaFree", 0)  # makes the context now, where failing is understood
 
     @property
     def name(self) -> str:
@@ -46,6 +48,21 @@ class CudaMemory(DeviceMemory):
     @property
     def dlpack_device(self) -> tuple[int, int]:
         return DLPACK_CUDA, self.index
+
+    @property
+    def pci(self) -> str:
+        found: bytes = self.call("cudaDeviceGetPCIBusId", _PCI_LENGTH, self.index)
+        return found.rstrip(b"\0").decode()
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        before = self.call("cudaGetDevice")
+        self.call("cudaSetDevice", self.index)
+        try:
+            yield
+        finally:
+            if before != self.index:
+                self.call("cudaSetDevice", before)
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Call a function of the CUDA runtime; returns its value, a tuple if several.
@@ -114,6 +131,8 @@ class CudaMemory(DeviceMemory):
             return None
         try:
             return CudaGraph(self, self.call("cudaGraphInstantiate", graph, 0))
+        except FxsrError:  # such as for want of memory: it runs all the same
+            return None
         finally:
             self.call("cudaGraphDestroy", graph)
 

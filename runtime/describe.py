@@ -94,6 +94,8 @@ def examine_machine() -> dict[str, Any]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = f'not installed; pip install "fxsr[{extra}]"'
+    if not any(str(found[package]).startswith("not") for package in ("onnxruntime", "onnxruntime-gpu")):
+        found["beware"] = "two ONNX Runtimes in one folder; pip uninstall onnxruntime onnxruntime-gpu, then install one"
     if importlib.util.find_spec("onnxruntime"):
         import onnxruntime
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,6 +98,16 @@ class DeviceMemory(Closable, Protocol):
     @property
     def dlpack_device(self) -> tuple[int, int]:
         """DLPack's device type and index, for arrays that are handed over."""
+        ...
+
+    @property
+    def pci(self) -> str:
+        """Where the device sits, such as "0000:3B:00.0"."""
+        ...
+
+    def current(self) -> AbstractContextManager[None]:
+        """Inside the block this device is the calling thread's: allocating, recording and other libraries ask that of a
+        thread. Afterwards it is the one that was before."""
         ...
 
     def alloc(self, nbytes: int) -> Block:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fxsr.errors import DeviceError, UsageError
+from fxsr.errors import DeviceError, UsageError, first_line
+from fxsr.manifest import ModelFacts
 from fxsr.runtime.device import DLPACK_CUDA, DeviceMemory, Stream
 
 _KINDS = {0: "i", 1: "u", 2: "f"}
@@ -30,23 +31,25 @@ class DeviceArray:
     """Keeps the memory alive."""
 
 
-def view_array(array: Any, name: str, memory: DeviceMemory, stream: Stream) -> DeviceArray:
+def view_array(array: Any, name: str, memory: DeviceMemory, stream: Stream, *, written: bool = False) -> DeviceArray:
     """Where an array lies, ready for work that is given to `stream`: what its owner still does to it comes first.
 
     Args:
-        array: anything with `__cuda_array_interface__` or `__dlpack__`.
+        array: anything with `__dlpack__` or `__cuda_array_interface__`. Of those that have both, only the former is
+            always told of the stream.
         name: of the tensor, for messages.
         memory: the device on which it must be.
         stream: on which it will be used.
+        written: it will be written to.
 
     Raises:
-        UsageError: no such array, or not contiguous.
+        UsageError: no such array, not contiguous, or it must not be written to.
         DeviceError: it is elsewhere.
     """
-    if hasattr(array, "__cuda_array_interface__"):
-        return _from_interface(array, name, memory, stream)
     if hasattr(array, "__dlpack__"):
         return _from_dlpack(array, name, memory, stream)
+    if hasattr(array, "__cuda_array_interface__"):
+        return _from_interface(array, name, memory, stream, written)
     raise UsageError(
         f"{name} is a {type(array).__name__}; give an array with __dlpack__ or __cuda_array_interface__, such as a "
         f"torch tensor on {memory.name}"
@@ -65,7 +68,19 @@ def check_array(array: DeviceArray, name: str, shape: tuple[int, ...], dtype: np
         raise UsageError(f"{name} has the shape {array.shape}; it must be {shape}")
 
 
-def _from_interface(array: Any, name: str, memory: DeviceMemory, stream: Stream) -> DeviceArray:
+def device_inputs(facts: ModelFacts, lr: Any, t_map: Any) -> dict[str, Any]:
+    """Arrays that a caller gives, by the names of the graph's inputs.
+
+    Raises:
+        UsageError: there is one too many, or one too few.
+    """
+    first, *second = (tensor.name for tensor in facts.inputs)
+    if not second and t_map is not None:
+        raise UsageError(f"this model has no t_map beside {first}; pass None")
+    return {first: lr} | dict.fromkeys(second, t_map)
+
+
+def _from_interface(array: Any, name: str, memory: DeviceMemory, stream: Stream, written: bool) -> DeviceArray:
     kind, index = memory.dlpack_device
     if kind != DLPACK_CUDA:
         raise DeviceError(f"{name} is on a GPU; this session runs on {memory.name}")
@@ -78,11 +93,14 @@ def _from_interface(array: Any, name: str, memory: DeviceMemory, stream: Stream)
     dtype, shape = np.dtype(found["typestr"]), tuple(found["shape"])
     if found.get("mask") is not None:
         raise UsageError(f"{name} is a masked array; give a plain one")
+    pointer, read_only = found["data"]
+    if written and read_only:
+        raise UsageError(f"{name} must not be written to, its owner says; give another array")
     _check_strides(name, shape, found.get("strides"), dtype.itemsize)
     producer = found.get("stream")
     if producer is not None and producer != stream.handle:
         stream.wait(memory.foreign_stream(producer).record())
-    return DeviceArray(int(found["data"][0] or 0), shape, dtype, array)
+    return DeviceArray(int(pointer or 0), shape, dtype, array)
 
 
 def _from_dlpack(array: Any, name: str, memory: DeviceMemory, stream: Stream) -> DeviceArray:
@@ -92,7 +110,10 @@ def _from_dlpack(array: Any, name: str, memory: DeviceMemory, stream: Stream) ->
         raise DeviceError(f"{name} is on {where}; this session runs on {memory.name}")
     on_gpu = kind == DLPACK_CUDA
     # the owner makes the stream that is named wait for what it still does; 1 is the default stream
-    capsule = array.__dlpack__(stream=(stream.handle or 1) if on_gpu else None)
+    try:
+        capsule = array.__dlpack__(stream=(stream.handle or 1) if on_gpu else None)
+    except (BufferError, RuntimeError) as error:  # such as a tensor of torch that is to be differentiated
+        raise UsageError(f"{name} can't be taken as it is ({first_line(error)})") from error
     tensor = _Managed.from_address(_capsule_pointer(capsule, b"dltensor")).tensor
     number, bits, lanes = tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes
     if number not in _KINDS or lanes != 1 or bits % 8:

@@ -16,8 +16,8 @@ import numpy as np
 
 from fxsr.errors import FxsrError, OutOfMemoryError, UsageError
 from fxsr.manifest import Shape
-from fxsr.runtime.device import DeviceMemory, Event
-from fxsr.runtime.device_arrays import check_array, view_array
+from fxsr.runtime.device import DeviceMemory, Event, Stream
+from fxsr.runtime.device_arrays import check_array, device_inputs, view_array
 from fxsr.runtime.lanes import Engine, Lane, Scratch, Slot
 from fxsr.runtime.layouts import from_graph, to_graph
 from fxsr.runtime.session import Array, Session, SessionInfo
@@ -43,7 +43,8 @@ class DeviceSession(Session):
         self._memory = memory
         self._info = info
         self._depth = depth
-        self._into, self._work, self._out = memory.stream(), memory.stream(), memory.stream()
+        with memory.current():
+            self._into, self._work, self._out = memory.stream(), memory.stream(), memory.stream()
         self._lanes: dict[tuple[object, ...], Lane] = {}
         self._scratch = Scratch(memory)
 
@@ -68,14 +69,14 @@ class DeviceSession(Session):
             if waiting:  # left before the end, or failed: no slot may stay under way
                 for slot in waiting:
                     slot.busy = False
-                with suppress(FxsrError):
+                with suppress(FxsrError), self._memory.current():
                     self._settle()
 
     def run_device(self, lr: Any, t_map: Any, out: Any, stream: Any = None) -> None:
-        caller = self._memory.foreign_stream(stream)
-        given = {"lr": lr, "t_map": t_map} if len(self.facts.inputs) > 1 else {self.facts.inputs[0].name: lr}
-        if len(given) == 1 and t_map is not None:
-            raise UsageError(f"this model has no t_map beside {self.facts.inputs[0].name}; pass None")
+        with self._memory.current():
+            self._run_device(device_inputs(self.facts, lr, t_map), out, self._memory.foreign_stream(stream))
+
+    def _run_device(self, given: Mapping[str, Any], out: Any, caller: Stream) -> None:
         arrays = {name: view_array(array, name, self._memory, caller) for name, array in given.items()}
         for tensor in self.facts.inputs:
             array = arrays[tensor.name]
@@ -85,13 +86,17 @@ class DeviceSession(Session):
         lane = self._lane({name: array.shape for name, array in arrays.items()}, staged=False)
         (slot,) = lane.slots
         (output,) = self.facts.outputs
-        target = view_array(out, "out", self._memory, caller)
+        target = view_array(out, "out", self._memory, caller, written=True)
         check_array(target, "out", slot.context.output_shape(), np.dtype(output.dtype))
         self._scratch.take_turn(caller)
         slot.context.enqueue({name: array.ptr for name, array in arrays.items()} | {output.name: target.ptr}, caller)
         self._scratch.used_until(caller.record())
 
     def measure(self, lr: Array, t_map: Array) -> Timing:
+        with self._memory.current():
+            return self._measure(lr, t_map)
+
+    def _measure(self, lr: Array, t_map: Array) -> Timing:
         slot = self._free_slot(to_graph(self.facts, lr, t_map))
         begin = time.perf_counter()
         first = self._into.record(timed=True)
@@ -112,32 +117,48 @@ class DeviceSession(Session):
         return Timing(total, elapsed(started, done), elapsed(first, there), elapsed(leaving, last), given)
 
     def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
-        slot = self._free_slot(to_graph(self.facts, lr, t_map))
+        """In a context of its own: TensorRT's keep the profiler that they were given."""
+        feed = to_graph(self.facts, lr, t_map)
+        with self._memory.current():
+            lane = self._new_lane({name: array.shape for name, array in feed.items()}, 1, staged=True)
+            slot = _filled(lane, feed)
 
-        def run() -> None:
-            self._copy_in(slot)
-            self._into.sync()
-            slot.context.enqueue(slot.addresses, self._work)
-            self._work.sync()
+            def run() -> None:
+                self._copy_in(slot)
+                self._into.sync()
+                self._scratch.take_turn(self._work)
+                slot.context.enqueue(slot.addresses, self._work)
+                self._scratch.used_until(self._work.record())
+                self._work.sync()
 
-        run()
-        return self._engine.layer_times(slot.context, run)
+            try:
+                run()
+                return self._engine.layer_times(slot.context, run)
+            finally:
+                with suppress(FxsrError):
+                    self._settle()
+                lane.close()
 
     def device_memory(self) -> int:
         lanes = sum(lane.device_bytes for lane in self._lanes.values())
         return lanes + self._scratch.nbytes + self._engine.weight_bytes
 
     def close(self) -> None:
-        with suppress(FxsrError):
-            self._settle()
-        for lane in self._lanes.values():
-            lane.close()
-        self._lanes.clear()
-        self._scratch.close()
-        self._engine.close()
+        with self._memory.current():
+            with suppress(FxsrError):
+                self._settle()
+            for lane in self._lanes.values():
+                lane.close()
+            self._lanes.clear()
+            self._scratch.close()
+            self._engine.close()
         self._memory.close()
 
     def _submit(self, lr: Array, t_map: Array) -> Slot:
+        with self._memory.current():
+            return self._submit_here(lr, t_map)
+
+    def _submit_here(self, lr: Array, t_map: Array) -> Slot:
         slot = self._free_slot(to_graph(self.facts, lr, t_map))
         self._copy_in(slot)
         self._work.wait(self._into.record())
@@ -155,11 +176,7 @@ class DeviceSession(Session):
 
     def _free_slot(self, feed: Mapping[str, Array]) -> Slot:
         """A slot for inputs of these shapes, with the inputs in its pinned memory."""
-        lane = self._lane({name: array.shape for name, array in feed.items()}, staged=True)
-        slot = lane.next_slot()
-        for name, array in feed.items():
-            np.copyto(slot.staged[name], array)
-        return slot
+        return _filled(self._lane({name: array.shape for name, array in feed.items()}, staged=True), feed)
 
     def _copy_in(self, slot: Slot) -> None:
         for pinned, device in slot.inputs.values():
@@ -189,18 +206,19 @@ class DeviceSession(Session):
         key = (staged, *shapes.items())
         lane = self._lanes.pop(key, None)
         if lane is None:
+            count = self._depth if staged else 1
             try:
-                lane = self._new_lane(shapes, staged)
+                lane = self._new_lane(shapes, count, staged)
             except OutOfMemoryError:
                 if not self._drop_lanes(0):
                     raise
-                lane = self._new_lane(shapes, staged)
+                lane = self._new_lane(shapes, count, staged)
         self._lanes[key] = lane  # the last one is the one used last
         self._drop_lanes(self._depth + 1)  # as many shapes as can be under way at once, and one more
         return lane
 
-    def _new_lane(self, shapes: Mapping[str, Shape], staged: bool) -> Lane:
-        lane = Lane(self._memory, self._engine, self._depth if staged else 1)
+    def _new_lane(self, shapes: Mapping[str, Shape], count: int, staged: bool) -> Lane:
+        lane = Lane(self._memory, self._engine, count)
         try:
             needed = max(slot.context.prepare(shapes, self._work) for slot in lane.slots)
             if staged:
@@ -233,3 +251,11 @@ class DeviceSession(Session):
         for stream in (self._into, self._work, self._out):
             stream.sync()
         self._scratch.wait()
+
+
+def _filled(lane: Lane, feed: Mapping[str, Array]) -> Slot:
+    """The lane's next slot, with inputs in its pinned memory."""
+    slot = lane.next_slot()
+    for name, array in feed.items():
+        np.copyto(slot.staged[name], array)
+    return slot

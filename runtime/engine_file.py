@@ -11,11 +11,14 @@ from fxsr.errors import DeviceError, ModelFileError
 from fxsr.extras import needs
 from fxsr.manifest import EngineFacts, Flavour, Manifest, is_intact, read_manifest
 from fxsr.runtime.gpu import Gpu
+from fxsr.runtime.trt import runtime_log
 
 ENGINES = (".plan", ".engine")
 EXTRAS: dict[Flavour, str] = {"tensorrt": "gpu", "tensorrt-rtx": "rtx"}
 """What brings each flavour."""
 _INVALID = 2  # EngineValidity.INVALID
+_ELSEWHERE = 2 | 4 | 8 | 16
+"""Diagnostics of the machine rather than of the file."""
 _DIAGNOSTICS = {
     1: "it is of another version of TensorRT-RTX",
     2: "it is not for this GPU",
@@ -76,7 +79,7 @@ def check_runnable(engine: EngineFile, trt: Any, gpu: Gpu | None) -> None:
         gpu: the GPU to run on; None: there is none.
 
     Raises:
-        DeviceError: there is no GPU, or it is another kind.
+        DeviceError: there is no GPU, it is another kind, or its driver is too old.
         ModelFileError: the runtime is of another version.
     """
     path, facts = engine.path, engine.facts
@@ -123,12 +126,13 @@ def _check_capability(path: Path, built_for: tuple[str, ...], gpu: Gpu) -> None:
 
 def _ask_runtime(path: Path, trt: Any) -> None:
     """TensorRT-RTX can look at an engine's head without loading it."""
-    runtime = trt.Runtime(trt.Logger(trt.ILogger.ERROR))
+    runtime = trt.Runtime(runtime_log(trt))
     with path.open("rb") as file:
         verdict, bits = runtime.get_engine_validity(file.read(runtime.engine_header_size))
     if int(verdict) == _INVALID and bits:
         reasons = ", ".join(text for bit, text in _DIAGNOSTICS.items() if bits & bit)
-        raise ModelFileError(f"{path}: TensorRT-RTX can't run it here ({reasons or f'diagnostics {bits}'})")
+        kind = DeviceError if bits & _ELSEWHERE else ModelFileError
+        raise kind(f"{path}: TensorRT-RTX can't run it here ({reasons or f'diagnostics {bits}'})")
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -56,7 +56,7 @@ class Engine(Closable, Protocol):
     def context(self) -> Context: ...
 
     def layer_times(self, context: Context, run: Callable[[], None]) -> list[tuple[str, float]]:
-        """Seconds of each layer while `run` runs the context once."""
+        """Seconds of each layer while `run` runs the context once. Close it then: it may stay slow."""
         ...
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from fxsr.errors import FxsrError, ModelFileError, OutOfMemoryError, first_line
 from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
 from fxsr.runtime.device import open_device
-from fxsr.runtime.device_arrays import check_array, view_array
+from fxsr.runtime.device_arrays import check_array, device_inputs, view_array
 from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
 from fxsr.runtime.providers import open_graph
 from fxsr.runtime.session import Array, Device, Session, SessionInfo
@@ -63,8 +63,8 @@ class OrtSession(Session):
             with self._errors(lr):
                 (sr,) = self._session.run(["sr"], feed)
         else:
-            binding = self._bind(feed)
             with self._errors(lr):
+                binding = self._bind(feed)
                 self._session.run_with_iobinding(binding)
                 (sr,) = binding.copy_outputs_to_cpu()
         return from_graph(self.facts, np.asarray(sr))
@@ -73,19 +73,19 @@ class OrtSession(Session):
         """As of `Session`, but it waits on the CPU: ONNX Runtime has a stream of its own."""
         if self.info.device == "cpu":
             super().run_device(lr, t_map, out, stream)
-        memory = open_device(Device.parse(self.info.device).index)
-        caller = memory.foreign_stream(stream)
-        (output,) = self.facts.outputs
-        given = self._device_inputs(lr, t_map)
-        binding = self._session.io_binding()
-        bound = [(binding.bind_input, tensor, given[tensor.name]) for tensor in self.facts.inputs]
-        for bind, tensor, array in [*bound, (binding.bind_output, output, out)]:
-            found = view_array(array, tensor.name, memory, caller)
-            check_array(found, tensor.name, found.shape, np.dtype(tensor.dtype))
-            bind(tensor.name, "cuda", memory.dlpack_device[1], found.dtype, found.shape, found.ptr)
-        caller.sync()
-        with self._errors(lr):
-            self._session.run_with_iobinding(binding)
+        given = device_inputs(self.facts, lr, t_map)
+        with open_device(Device.parse(self.info.device).index) as memory, memory.current():
+            caller = memory.foreign_stream(stream)
+            (output,) = self.facts.outputs
+            binding = self._session.io_binding()
+            bound = [(binding.bind_input, tensor, given[tensor.name]) for tensor in self.facts.inputs]
+            for bind, tensor, array in [*bound, (binding.bind_output, output, out)]:
+                found = view_array(array, tensor.name, memory, caller, written=tensor is output)
+                check_array(found, tensor.name, found.shape, np.dtype(tensor.dtype))
+                bind(tensor.name, "cuda", memory.dlpack_device[1], found.dtype, found.shape, found.ptr)
+            caller.sync()
+            with self._errors(lr):
+                self._session.run_with_iobinding(binding)
 
     def measure(self, lr: Array, t_map: Array) -> Timing:
         return self._measure_copies(lr, t_map) if self.info.device != "cpu" else super().measure(lr, t_map)
@@ -107,13 +107,14 @@ class OrtSession(Session):
 
     def _measure_copies(self, lr: Array, t_map: Array) -> Timing:
         """On a GPU; each step ends when the device has done it, so that the host's clock is right."""
-        begin = time.perf_counter()
-        binding = self._bind(to_graph(self.facts, lr, t_map))
-        there = time.perf_counter()
-        self._session.run_with_iobinding(binding)
-        done = time.perf_counter()
-        binding.copy_outputs_to_cpu()
-        end = time.perf_counter()
+        with self._errors(lr):
+            begin = time.perf_counter()
+            binding = self._bind(to_graph(self.facts, lr, t_map))
+            there = time.perf_counter()
+            self._session.run_with_iobinding(binding)
+            done = time.perf_counter()
+            binding.copy_outputs_to_cpu()
+            end = time.perf_counter()
         return Timing(end - begin, done - there, there - begin, end - done)
 
     def _bind(self, feed: Mapping[str, Array]) -> Any:
@@ -126,10 +127,6 @@ class OrtSession(Session):
             binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, kind, int(index)))
         binding.bind_output("sr", kind, int(index))
         return binding
-
-    def _device_inputs(self, lr: Any, t_map: Any) -> dict[str, Any]:
-        first, *second = (tensor.name for tensor in self.facts.inputs)
-        return {first: lr} | dict.fromkeys(second, t_map)
 
     @contextmanager
     def _errors(self, lr: Any) -> Iterator[None]:

@@ -12,6 +12,8 @@ from fxsr.errors import DeviceError, OutOfMemoryError, UsageError, first_line
 from fxsr.extras import needs
 from fxsr.runtime.device import DLPACK_CUDA, Block, DeviceMemory, Event, Graph, Stream
 
+_DEFAULT_STREAMS = (0, 1)
+"""Handles of the one default stream."""
 _NON_BLOCKING = 1
 _NO_TIMING = 2  # event_flags.DISABLE_TIMING
 
@@ -54,6 +56,15 @@ class PycudaMemory(DeviceMemory):
     def dlpack_device(self) -> tuple[int, int]:
         return DLPACK_CUDA, self.index
 
+    @property
+    def pci(self) -> str:
+        with self.errors("asking for the GPU"):
+            return str(self.driver.Device(self.index).pci_bus_id())
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        yield  # the context is current in its thread, the only one that may use it
+
     @contextmanager
     def errors(self, what: str) -> Iterator[None]:
         """PyCUDA's errors inside the block become ours."""
@@ -83,6 +94,8 @@ class PycudaMemory(DeviceMemory):
         return PycudaStream(self, self.driver.Stream(_NON_BLOCKING))
 
     def foreign_stream(self, stream: Any) -> PycudaStream:
+        if stream is None or (isinstance(stream, int) and stream in _DEFAULT_STREAMS):
+            return PycudaStream(self, None)
         if not isinstance(stream, self.driver.Stream):
             raise UsageError(f"with FXSR_CUDA=pycuda a stream is a pycuda.driver.Stream, not {stream!r}")
         return PycudaStream(self, stream)
@@ -116,7 +129,7 @@ class PycudaMemory(DeviceMemory):
 
 
 class PycudaStream(Stream):
-    """A `pycuda.driver.Stream`."""
+    """A `pycuda.driver.Stream`; None is the default stream, as all of PyCUDA takes it."""
 
     def __init__(self, memory: PycudaMemory, stream: Any) -> None:
         self._memory = memory
@@ -124,7 +137,7 @@ class PycudaStream(Stream):
 
     @property
     def handle(self) -> int:
-        return int(self.stream.handle)
+        return 0 if self.stream is None else int(self.stream.handle)
 
     def record(self, timed: bool = False) -> PycudaEvent:
         with self._memory.errors("recording an event"):
@@ -135,11 +148,13 @@ class PycudaStream(Stream):
     def wait(self, event: Event) -> None:
         assert isinstance(event, PycudaEvent)
         with self._memory.errors("waiting for an event"):
-            self.stream.wait_for_event(event.event)
+            if self.stream is None:  # PyCUDA can't say it: wait here
+                event.event.synchronize()
+            else:
+                self.stream.wait_for_event(event.event)
 
     def sync(self) -> None:
-        with self._memory.errors("a stream's work"):
-            self.stream.synchronize()
+        self.record().sync()
 
 
 class PycudaEvent(Event):

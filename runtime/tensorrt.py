@@ -5,6 +5,7 @@ The two have the same Python interface but for a few names, which are asked for;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ import platformdirs
 
 from fxsr.errors import DeviceError, FxsrError, ModelFileError, OutOfMemoryError, UsageError
 from fxsr.files import atomic_path
-from fxsr.manifest import ModelFacts, Profile, Shape
+from fxsr.manifest import BuildOptions, ModelFacts, Profile, Shape, is_intact
 from fxsr.runtime.device import Block, Stream, open_device
 from fxsr.runtime.device_session import DeviceSession
 from fxsr.runtime.engine_file import EngineFile, check_runnable, flavour_of, load_flavour, manifest_path, read_engine
@@ -22,8 +23,10 @@ from fxsr.runtime.gpu import Gpu, find_gpus
 from fxsr.runtime.lanes import Context, Engine
 from fxsr.runtime.layouts import session_dtype
 from fxsr.runtime.session import Device, Session, SessionInfo
-from fxsr.runtime.trt import Log, make_log, type_name
+from fxsr.runtime.trt import Log, runtime_log, type_name
 from fxsr.runtime.trusted import describe_engine
+
+_OUT_OF_MEMORY = re.compile("out ?of ?memory", re.IGNORECASE)
 
 
 def open_engine(path: Path, device: Device, *, trust: bool = False) -> Session:
@@ -44,52 +47,69 @@ def open_engine(path: Path, device: Device, *, trust: bool = False) -> Session:
     known = None if trust and not manifest_path(path).is_file() else read_engine(path)
     trt = load_flavour(known.facts.flavour if known else flavour_of(path))
     gpus = find_gpus()
-    gpu = gpus[device.index] if device.index < len(gpus) else None
-    if known:
-        check_runnable(known, trt, gpu)
-    if gpu is None:
+    if device.index >= len(gpus):
+        if known:
+            check_runnable(known, trt, None)
         raise DeviceError(f"{path}: there is no {device if device.kind == 'cuda' else 'NVIDIA GPU'} here")
     memory = open_device(device.index)
     try:
-        log = make_log(trt)
-        loaded = load_engine(trt, log, path, carries_runtime=bool(known and known.facts.options.version_compatible))
-        file = known or describe_engine(trt, loaded, path)
-        engine = TensorRTEngine(trt, log, loaded, file, gpu)
+        # CUDA may number them otherwise than the driver's tool does
+        gpu = next((each for each in gpus if each.sits_at(memory.pci)), gpus[device.index])
+        log = runtime_log(trt)
+        with memory.current():
+            if known:
+                check_runnable(known, trt, gpu)
+            loaded = load_engine(trt, log, path, known)
+            file = known or describe_engine(trt, loaded, path)
+            engine = TensorRTEngine(trt, log, loaded, file, gpu)
+            return DeviceSession(engine, memory, session_info(file, memory.name))
     except BaseException:
         memory.close()
         raise
-    return DeviceSession(engine, memory, session_info(file, memory.name))
 
 
-def load_engine(trt: Any, log: Log, path: Path, *, carries_runtime: bool = False) -> Any:
-    """Deserialise an engine: a `trt.ICudaEngine`.
+def load_engine(trt: Any, log: Log, path: Path, known: EngineFile | None = None) -> Any:
+    """Deserialise an engine: a `trt.ICudaEngine`. One without weights gets those of its ONNX file.
 
     Args:
         trt: the module of the engine's flavour.
-        log: of `make_log`.
+        log: of `runtime_log`.
         path: the file.
-        carries_runtime: it was built to run on later versions, and holds code for that.
+        known: what its manifest says of it.
 
     Raises:
-        ModelFileError: the library refuses it.
+        ModelFileError: the library refuses it, or the ONNX file whose weights it wants is not there.
         OutOfMemoryError: its weights don't fit.
     """
+    options = known.facts.options if known else BuildOptions()
     runtime = trt.Runtime(log)
-    if carries_runtime:
+    if options.version_compatible:  # it holds code for later versions
         runtime.engine_host_code_allowed = True
     log.forget()
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise failure(log, f"{path}: can't be loaded", ModelFileError)
+    if known and options.strip_weights:
+        _give_weights(trt, log, engine, known)
     return engine
+
+
+def _give_weights(trt: Any, log: Log, engine: Any, file: EngineFile) -> None:
+    onnx = file.manifest.onnx
+    if not is_intact(file.path.parent, onnx):
+        raise ModelFileError(f"{file.path}: holds no weights, and {onnx.file}, which does, is not beside it as it was")
+    refitter = trt.Refitter(engine, log)
+    parser = trt.OnnxParserRefitter(refitter, log)
+    log.forget()
+    if not (parser.refit_from_file(str(file.path.with_name(onnx.file))) and refitter.refit_cuda_engine()):
+        raise failure(log, f"{file.path}: can't be given the weights of {onnx.file}", ModelFileError)
 
 
 def failure(log: Log, what: str, kind: type[FxsrError] = FxsrError) -> FxsrError:
     """The error for a call that failed just now, with what the library logged."""
-    reason = log.first_error()
-    if "out of memory" in reason.lower() or "outofmemory" in reason.lower():
+    if _OUT_OF_MEMORY.search(" ".join(log.errors)):
         kind = OutOfMemoryError
-    return kind(f"{what} ({reason})")
+    return kind(f"{what} ({log.first_error()})")
 
 
 def session_info(file: EngineFile, device: str) -> SessionInfo:
@@ -162,9 +182,10 @@ class TensorRTEngine(Engine):
 
     def close(self) -> None:
         """Keep what was compiled, and free the engine."""
-        if self._cache is not None:
+        compiled = self._cache.serialize() if self._cache is not None else None
+        if compiled is not None:
             with suppress(FxsrError, OSError), atomic_path(self._cache_path) as temporary:
-                temporary.write_bytes(bytes(self._cache.serialize()))
+                temporary.write_bytes(bytes(compiled))
         self._config = self._cache = self._engine = None
 
     def _runtime_config(self) -> Any:
@@ -210,14 +231,18 @@ class TensorRTContext(Context):
         if index is None:
             raise UsageError(f"{engine.file.path.name}: {why_unfit(engine.facts, engine.profiles, shapes)}")
         engine.log.forget()
-        if not context.set_optimization_profile_async(index, stream.handle):
-            raise failure(engine.log, f"profile {index} is refused")
-        stream.sync()  # the caller may enqueue on another
-        for name, shape in shapes.items():
-            if not context.set_input_shape(name, shape):
-                raise failure(engine.log, f"{name} of shape {shape} is refused")
-        if missing := context.infer_shapes():
-            raise failure(engine.log, f"no shape is known of {', '.join(missing)}")
+        try:
+            if not context.set_optimization_profile_async(index, stream.handle):
+                raise failure(engine.log, f"profile {index} is refused")
+            stream.sync()  # the caller may enqueue on another
+            for name, shape in shapes.items():
+                if not context.set_input_shape(name, shape):
+                    raise failure(engine.log, f"{name} of shape {shape} is refused")
+            if missing := context.infer_shapes():
+                raise failure(engine.log, f"no shape is known of {', '.join(missing)}")
+        except RuntimeError as error:  # so the bindings say that two of these calls failed
+            given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise failure(engine.log, f"{engine.file.path.name} does not take {given} together", UsageError) from error
         needed = int(context.update_device_memory_size_for_shapes())
         if needed == 0 and engine.log.errors:
             raise failure(engine.log, "the memory for these shapes is not known")
@@ -242,11 +267,10 @@ class TensorRTContext(Context):
             raise failure(self._engine.log, "TensorRT failed to run the engine")
 
     def layer_times(self, run: Callable[[], None]) -> list[tuple[str, float]]:
-        """Seconds of each layer while `run` runs this context."""
+        """Seconds of each layer while `run` runs this context. It keeps its profiler: close it then."""
         profiler = _profiler(self._engine.trt)
         self._context.profiler = profiler
         run()
-        self._context.profiler = None
         return list(profiler.times)
 
     def close(self) -> None:

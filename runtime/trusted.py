@@ -44,7 +44,7 @@ def describe_engine(trt: Any, engine: Any, path: Path) -> EngineFile:
         raise ModelFileError(f"{path}: has tensors {', '.join(names)}; it must have lr and t_map, or lr_t, and sr")
     profiles = tuple(_profile(engine, inputs, index) for index in range(engine.num_optimization_profiles))
     image = profiles[0].inputs[inputs[0]].opt
-    output = _output_shape(trt, engine, profiles[0])
+    output = _output_shape(trt, engine, path, profiles[0])
     last = image[-1] in (3, 4)
     scale = output[1] // image[1] if last else output[2] // image[2]
     if scale not in (2, 4, 8):
@@ -85,8 +85,10 @@ def _profile(engine: Any, inputs: list[str], index: int) -> Profile:
     return Profile("uniform" if ranges["t_map"].max[2:] == (1, 1) else "map", ranges)
 
 
-def _output_shape(trt: Any, engine: Any, profile: Profile) -> tuple[int, ...]:
+def _output_shape(trt: Any, engine: Any, path: Path, profile: Profile) -> tuple[int, ...]:
     context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+    if context is None:
+        raise ModelFileError(f"{path}: {trt.__name__} makes no execution context for it")
     for name, sizes in profile.inputs.items():
         context.set_input_shape(name, sizes.opt)
     return tuple(int(size) for size in context.get_tensor_shape("sr"))

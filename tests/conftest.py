@@ -36,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for folder in _FOLDERS:
             if folder in Path(item.path).parts:
                 item.add_marker(folder)
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.timeout(1800))  # TensorRT times every kernel that it might use
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ somebody waits for it, so that a forgotten event, or a buffer that is used again
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import IntEnum
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,7 @@ class HostMemory(DeviceMemory):
         self.graphs = graphs
         self.captured = 0
         self.closed = False
+        self.is_current = False
         self._live: dict[int, Block] = {}
         self.streams: dict[int, HostStream] = {}
 
@@ -44,6 +46,16 @@ class HostMemory(DeviceMemory):
     @property
     def dlpack_device(self) -> tuple[int, int]:
         return 1, 0
+
+    @property
+    def pci(self) -> str:
+        return "0000:01:00.0"
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        before, self.is_current = self.is_current, True
+        yield
+        self.is_current = before
 
     def alloc(self, nbytes: int) -> Block:
         return self._add(nbytes, pinned=False)
@@ -61,7 +73,7 @@ class HostMemory(DeviceMemory):
 
     def foreign_stream(self, stream: Any) -> HostStream:
         handle = int(stream or 0)
-        return self.streams.setdefault(handle, HostStream(handle, self.streams if self.restless else {}))
+        return self.streams.setdefault(handle, HostStream(self, handle, self.streams if self.restless else {}))
 
     def copy(self, target: Block, source: Block, nbytes: int, stream: Stream) -> None:
         into, out_of = self.span(target.ptr, nbytes), self.span(source.ptr, nbytes)
@@ -102,12 +114,14 @@ class HostMemory(DeviceMemory):
 
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
         """An array of its memory, as if of another library."""
-        block = self.alloc(values.nbytes)
+        with self.current():
+            block = self.alloc(values.nbytes)
         mine = block.owner.view(values.dtype).reshape(values.shape)
         mine[...] = values
         return np.asarray(mine)
 
     def _add(self, nbytes: int, pinned: bool) -> Block:
+        assert self.is_current
         if nbytes > self.limit - self.used:
             raise OutOfMemoryError("host: not enough memory")
         room = np.full(nbytes + _ALIGNMENT, _POISON, np.uint8)
@@ -122,7 +136,8 @@ class HostMemory(DeviceMemory):
 class HostStream(Stream):
     """Work that waits until somebody waits for it."""
 
-    def __init__(self, handle: int, others: Mapping[int, HostStream]) -> None:
+    def __init__(self, memory: HostMemory, handle: int, others: Mapping[int, HostStream]) -> None:
+        self._memory = memory
         self._handle = handle
         self._others = others
         self.work: list[Callable[[], None]] = []
@@ -137,6 +152,7 @@ class HostStream(Stream):
         self.work.append(work)
 
     def record(self, timed: bool = False) -> HostEvent:
+        assert self._memory.is_current
         return HostEvent(self, self.done + self._active + len(self.work), timed)
 
     def wait(self, event: Event) -> None:
@@ -216,7 +232,8 @@ class FakeTensorRT(SimpleNamespace):
         self.profiles = profiles
         self.rtx = rtx
         self.contexts: list[_Context] = []
-        self.cache = b""
+        self.cache: bytes | None = b""
+        self.refitted: list[str] = []
         self.scratch = 1000
         self.marks: list[int] = []
         self.fail: str | None = None
@@ -230,6 +247,16 @@ class FakeTensorRT(SimpleNamespace):
             return _Engine(self, log, data)
 
         return SimpleNamespace(deserialize_cuda_engine=load)
+
+    def Refitter(self, engine: Any, log: Any) -> Any:  # noqa: N802
+        return SimpleNamespace(refit_cuda_engine=lambda: bool(self.refitted))
+
+    def OnnxParserRefitter(self, refitter: Any, log: Any) -> Any:  # noqa: N802
+        def refit(model: str) -> bool:
+            self.refitted.append(model)
+            return True
+
+        return SimpleNamespace(refit_from_file=refit)
 
 
 class _Severity(IntEnum):
@@ -282,7 +309,8 @@ class _Engine:
         config.set_execution_context_allocation_strategy = choose
         if self.trt.rtx:
             config.create_runtime_cache = lambda: SimpleNamespace(
-                deserialize=deserialize, serialize=lambda: self.trt.cache + b"kernels;"
+                deserialize=deserialize,
+                serialize=lambda: None if self.trt.cache is None else self.trt.cache + b"kernels;",
             )
         return config
 
@@ -301,11 +329,22 @@ class _Context:
         self._shapes: dict[str, Shape] = {}
         self._addresses: dict[str, int] = {}
         self._scratch = (0, 0)
-        self.profiler: Any = None
+        self._profiler: Any = None
+
+    @property
+    def profiler(self) -> Any:
+        return self._profiler
+
+    @profiler.setter
+    def profiler(self, profiler: Any) -> None:
+        if profiler is not None:  # else it logs an error and keeps the one that it has
+            self._profiler = profiler
 
     def set_optimization_profile_async(self, index: int, handle: int) -> bool:
+        if index >= len(self._engine.trt.profiles):
+            raise RuntimeError("the library's call failed")
         self._profile, self._shapes = index, {}
-        return index < len(self._engine.trt.profiles)
+        return True
 
     def set_input_shape(self, name: str, shape: Shape) -> bool:
         sizes = self._engine.trt.profiles[self._profile].inputs[name]
@@ -315,6 +354,11 @@ class _Context:
         return True
 
     def infer_shapes(self) -> list[str]:
+        image, style = self._shapes.get("lr", ()), self._shapes.get("t_map", ())
+        sides = image[1:3] if image[-1:] == (3,) else image[2:]
+        if any(size not in (1, whole) for size, whole in zip(style[2:], sides, strict=False)):
+            self._engine.log.log(_Severity.ERROR, "dimensions not compatible for elementwise")
+            raise RuntimeError("the library's call failed")
         return [name for name in self._engine.inputs if name not in self._shapes]
 
     def get_tensor_shape(self, name: str) -> Shape:

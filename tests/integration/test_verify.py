@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from fxsr.manifest import read_manifest
 from fxsr.runtime.engine_file import read_engine
 from fxsr.runtime.ort import read_facts
 from fxsr.runtime.session import open_session
-from tests.support import SAMPLE, TINY, fxsr_cli, golden_checkpoint
+from tests.support import ROOT, SAMPLE, TINY, fxsr_cli, golden_checkpoint
 
 FORMS = {
     "fp32": [],
@@ -28,6 +30,16 @@ FORMS = {
     "fp32-uint8-packed": ["--io", "uint8", "--packed"],
     "fp32-t0.5": ["--bake-t", "0.5"],
 }
+
+COMPARE_AS_IF_ON_A_GPU = """
+import sys, cli
+import fxsr.export.runners as runners
+from fxsr.export.cases import bundled_photos
+from fxsr.export.compare import compare, read_subjects
+
+runners.check_runnable = lambda *arguments: None
+compare(*read_subjects(sys.argv[1:]), bundled_photos())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +171,10 @@ def test_an_engine_needs_a_gpu_and_says_so(folder: Path) -> None:
         assert done.returncode == 3
         assert "needs an NVIDIA GPU" in done.stderr
         assert "not compared" in done.stdout
+    # Polygraphy must not have settled on TensorRT before it is told of TensorRT-RTX
+    command = [sys.executable, "-c", COMPARE_AS_IF_ON_A_GPU, str(plan)]
+    compared = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert compared.returncode == 0 or "can't be loaded" in compared.stderr, compared.stderr
     facts = read_engine(plan).facts
     backend = load_backend(facts)  # what --layers builds on a GPU machine builds without one too
     network, config = layerwise_network(backend, plan.with_name("golden-x4-fp16.onnx"), facts)

@@ -31,6 +31,8 @@ class FakeCuda:
         self.failing: dict[str, Status] = {}
         self.host = np.zeros(1 << 16, np.uint8)
         self.values = {
+            "cudaGetDevice": 3,
+            "cudaDeviceGetPCIBusId": b"0000:1B:00.0\0",
             "cudaMalloc": 4096,
             "cudaHostAlloc": int(self.host.ctypes.data),
             "cudaStreamCreateWithFlags": 7,
@@ -81,6 +83,22 @@ def test_memory_streams_and_events(cuda: FakeCuda) -> None:
     assert [call[0] for call in cuda.calls if "Free" in call[0]] == ["cudaFree", "cudaFree", "cudaFreeHost"]
 
 
+def test_the_threads_own_device_is_left_as_it_was(cuda: FakeCuda) -> None:
+    memory = open_device(1)
+    assert memory.pci == "0000:1B:00.0"
+    cuda.calls.clear()
+    with pytest.raises(KeyError), memory.current():
+        raise KeyError
+    cuda.values["cudaGetDevice"] = 1
+    with memory.current():
+        pass
+    assert [call for call in cuda.calls if call[0] == "cudaSetDevice"] == [
+        ("cudaSetDevice", 1),
+        ("cudaSetDevice", 3),
+        ("cudaSetDevice", 1),
+    ]
+
+
 def test_only_our_own_streams_are_destroyed(cuda: FakeCuda) -> None:
     memory = open_device(0)
     memory.foreign_stream(77).sync()
@@ -124,6 +142,9 @@ def test_what_cannot_be_recorded_ends_the_recording(cuda: FakeCuda) -> None:
     cuda.cudaStreamEndCapture = lambda handle: (*fake(handle), None)  # type: ignore[attr-defined]
     assert memory.capture(lambda s: None, stream) is None
     assert any(call[0] == "cudaGetLastError" for call in cuda.calls)  # or the next call would report it
+    del cuda.cudaStreamEndCapture
+    cuda.failing = {"cudaGraphInstantiate": Status.cudaErrorMemoryAllocation}
+    assert memory.capture(lambda s: None, stream) is None
 
 
 @pytest.mark.parametrize(
@@ -205,7 +226,7 @@ class FakePycuda(ModuleType):
         def __init__(self, flags: int) -> None:
             self.flags = flags
 
-        def record(self, stream: Any) -> None: ...
+        def record(self, stream: Any = None) -> None: ...
 
         def synchronize(self) -> None: ...
 
@@ -261,6 +282,10 @@ def test_pycuda_answers_to_the_same_interface(monkeypatch: pytest.MonkeyPatch) -
     assert memory.available() == (10, 20)
     assert memory.capture(lambda s: None, stream) is None  # it has no graphs
     assert memory.foreign_stream(driver.Stream(1)).handle == 3
+    default = memory.foreign_stream(None)
+    assert default.handle == memory.foreign_stream(1).handle == 0
+    default.wait(stream.record())
+    default.sync()
     with pytest.raises(UsageError, match=r"a stream is a pycuda\.driver\.Stream"):
         memory.foreign_stream(3)
     with pytest.raises(OutOfMemoryError):

@@ -23,7 +23,7 @@ from fxsr.runtime.gpu import Gpu
 from fxsr.runtime.ort import OrtSession
 from fxsr.runtime.session import Array, Device
 from fxsr.runtime.tensorrt import TensorRTEngine, load_engine, session_info
-from fxsr.runtime.trt import make_log
+from fxsr.runtime.trt import runtime_log
 from fxsr.runtime.trusted import describe_engine
 from fxsr.runtime.upscaler import Upscaler
 from tests.hostdevice import FakeTensorRT, HostMemory
@@ -51,11 +51,13 @@ class Rig:
         self.file = EngineFile(self.path, Manifest(self.facts, file, engines=(built,)), built)
 
     def engine(self) -> TensorRTEngine:
-        log = make_log(self.trt)
-        return TensorRTEngine(self.trt, log, load_engine(self.trt, log, self.path), self.file, GPU)
+        log = runtime_log(self.trt)
+        return TensorRTEngine(self.trt, log, load_engine(self.trt, log, self.path, self.file), self.file, GPU)
 
     def session(self) -> DeviceSession:
-        return DeviceSession(self.engine(), self.memory, session_info(self.file, self.memory.name))
+        with self.memory.current():
+            engine = self.engine()
+        return DeviceSession(engine, self.memory, session_info(self.file, self.memory.name))
 
     def expected(self, lr: Array, t_map: Array) -> Array:
         onnx = self.path.with_suffix(".onnx")
@@ -178,6 +180,27 @@ def test_everything_is_freed_and_the_kernels_are_kept(rig: Rig, cache_folder: Pa
     assert GPU.name.replace(" ", "-") in file.name
 
 
+def test_kernels_that_cannot_be_kept_keep_nothing_else_from_being_freed(rig: Rig, cache_folder: Path) -> None:
+    with rig.session() as session:
+        session.run(*batch())
+        rig.trt.cache = None
+    assert rig.memory.closed
+    assert not cache_folder.exists()
+
+
+def test_an_engine_without_weights_gets_those_of_its_graph(rig: Rig) -> None:
+    onnx = rig.path.with_name("x.onnx")
+    onnx.write_bytes(rig.path.read_bytes())
+    graph = FileFacts(onnx.name, sha256(onnx), onnx.stat().st_size)
+    built = replace(rig.file.facts, options=BuildOptions(strip_weights=True))
+    rig.file = replace(rig.file, manifest=replace(rig.file.manifest, onnx=graph), facts=built)
+    with rig.session():
+        assert rig.trt.refitted == [str(onnx)]
+    onnx.unlink()
+    with pytest.raises(ModelFileError, match=r"holds no weights, and x\.onnx, which does, is not beside it as it was"):
+        rig.session()
+
+
 def test_a_loop_that_is_left_early_leaves_the_session_usable(rig: Rig) -> None:
     with rig.session() as session:
         for _ in session.stream([batch()] * 6):
@@ -256,7 +279,7 @@ def test_an_engine_of_other_types_than_its_manifest_says_is_refused(tmp_path: Pa
 @pytest.mark.parametrize("options", [{"precision": "fp16"}, {"io": "uint8"}, {"packed": True}])
 def test_an_engine_without_manifest_describes_itself(options: dict[str, Any], tmp_path: Path) -> None:
     rig = make_rig(tmp_path, **options)
-    found = describe_engine(rig.trt, load_engine(rig.trt, make_log(rig.trt), rig.path), rig.path)
+    found = describe_engine(rig.trt, load_engine(rig.trt, runtime_log(rig.trt), rig.path), rig.path)
     model = found.manifest.model
     assert (model.scale, model.io, model.packed, model.dtype) == (4, rig.facts.io, rig.facts.packed, rig.facts.dtype)
     assert [each.layout for each in model.inputs] == [each.layout for each in rig.facts.inputs]
@@ -277,7 +300,12 @@ def test_one_batch_is_timed_piece_by_piece(rig: Rig) -> None:
 
 def test_layers_are_timed(rig: Rig) -> None:
     with rig.session() as session:
-        assert session.profile_layers(*batch()) == [("conv_first", 0.002)]
+        upscale(session, [batch()] * 3)
+        for _ in range(2):
+            assert session.profile_layers(*batch()) == [("conv_first", 0.002)]
+        upscale(session, [batch()] * 3)
+        profiled = [context for context in rig.trt.contexts if context.profiler]
+        assert [len(context.profiler.times) for context in profiled] == [1, 1]  # nothing else ran in them
 
 
 @pytest.mark.parametrize("options", [{}, {"io": "uint8"}, {"packed": True}])
@@ -343,6 +371,11 @@ class TestDeviceArrays:
                 r"out has the shape .* must be \(1, 3, 48, 64\)",
             ),
             ({"lr": np.zeros((1, 3, 64, 16), np.float32)}, UsageError, "tile 64 exceeds 16"),
+            (
+                {"t_map": np.zeros((1, 1, 9, 9), np.float32)},
+                UsageError,
+                r"does not take lr \(1, 3, 12, 16\), t_map \(1, 1, 9, 9\) together \(dimensions not compatible",
+            ),
         ],
     )
     def test_what_does_not_fit_is_named(self, change: Any, error: type[Exception], message: str, rig: Rig) -> None:
