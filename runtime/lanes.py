@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fxsr.errors import UsageError
 from fxsr.manifest import ModelFacts, Shape
 from fxsr.runtime.device import Block, DeviceMemory, Event, Graph, Stream
 from fxsr.runtime.session import Array, Closable
@@ -104,9 +105,15 @@ class Lane(Closable):
         return sum(block.nbytes for block in self._blocks if block.host is None)
 
     def next_slot(self) -> Slot:
-        """The one that was used longest ago."""
+        """The one that was used longest ago.
+
+        Raises:
+            UsageError: its result has not been taken yet.
+        """
         slot = self.slots.pop(0)
         self.slots.append(slot)
+        if slot.busy:
+            raise UsageError("results of `stream` are still to be taken; take them all before other work is given")
         return slot
 
     def allocate(self, facts: ModelFacts, shapes: Mapping[str, Shape]) -> None:

@@ -107,7 +107,8 @@ class Session(Closable, Protocol):
     def stream(self, batches: Iterable[tuple[Array, Array]]) -> Iterator[Array]:
         """Upscale batches of `lr` and `t_map` in order; several may be under way at once.
 
-        A result is valid only until the next one is asked for. Raises as `run` does.
+        A result is valid only until the next one is asked for; all are to be taken, or the iterator closed, before the
+        session is given other work. Raises as `run` does.
         """
         for lr, t_map in batches:
             yield self.run(lr, t_map)
@@ -122,7 +123,8 @@ class Session(Closable, Protocol):
             lr: the graph's own `lr`, (N, 3, H, W) or as it was exported; of a packed graph its `lr_t`.
             t_map: the graph's own; None where it has none.
             out: as large as `sr`; it is written to.
-            stream: a CUDA stream of the caller's, or its handle; None is the default stream.
+            stream: a CUDA stream of the caller's, or its handle; None is the default stream. Not one that is being
+                captured as a graph.
 
         Raises:
             UsageError: this session runs on the CPU, or an array is of the wrong type, shape or layout.

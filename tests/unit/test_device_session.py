@@ -135,6 +135,15 @@ def test_a_result_is_not_touched_while_the_next_ones_run(rig: Rig) -> None:
         assert np.array_equal(first, before)
 
 
+def test_results_that_are_still_to_be_taken_are_not_written_over(rig: Rig) -> None:
+    with rig.session() as session:
+        results = session.stream([batch() for _ in range(5)])
+        next(results)
+        session.run(*batch())  # there is one slot that is free
+        with pytest.raises(UsageError, match="are still to be taken"):
+            session.run(*batch())
+
+
 def test_work_is_recorded_as_a_graph_after_it_ran_once(rig: Rig) -> None:
     with rig.session() as session:
         upscale(session, [batch()] * 3)
