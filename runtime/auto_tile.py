@@ -30,7 +30,7 @@ def free_memory(device: str) -> int | None:
     """Bytes that are free for a session on "cpu" or "cuda:N"; None where that can't be known."""
     if device != "cpu":
         try:
-            with open_device(Device.parse(device).index) as memory:
+            with open_device(Device.parse(device).index) as memory, memory.current():
                 return memory.available()[0]
         except UnavailableError:
             return None

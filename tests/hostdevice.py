@@ -87,6 +87,7 @@ class HostMemory(DeviceMemory):
         return 0.001
 
     def available(self) -> tuple[int, int]:
+        assert self.is_current
         return self.limit - self.used, self.limit
 
     def capture(self, work: Callable[[Stream], None], stream: Stream) -> Graph | None:

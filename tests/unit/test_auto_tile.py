@@ -1,9 +1,13 @@
+"""`--tile auto`: from an engine's profiles, or from the memory that is free."""
+
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from fxsr.runtime.auto_tile import auto_tile, free_memory
 from fxsr.runtime.session import SessionInfo
+from tests.hostdevice import HostMemory
 
 PLAIN = SessionInfo("a", 4, np.dtype(np.float32), "test", "cpu")
 GB = 10**9
@@ -32,3 +36,15 @@ def test_without_knowing_the_memory_it_is_the_default() -> None:
 def test_the_memory_of_this_machine_is_known_or_said_not_to_be() -> None:
     free = free_memory("cpu")
     assert free is None or 0 < free < 2**50
+
+
+def test_what_is_free_on_a_gpu_is_asked_of_that_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def open_one(index: int) -> HostMemory:
+        asked.append(index)
+        return HostMemory(limit=123)
+
+    monkeypatch.setattr("fxsr.runtime.auto_tile.open_device", open_one)
+    assert free_memory("cuda:1") == 123
+    assert asked == [1]
