@@ -19,6 +19,7 @@ from fxsr.manifest import EngineFacts, ModelFacts
 from fxsr.runtime.engine_file import EngineFile, check_runnable, load_flavour
 from fxsr.runtime.gpu import find_gpus
 from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
+from fxsr.runtime.providers import import_onnxruntime
 from fxsr.runtime.session import Array, Session, SessionInfo
 from fxsr.runtime.tensorrt import load_engine
 from fxsr.runtime.trt import runtime_log
@@ -107,6 +108,7 @@ def onnx_runner(onnx: Path, all_tensors: bool = False) -> Any:
         MissingExtraError: a package is not installed.
     """
     _silence()
+    import_onnxruntime()
     with needs("export"):
         from polygraphy import constants
         from polygraphy.backend.onnx import BytesFromOnnx, ModifyOutputs, OnnxFromPath

@@ -5,7 +5,9 @@ Exit status: 0 done; 1 some inputs failed, the others were written; 2 usage; 3 a
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -34,7 +36,17 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of our output went away
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # of a stream, or of a place that nobody thought of
+        _complain(": ".join(str(part) for part in (error.filename, error.strerror or error) if part is not None))
+        _give_up_output()
+        sys.exit(1)
     sys.exit(0)
+
+
+def _give_up_output() -> None:
+    """Let the interpreter not try once more to write what could not be written."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(value: bool) -> None:

@@ -205,6 +205,8 @@ def run(
                 with closing(run_jobs(plan.jobs, upscaler, options, report.begin, jobs or 2)) as results:
                     for result in results:
                         report.add(result)
+            stop.check()
+            stop.patient = False
         files.send()
     if report.failed:
         raise typer.Exit(1)

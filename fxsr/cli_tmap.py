@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fxsr.cli_options import Json, Quiet
-from fxsr.cli_tmap_files import Bits, Finish, make_each, map_size, read_alpha, write_map
+from fxsr.cli_tmap_files import Bits, Finish, check_apart, make_each, map_size, read_alpha, write_map
 from fxsr.errors import StyleError, UsageError
 
 if TYPE_CHECKING:
@@ -187,6 +187,8 @@ def gradient(
     from fxsr import tmap
     from fxsr.stylemap import parse_pair
 
+    if like is not None:
+        check_apart(out, [like])
     spot, part = parse_pair(centre, "--centre"), parse_pair(span, "--span")
     height, width = map_size(size, like)
     try:
@@ -219,8 +221,7 @@ def combine(
 
     if len(maps) < 2:
         raise UsageError(f"{maps[0]} is one map; combine takes two or more")
-    if out.resolve() in [path.resolve() for path in maps]:
-        raise UsageError(f"the output would replace the input {out}; give another -o")
+    check_apart(out, maps)
     finish = Finish.parse(feather, t_range, bits)
     styles = [StyleMap.read(path) for path in maps]
     height, width = styles[0].values.shape

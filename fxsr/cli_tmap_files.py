@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -116,6 +116,15 @@ def write_map(out: Path, plane: Plane, finish: Finish, *, quiet: bool, as_json: 
         print_json({"output": str(out), "size": (width, height)})
     elif not quiet:
         typer.echo(f"{out} ({width}x{height})")
+
+
+def check_apart(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write over an input."""
+    from fxsr.places import LocalPlaces
+
+    places = LocalPlaces()
+    if places.absolute(out) in map(places.absolute, inputs):
+        raise UsageError(f"the output would replace the input {out}; give another -o")
 
 
 def map_size(size: str | None, like: Path | None) -> tuple[int, int]:

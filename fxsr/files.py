@@ -22,7 +22,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         FxsrError: the place can't be written to.
     """
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    # not after `path`: with more behind it, its name may be too long, and not all libraries take every name
+    temporary = path.with_name(f".fxsr-{secrets.token_hex(6)}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

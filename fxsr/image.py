@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fxsr.formats import FORMATS, READABLE, WRITABLE
 from fxsr.image_reading import open_rows
 from fxsr.image_writing import write_rows
+from fxsr.resample import resampled
 from fxsr.rows import Pixels, Rows, dtype_peak
 
 __all__ = [
@@ -96,9 +97,7 @@ def rows_of_plane(plane: NDArray[np.float32], height: int, width: int) -> Callab
     if plane.shape == (height, width):
         return lambda rows: plane[rows]
     image = pyvips.Image.new_from_array(np.ascontiguousarray(plane))
-    resized = image.resize(width / image.width, vscale=height / image.height, kernel="linear")
-    # libvips rounds the size on its own: make sure of it
-    exact = resized.embed(0, 0, width, height, extend="copy")
+    exact = resampled(image, width, height, linear=True)
     low, high = plane.min(), plane.max()
 
     def make(rows: slice) -> NDArray[np.float32]:

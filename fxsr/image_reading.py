@@ -39,9 +39,9 @@ def open_rows(path: Path | str, max_pixels: int | None = None) -> Rows:
             pixels is met while reading bands.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ImageError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
     with _errors(path):
+        if not path.is_file():
+            raise ImageError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
         with path.open("rb") as file:
             magic = file.read(4)
         if not magic:
@@ -56,7 +56,7 @@ def open_rows(path: Path | str, max_pixels: int | None = None) -> Rows:
 def _open(path: Path, max_pixels: int | None) -> Rows:
     import pyvips
 
-    image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
+    image = _decoder(path)
     check_pixels(path, image.width, image.height, max_pixels)
     notes = []
     if image.get_typeof("n-pages") and image.get("n-pages") > 1:
@@ -65,7 +65,8 @@ def _open(path: Path, max_pixels: int | None) -> Rows:
         # turning needs more than a forward read
         image = (image if image.get("orientation") == _MIRRORED else image.copy_memory()).autorot()
     if image.interpretation == "cmyk":
-        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative")
+        depth = 16 if image.format == "ushort" else 8
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
         image.remove("icc-profile-data")
     elif image.interpretation in ("lab", "labs", "labq", "lch", "xyz", "yxy", "hsv", "cmc"):
         image = image.colourspace("srgb")
@@ -80,6 +81,19 @@ def _open(path: Path, max_pixels: int | None) -> Rows:
         kept["exif-data"] = pyvips.GValue.blob_type, exif
     dtype = np.dtype(_DTYPES[image.format])
     return Rows(image.height, image.width, image.bands, dtype, _bands(image, dtype, path), kept, tuple(notes))
+
+
+def _decoder(path: Path) -> pyvips.Image:
+    import pyvips
+
+    how = {"access": "sequential", "fail_on": "error"}
+    name = str(path)
+    if name.isprintable() and not name.endswith("]"):
+        return pyvips.Image.new_from_file(name, **how)
+    # libvips takes names of UTF-8 only, and what stands in brackets at their end for options
+    with path.open("rb") as file:
+        source = pyvips.Source.new_from_descriptor(file.fileno())
+    return pyvips.Image.new_from_source(source, "", **how)
 
 
 def _bands(image: pyvips.Image, dtype: np.dtype[Any], path: Path) -> Iterator[Pixels]:

@@ -14,6 +14,7 @@ from fxsr.exr import write_exr
 from fxsr.files import atomic_path
 from fxsr.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WRITABLE
 from fxsr.image_reading import reason, vips_bands
+from fxsr.resample import resampled
 from fxsr.rows import Pixels, Rows, dtype_peak
 from fxsr.tiffexif import add_exif
 from fxsr.vips_pipe import through_vips
@@ -34,7 +35,7 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
 
     Args:
         quality: of JPEG and WebP, 1..100.
-        size: width and height to resample it to (Lanczos); None leaves it as it is.
+        size: width and height to resample it to; None leaves it as it is.
 
     Returns:
         What the format could not hold, one line each.
@@ -55,7 +56,7 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
     with atomic_path(path) as temporary:
 
         def encode(image: pyvips.Image) -> None:
-            image = _resample(_described(image, fitted), width, height)
+            image = resampled(_described(image, fitted), width, height)
             if suffix == ".bmp":
                 _write_bmp(temporary, image)
             elif suffix == ".exr":
@@ -65,7 +66,7 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
 
         try:
             through_vips(fitted, encode)
-        except pyvips.Error as error:
+        except (pyvips.Error, UnicodeEncodeError) as error:  # the latter: of a folder's name
             raise ImageError(f"{path}: cannot be written ({reason(error)})") from error
         if suffix in (".tif", ".tiff") and "exif-data" in rows.metadata:
             _, exif = rows.metadata["exif-data"]
@@ -101,17 +102,13 @@ def _described(image: pyvips.Image, rows: Rows) -> pyvips.Image:
     grey = "grey16" if deep else "b-w"
     image = image.copy(interpretation=grey if rows.channels < 3 else colour)
     for name, (kind, value) in rows.metadata.items():
-        image.set_type(kind, name, value)
+        if name in ("xres", "yres"):  # a part of the image itself
+            image = image.copy(**{name: value})
+        else:
+            image.set_type(kind, name, value)
     if "exif-data" in rows.metadata:  # which still tells how the pixels lay before they were turned
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
-
-
-def _resample(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
-    if (image.width, image.height) == (width, height):
-        return image
-    resized = image.resize(width / image.width, vscale=height / image.height, kernel="lanczos3")
-    return resized.embed(0, 0, width, height, extend="copy")  # libvips rounds the size on its own: make sure of it
 
 
 def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:

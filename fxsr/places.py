@@ -5,6 +5,7 @@ A URL is a `Path` like any other here, with one of its slashes gone: that is wha
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -34,24 +35,33 @@ def name_of(path: Path) -> str:
 
 
 class LocalPlaces:
-    """Files of this machine."""
+    """Files of this machine. What must not be looked into is not there, except that a folder can't be searched.
+
+    Raises:
+        FxsrError: from `files`; a folder can't be read.
+    """
 
     def is_dir(self, path: Path) -> bool:
-        return path.is_dir()
+        return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir and its like raise where one may not look
 
     def is_file(self, path: Path) -> bool:
-        return path.is_file()
+        return os.path.isfile(path)  # noqa: PTH113
 
     def exists(self, path: Path) -> bool:
-        return path.exists()
+        return os.path.exists(path)  # noqa: PTH110
 
     def absolute(self, path: Path) -> Path:
         """One path for what may be written in several ways."""
-        return path.resolve()
+        return Path(os.path.realpath(path))
 
     def files(self, folder: Path) -> Iterator[Path]:
         """All files in a folder and below."""
-        return (path for path in folder.rglob("*") if path.is_file())
+
+        def refuse(error: OSError) -> None:
+            raise FxsrError(f"{error.filename}: cannot be searched ({error.strerror})") from error
+
+        for place, _, names in os.walk(folder, onerror=refuse):
+            yield from (path for name in names if self.is_file(path := Path(place, name)))
 
 
 class AnyPlaces(LocalPlaces):

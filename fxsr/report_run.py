@@ -40,8 +40,10 @@ class RunReport:
         self._silent = quiet or as_json
         self._json = as_json
         self._names = names or {}
-        self._out = Console(soft_wrap=True, highlight=False, quiet=self._silent, stderr="-" in self._names.values())
-        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._out = Console(
+            soft_wrap=True, highlight=False, emoji=False, quiet=self._silent, stderr="-" in self._names.values()
+        )
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -54,6 +54,8 @@ def stand_in(inputs: Sequence[Path], out: Path | None, format_name: str | None) 
     if not to_stdout and DASH not in inputs:
         yield Files(inputs, out)
         return
+    if (to_stdout and sys.stdout is None) or (DASH in inputs and sys.stdin is None):
+        raise UsageError("- is a stream that is closed; open it, or give files")
     if len(inputs) > 1 or inputs[0].is_dir():
         raise UsageError("- takes one image: give one file, or - alone")
     if not to_stdout and out is not None and out.suffix.lower() not in WRITABLE:

@@ -123,15 +123,24 @@ def _stack(batch: Sequence[Tiled], info: SessionInfo) -> tuple[Array, Array]:
     return np.stack(lr).astype(info.dtype, copy=False), np.stack(t_map).astype(info.dtype, copy=False)
 
 
+def _before(wanted: int, there: int) -> int:
+    """How much of what is missing of a side is added before its beginning."""
+    return (wanted - there) // 2
+
+
 def _mirrored(values: Array, size: tuple[int, int]) -> Array:
-    missing = [(0, wanted - there) for wanted, there in zip(size, values.shape[1:], strict=True)]
+    sides = zip(size, values.shape[1:], strict=True)
+    missing = [(before := _before(wanted, there), wanted - there - before) for wanted, there in sides]
     return np.pad(values, ((0, 0), *missing), "symmetric") if any(map(any, missing)) else values
 
 
 def _cropped(batch: Sequence[T], sr: Array, scale: int) -> Iterator[tuple[T, Array]]:
     for tile, one in zip(batch, sr, strict=False):
-        height, width = tile.lr.shape[1:]
-        yield tile, np.array(one[:, : height * scale, : width * scale], np.float32)
+        down, across = (
+            slice(_before(found // scale, side) * scale, (_before(found // scale, side) + side) * scale)
+            for found, side in zip(one.shape[1:], tile.lr.shape[1:], strict=True)
+        )
+        yield tile, np.array(one[:, down, across], np.float32)
 
 
 def _in_parts(session: Session, lr: Array, t_map: Array) -> Array:

@@ -17,6 +17,7 @@ from fxsr.errors import UsageError
 from fxsr.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
 from fxsr.runtime.engine_file import ENGINES, read_engine
 from fxsr.runtime.gpu import find_gpus
+from fxsr.runtime.providers import import_onnxruntime
 from fxsr.runtime.session import CHECKPOINTS, available_cpus
 from fxsr.weights import bundled_models, model_path
 
@@ -97,9 +98,7 @@ def examine_machine() -> dict[str, Any]:
     if not any(str(found[package]).startswith("not") for package in ("onnxruntime", "onnxruntime-gpu")):
         found["beware"] = "two ONNX Runtimes in one folder; pip uninstall onnxruntime onnxruntime-gpu, then install one"
     if importlib.util.find_spec("onnxruntime"):
-        import onnxruntime
-
-        found["onnxruntime providers"] = ", ".join(onnxruntime.get_available_providers())
+        found["onnxruntime providers"] = ", ".join(import_onnxruntime().get_available_providers())
     gpus = find_gpus()
     for index, gpu in enumerate(gpus):
         memory = f"{gpu.memory_mb / 1024:.0f} GiB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -53,6 +54,10 @@ def _forecast(job: Job, upscaler: Upscaler, options: RunOptions, pace: _Pace) ->
     return Forecast(job, size, tiles, seconds, image.notes)
 
 
+_PROBED = 64
+"""Least side of a tile that is tried."""
+
+
 class _Pace:
     """How long a tile takes, by a few that are tried."""
 
@@ -65,7 +70,9 @@ class _Pace:
         info = self._session.info
         area = 1 if info.fixed else height * width
         if mapped not in self._rates:
-            self._rates[mapped] = self._time(height, width, mapped) / area
+            # small ones take longer for their size than most of what is to come
+            sides = (height, width) if info.fixed else (max(height, _PROBED), max(width, _PROBED))
+            self._rates[mapped] = self._time(*sides, mapped) / (1 if info.fixed else math.prod(sides))
         return self._rates[mapped] * area
 
     def _time(self, height: int, width: int, mapped: bool) -> float:

@@ -92,7 +92,8 @@ def plan_jobs(
         out: a folder, or for a single input file the file to write.
         suffix: put behind each file's stem.
         format_name: one of `fxsr.formats.FORMATS`; None keeps each input's, PNG where it can't be written.
-        t_map: one style map for all, or a folder of maps paired with the inputs by stem.
+        t_map: one style map for all, or a folder of maps: each input gets that of its own place in the folder that it
+            was found in, or else that of its stem.
         places: where all these may be; this machine if None.
 
     Raises:
@@ -108,15 +109,19 @@ def plan_jobs(
             raise UsageError(f"{out} and --format {format_name} contradict each other")
         jobs = [Job(inputs[0], out)]
     else:
+        if out is not None and out.suffix.lower() in READABLE and not places.is_dir(out):
+            raise UsageError(f"{out.suffix} can't be written; choose {', '.join(sorted(WRITABLE))}")
         if out is not None and places.is_file(out):
             raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
         ending = FORMATS[format_name.lower()] if format_name else None
         jobs = list(_expand(inputs, scale, out, suffix, ending, places))
     failures: list[Failure] = []
     jobs = _refuse(jobs, failures, lambda job: _bad_source(job, places))
-    jobs = _refuse(jobs, failures, _overwrites([job.source for job in jobs], places))
+    sources = [job.source for job in jobs]
     if t_map is not None:
-        jobs = _pair(jobs, t_map, failures, places)
+        jobs = _pair(jobs, t_map, [path for path in inputs if places.is_dir(path)], failures, places)
+    maps = {job.t_map for job in jobs if job.t_map}
+    jobs = _refuse(jobs, failures, _overwrites([*sources, *maps], places))
     return Plan(tuple(jobs), tuple(failures))
 
 
@@ -156,8 +161,9 @@ def _expand(
             yield Job(source, folder / _renamed(Path(source.name), behind, ending))
 
 
-def _images(folder: Path, outputs: Path, places: LocalPlaces) -> Iterator[Path]:
+def _images(folder: Path, outputs: Path | None, places: LocalPlaces) -> Iterator[Path]:
     """Images in a folder and below, without hidden files and without what an earlier run wrote."""
+    outputs = outputs or folder
     apart = places.absolute(outputs) != places.absolute(folder)
     for path in places.files(folder):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
@@ -205,23 +211,30 @@ def _overwrites(sources: Iterable[Path], places: LocalPlaces) -> Callable[[Job],
     return reason
 
 
-def _pair(jobs: list[Job], t_map: Path, failures: list[Failure], places: LocalPlaces) -> list[Job]:
+def _pair(
+    jobs: list[Job], t_map: Path, folders: Sequence[Path], failures: list[Failure], places: LocalPlaces
+) -> list[Job]:
     if not places.is_dir(t_map):
         if not as_url(t_map):
             StyleMap.read(t_map)  # one for all: better to know now
         return [replace(job, t_map=t_map) for job in jobs]
-    maps: dict[str, Path] = {}
-    for path in sorted(places.files(t_map)):
-        if path.suffix.lower() in READABLE and path.parent == t_map:
-            if path.stem in maps:
-                raise StyleError(f"style maps {maps[path.stem]} and {path} have the same stem; keep one")
-            maps[path.stem] = path
-    paired = []
+    maps: dict[Path, Path] = {}
+    """By place in the folder, without suffix."""
+    for path in sorted(_images(t_map, None, places)):
+        place = path.relative_to(t_map).with_suffix("")
+        if place in maps:
+            raise StyleError(f"style maps {maps[place]} and {path} have the same stem; keep one")
+        maps[place] = path
+    paired, used = [], {Path(failure.file.stem) for failure in failures}
     for job in jobs:
-        if job.source.stem in maps:
-            paired.append(replace(job, t_map=maps[job.source.stem]))
+        inside = (job.source.relative_to(folder) for folder in folders if job.source.is_relative_to(folder))
+        wanted = [path.with_suffix("") for path in inside] + [Path(job.source.stem)]
+        used.update(wanted)
+        if found := next((maps[place] for place in wanted if place in maps), None):
+            paired.append(replace(job, t_map=found))
         else:
-            failures.append(Failure(job.source, f"no style map {job.source.stem}.* in {t_map}"))
-    unused = set(maps) - {job.source.stem for job in jobs} - {failure.file.stem for failure in failures}
-    failures.extend(Failure(maps[stem], "style map without an input of its name") for stem in sorted(unused))
+            failures.append(Failure(job.source, f"no style map {wanted[0]}.* in {t_map}"))
+    if folders or len(jobs) > 1:  # of one image nobody expects that it uses all
+        unused = sorted(place for place in maps if place not in used)
+        failures.extend(Failure(maps[place], "style map without an input of its name") for place in unused)
     return paired

@@ -20,7 +20,7 @@ from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
 from fxsr.runtime.device import open_device
 from fxsr.runtime.device_arrays import check_array, device_inputs, view_array
 from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
-from fxsr.runtime.providers import open_graph
+from fxsr.runtime.providers import import_onnxruntime, open_graph
 from fxsr.runtime.session import Array, Device, Session, SessionInfo
 from fxsr.runtime.timing import Timing
 
@@ -119,8 +119,7 @@ class OrtSession(Session):
 
     def _bind(self, feed: Mapping[str, Array]) -> Any:
         """Inputs copied to the GPU, and the output to be left there."""
-        import onnxruntime as ort
-
+        ort = import_onnxruntime()
         kind, _, index = self.info.device.partition(":")
         binding = self._session.io_binding()
         for name, array in feed.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,18 @@ class Opened:
     """"cpu", "cuda:0", ..."""
 
 
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, without its reports to its makers, which it sends unless told not to.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    with needs("cpu"):
+        import onnxruntime
+    return onnxruntime
+
+
 def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path | None = None) -> Opened:
     """Open an ONNX file with one provider, or an error: ONNX Runtime itself would fall back to the CPU in silence.
 
@@ -54,8 +67,7 @@ def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path
         raise UsageError(f"provider is {provider!r}; it must be one of {', '.join(PROVIDERS)}")
     if (provider == "cpu" and device.kind == "cuda") or (provider not in ("auto", "cpu") and device.kind == "cpu"):
         raise UsageError(f"provider {provider} does not run on {device}; leave out one of the two")
-    with needs("cpu"):
-        import onnxruntime as ort
+    ort = import_onnxruntime()
     options = _options(ort, profile)
     if provider == "cpu" or device.kind == "cpu":
         return Opened(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", "cpu")

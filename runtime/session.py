@@ -31,6 +31,10 @@ Array = NDArray[Any]
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
+_LEAST_SIDE = 16
+"""Of tiles: of smaller ones the network sees mostly the nothing around them, and gets even their brightness wrong."""
+
+
 @dataclass(frozen=True)
 class SessionInfo:
     """What a session runs, and on what."""
@@ -60,8 +64,10 @@ class SessionInfo:
         return self.tile is not None and self.least == (self.batch, *self.tile)
 
     def filled(self, height: int, width: int) -> tuple[int, int]:
-        """The size that a tile is filled up to."""
-        return max(height, self.least[1]), max(width, self.least[2])
+        """The size that a tile is filled up to, outwards on all sides."""
+        least = (min(side, _LEAST_SIDE) for side in self.tile or (_LEAST_SIDE, _LEAST_SIDE))
+        down, across = map(max, self.least[1:], least)
+        return max(height, down), max(width, across)
 
 
 class Closable(Protocol):
@@ -200,6 +206,8 @@ def open_session(model: str | Path, device: str = "auto", *, provider: str = "au
         from fxsr.runtime.ort import OrtSession
 
         return OrtSession(path, where, provider)
+    if provider != "auto" and suffix in (*CHECKPOINTS, *ENGINES):
+        raise UsageError(f"--provider is for .onnx files; {path.name} runs without ONNX Runtime")
     if suffix in CHECKPOINTS:
         from fxsr.runtime.reference import TorchSession
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from fxsr.errors import FxsrError, ImageError
 from fxsr.image import Picture, read_image, write_image
+from fxsr.resample import resampled
 from tests.support import SAMPLE
 
 RNG = np.random.default_rng(0)
@@ -154,6 +155,27 @@ def test_resolution_survives(tmp_path: Path) -> None:
     image.write_to_file(str(tmp_path / "a.png"))
     write_image(tmp_path / "b.tif", read_image(tmp_path / "a.png"))
     assert pyvips.Image.new_from_file(str(tmp_path / "b.tif")).xres == pytest.approx(11.811, abs=0.01)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+def test_resolution_of_other_programs_survives(suffix: str, tmp_path: Path) -> None:
+    Image.fromarray(noise(3)).save(tmp_path / f"a{suffix}", dpi=(300, 300))
+    for target in (".png", ".tif", ".jpg"):
+        write_image(tmp_path / f"b{target}", read_image(tmp_path / f"a{suffix}"))
+        with Image.open(tmp_path / f"b{target}") as image:
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 60), (100, 90), (45, 20), (20, 61), (12, 13), (40, 40)])
+@pytest.mark.parametrize("linear", [False, True])
+def test_resampling_keeps_everything_in_its_place(width: int, height: int, linear: bool) -> None:
+    down, across = np.mgrid[0:40, 0:40]
+    spot = np.exp(-((across - 19.3) ** 2 + (down - 14.8) ** 2) / 16).astype(np.float32)
+    found = resampled(pyvips.Image.new_from_array(spot), width, height, linear=linear).numpy()
+    assert found.shape == (height, width)
+    rows, columns = np.mgrid[0:height, 0:width]
+    centre = ((found * columns).sum() / found.sum(), (found * rows).sum() / found.sum())
+    assert centre == pytest.approx((19.8 * width / 40 - 0.5, 15.3 * height / 40 - 0.5), abs=0.01)
 
 
 def test_palette_images_become_rgb(tmp_path: Path) -> None:

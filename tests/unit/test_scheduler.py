@@ -105,12 +105,12 @@ def test_a_request_of_one_tile_does_not_wait_behind_one_of_many(bench: Bench) ->
 
 
 def test_sizes_and_styles_batch_apart_and_nobody_starves(bench: Bench) -> None:
-    sent = [bench.send(tiles(3)), bench.send(tiles(3, 8)), bench.send(tiles(3), np.full((SIDE, SIDE), 0.5))]
+    sent = [bench.send(tiles(3)), bench.send(tiles(3, 24)), bench.send(tiles(3), np.full((SIDE, SIDE), 0.5))]
     bench.gate.let_through()
     for _, done in sent:
         assert len(done.result(20)) == 3
     shapes = {(lr[2:], t_map[2:]) for lr, t_map in bench.gate.seen}
-    assert shapes == {((16, 16), (1, 1)), ((8, 8), (1, 1)), ((16, 16), (16, 16))}
+    assert shapes == {((16, 16), (1, 1)), ((24, 24), (1, 1)), ((16, 16), (16, 16))}
 
 
 def test_what_is_given_up_is_not_done(bench: Bench) -> None:
