@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-from fxsr.errors import FxsrError
+from fxsr.errors import FxsrError, UsageError
 from fxsr.manifest import EngineFacts, Manifest, ModelFacts, TensorFacts
 
 VERSION = "1"
@@ -87,6 +87,8 @@ def configure(model: ModelFacts, name: str, engine: EngineFacts | None) -> dict[
     Triton adds the batch axis itself, the same to all inputs: a request has as many style maps as images. It puts
     requests together whose shapes are equal, so those with a map and those with a single style stay apart.
     """
+    if engine and engine.profiles[0].inputs[model.inputs[0].name].min[0] > 1:
+        raise UsageError("Triton does not fill up batches: export the engine with --batch 1,OPT,MAX for --triton")
     images, *maps = model.inputs
     number, height, width = (images.layout.index(axis) for axis in "NHW")
     sizes = engine.profiles[0].inputs[images.name] if engine else None

@@ -125,8 +125,8 @@ def run(
         typer.Option(
             RAY,
             metavar="[ADDRESS]",
-            help="Work on a Ray cluster: the one that this machine belongs to (auto), host:port, ray://host:port, or "
-            "local for all of this machine. Inputs, maps and outputs may then be URLs, such as s3://bucket/photos.",
+            help="Work on a Ray cluster: the one that this machine belongs to (auto), that at host:port, or local for "
+            "all of this machine. Inputs, maps and outputs may then be URLs, such as s3://bucket/photos.",
         ),
     ] = None,
     dry_run: Annotated[

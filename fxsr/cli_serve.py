@@ -75,6 +75,9 @@ def serve(
     with needs("serve"):
         from fxsr.runtime.serve.app import create_app
 
+    for name, limit in (("megabytes", max_megabytes), ("megapixels", max_megapixels)):
+        if not 0 < limit < 1e6:
+            raise UsageError(f"max-{name} is {limit:g}; it must be above 0 and less than a million")
     settings = Settings(round(max_megabytes * 1e6), round(max_megapixels * 1e6), max_requests, at_once, timeout, token)
     if tile is not None and tile < 1:
         raise UsageError("a server cuts images into tiles; give a --tile above 0")
@@ -86,4 +89,4 @@ def serve(
         app = create_app(models, settings, batch)
         typer.echo(server.address(listener), err=True)
         stop.patient = True  # the server takes signals itself, and passes them on when it is done
-        server.make_server(app, timeout, verbose).run(sockets=[listener])
+        server.make_server(app, timeout, verbose, lambda: stop.received).run(sockets=[listener])

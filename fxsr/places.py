@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,11 @@ class AnyPlaces(LocalPlaces):
             yield from super().files(folder)
             return
         system, root = _open(url)
-        for found in system.find(root):
+        try:
+            names = system.find(root)
+        except Exception as error:
+            raise UsageError(f"{name_of(folder)}: cannot be searched ({_reason(error)})") from error
+        for found in names:
             yield folder / found[len(root) :].lstrip("/")
 
     def fetch(self, path: Path, copy: Path) -> None:
@@ -106,8 +111,10 @@ class AnyPlaces(LocalPlaces):
             else:
                 system, place = _open(url)
                 system.get_file(place, str(copy))
-        except OSError as error:
-            raise FxsrError(f"{name_of(path)}: cannot be read ({error.strerror or first_line(error)})") from error
+        except FxsrError:
+            raise
+        except Exception as error:  # of whatever stands behind a file system of fsspec
+            raise FxsrError(f"{name_of(path)}: cannot be read ({_reason(error)})") from error
 
     def send(self, copy: Path, path: Path) -> None:
         """Put a file of this machine where it belongs, whole or not at all.
@@ -115,19 +122,28 @@ class AnyPlaces(LocalPlaces):
         Raises:
             FxsrError: it can't be written.
         """
-        system, place = _open(as_url(path) or path.as_uri())
+        system, place = _open(as_url(path) or str(path))
         folder, _, name = place.rpartition("/")
         part = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
         try:
             system.makedirs(folder, exist_ok=True)
             system.put_file(str(copy), part)
             system.mv(part, place)
-        except OSError as error:
-            raise FxsrError(f"cannot write {name_of(path)}: {error.strerror or first_line(error)}") from error
+        except Exception as error:
+            with suppress(Exception):
+                system.rm_file(part)
+            raise FxsrError(f"cannot write {name_of(path)}: {_reason(error)}") from error
 
     def _ask(self, path: Path, question: str) -> bool:
         system, place = _open(as_url(path) or str(path))
-        return bool(getattr(system, question)(place))
+        try:
+            return bool(getattr(system, question)(place))
+        except Exception as error:
+            raise UsageError(f"{name_of(path)}: cannot be reached ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 def _open(url: str) -> tuple[Any, str]:

@@ -15,6 +15,8 @@ from fxsr.errors import TooLargeError
 Pixels = NDArray[Any]
 
 _BAND_BYTES = 1 << 22
+_NARROWEST = 1000
+"""Of an image of as many pixels as are taken: a row of tiles is held whole, so what it takes goes by the width."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,6 @@ def check_pixels(path: Path, width: int, height: int, limit: int | None) -> None
     """
     if limit is not None and width * height > limit:
         raise TooLargeError(f"{path}: {width}x{height} has more than the {limit} pixels that are taken")
+    longest = None if limit is None else max(limit // _NARROWEST, _NARROWEST)
+    if longest is not None and max(width, height) > longest:
+        raise TooLargeError(f"{path}: {width}x{height} has a side of more than the {longest} pixels that are taken")

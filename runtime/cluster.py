@@ -9,10 +9,12 @@ nothing is spoilt by that. Files must be where all machines see them: on a share
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import signal
 import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +29,9 @@ from fxsr.runtime.jobs import Done, Failure, Job, RunOptions, failure
 from fxsr.runtime.pipeline import run_jobs
 from fxsr.runtime.upscaler import Upscaler, load
 
-_ADDRESS = re.compile(r"(?:ray://)?(.+):(\d{1,5})")
+_ADDRESS = re.compile(r"(.+):(\d{1,5})")
+_RETRIES = 2
+"""How often an image is tried again whose worker died."""
 _PATIENCE = 10
 """Seconds to wait for a cluster to answer."""
 
@@ -73,19 +77,37 @@ def run_on_cluster(
         count = min(len(jobs), workers or gpus or max(1, cpus // 2))
         # Ray never starts a worker whose share is not to be had: more workers than GPUs or CPUs get a part of one
         share: dict[str, Any] = (
-            {"num_gpus": min(1, gpus / count)}
+            {"num_gpus": 1 / math.ceil(count / gpus)}
             if gpus and setup.device != "cpu"
-            else {"num_cpus": cpus // count or cpus / count}
+            else {"num_cpus": min(cpus // count, _smallest(ray)) or cpus / count}
         )
         rows = ray.data.from_items([{"number": number} for number in range(len(jobs))], override_num_blocks=len(jobs))
-        done = rows.map(_Worker, fn_constructor_args=(setup, sent), concurrency=count, **share)
+        with warnings.catch_warnings():  # what it says will come in place of this is not there yet
+            warnings.filterwarnings("ignore", message="`ray_remote_args_fn` is deprecated")
+            done = rows.map(
+                _Worker,
+                fn_constructor_args=(setup, sent),
+                # one at a time: what waits in a worker that dies has used up one of its tries as well
+                compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=1),
+                ray_remote_args_fn=lambda: {"max_task_retries": _RETRIES},
+                **share,
+            )
+        left = dict(enumerate(jobs))
         try:
             for row in done.iter_rows():
-                job, result = jobs[row["number"]], row["result"]
+                job, result = left.pop(row["number"]), row["result"]
                 yield replace(result, file=job.source) if isinstance(result, Failure) else replace(result, job=job)
+            for job in left.values():
+                yield Failure(job.source, f"its worker died, {_RETRIES + 1} times")
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
             raise cause if isinstance(cause, FxsrError) else FxsrError(f"Ray failed: {_last_line(error)}") from error
+
+
+def _smallest(ray: Any) -> int:
+    """CPUs of the node that has the fewest: a worker's share must be had on one."""
+    found = (int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    return min((each for each in found if each), default=1)
 
 
 class _Worker:
@@ -148,7 +170,7 @@ def _cluster(address: str) -> Iterator[Any]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(
-            None if address == "local" else address,
+            address,
             logging_level=logging.ERROR,
             log_to_driver=False,
             **local,
@@ -163,7 +185,8 @@ def _cluster(address: str) -> Iterator[Any]:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        context.max_errored_blocks = -1  # an image that its worker dies of does not end the others
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         yield ray
     finally:
         ray.shutdown()
@@ -171,11 +194,15 @@ def _cluster(address: str) -> Iterator[Any]:
 
 def _check_reachable(address: str) -> None:
     """Ray itself would try for minutes, and say much."""
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"--ray {address}: Ray Data can't be steered from outside a cluster; run this on one of its nodes"
+        )
     found = _ADDRESS.fullmatch(address)
     if address in ("local", "auto"):
         return
     if not found:
-        raise UsageError(f"--ray is {address!r}; it must be local, auto, HOST:PORT or ray://HOST:PORT")
+        raise UsageError(f"--ray is {address!r}; it must be local, auto or HOST:PORT")
     try:
         socket.create_connection((found[1], int(found[2])), timeout=_PATIENCE).close()
     except OSError as error:

@@ -20,7 +20,7 @@ from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
 from fxsr.runtime.serve.protocol import VERSION, describe_model, infer
 from fxsr.runtime.serve.service import Served, Service
 from fxsr.runtime.serve.settings import Settings
-from fxsr.runtime.serve.tensors import decode_request, encode_response
+from fxsr.runtime.serve.tensors import decode_request, encode_response, inflate
 from fxsr.runtime.upscaler import Upscaler
 from fxsr.stylemap import DEFAULT_T
 
@@ -30,6 +30,7 @@ with needs("serve"):
     from fastapi.responses import FileResponse
     from fastapi_offline import FastAPIOffline
     from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
 
 _SMALL = 1 << 20
 """Bytes of a file that is sooner sent from memory than read piece by piece."""
@@ -67,6 +68,7 @@ def create_app(
     app.add_exception_handler(ProblemError, _answer)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
+    app.add_exception_handler(Exception, _answer)
     _Routes(service, metrics).add_to(app)
     guard = Guard(app, settings, metrics.request)
     return guard
@@ -124,16 +126,23 @@ class _Routes:
         factor = t if t is not None else 1.0 if t_map else DEFAULT_T
         settings = self._service.settings
         options = RunOptions(factor, quality, t_feather=t_feather, outscale=outscale, max_pixels=settings.max_pixels)
-        folder = TemporaryDirectory(prefix="fxsr-", ignore_cleanup_errors=True)
-        place = Path(folder.name)
+        folders: list[TemporaryDirectory[str]] = []
 
         def work(flow: Any) -> Response:
+            folder = TemporaryDirectory(prefix="fxsr-", ignore_cleanup_errors=True)
+            folders.append(folder)
+            place = Path(folder.name)
             store(image.file, place / "image")
             if t_map:
                 store(t_map.file, place / "t_map")
             return _passing(folder, upscale_file(served, flow, place, options, format))
 
-        return await self._service.attend(served, request.receive, work, folder.cleanup)
+        def release() -> None:
+            for folder in folders:
+                folder.cleanup()
+
+        sent = sum(each.size or 0 for each in (image, t_map) if each)
+        return await self._service.attend(served, request.receive, work, sent, release)
 
     async def server(self) -> dict[str, Any]:
         """What this server is."""
@@ -145,7 +154,7 @@ class _Routes:
 
     async def ready(self) -> dict[str, bool]:
         """Whether requests would be done."""
-        self._check_ready()
+        self._check_ready(*self._service.models)
         return {"ready": True}
 
     async def model(self, name: str) -> dict[str, Any]:
@@ -155,20 +164,25 @@ class _Routes:
     async def model_ready(self, name: str) -> dict[str, Any]:
         """Whether a model is there and works."""
         served = self._find(name)
-        self._check_ready()
+        self._check_ready(served.name)
         return {"name": served.name, "ready": True}
 
     async def infer(self, request: Request, name: str) -> Response:
         """Upscale tensors, as JSON or with the binary tensor extension."""
         served = self._find(name)
-        asked = decode_request(await request.body(), request.headers.get("Inference-Header-Content-Length"))
-        limit = self._service.settings.max_pixels
+        settings = self._service.settings
+        head, encoding = (request.headers.get(key) for key in ("Inference-Header-Content-Length", "Content-Encoding"))
+        try:
+            body = await request.body()
+        except ClientDisconnect as error:
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed") from error
 
         def work(flow: Any) -> tuple[bytes, Mapping[str, str]]:
-            return encode_response(served.name, VERSION, asked, infer(served, flow, asked, limit))
+            asked = decode_request(inflate(body, encoding, settings.max_bytes) if encoding else body, head)
+            return encode_response(served.name, VERSION, asked, infer(served, flow, asked, settings.max_pixels))
 
-        body, headers = await self._service.attend(served, request.receive, work)
-        return Response(body, headers=dict(headers))
+        answer, headers = await self._service.attend(served, request.receive, work, len(body))
+        return Response(answer, headers=dict(headers))
 
     async def metrics(self) -> Response:
         """Counters for Prometheus."""
@@ -181,10 +195,11 @@ class _Routes:
         except KeyError:
             raise ProblemError(status, f"no such model; there are {', '.join(self._service.models)}") from None
 
-    def _check_ready(self) -> None:
-        failing = self._service.scheduler.failing
-        if failing:
-            raise ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, f"the last work failed: {failing}")
+    def _check_ready(self, *models: str) -> None:
+        """Whether any of these models works."""
+        failing = [self._service.scheduler.failing(name) for name in models]
+        if all(failing):
+            raise ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, f"the last work failed: {failing[0]}")
 
 
 def _passing(folder: TemporaryDirectory[str], enlarged: Enlarged) -> Response:
@@ -219,6 +234,6 @@ async def _answer(request: Request, error: Exception) -> Response:
             problem = ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}")
         case HTTPException():
             problem = ProblemError(error.status_code, error.detail, error.headers)
-        case _:
-            raise error
+        case _:  # a fault of ours, which goes to the log as well
+            problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says more")
     return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
+import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +57,10 @@ class Guard:
                 await exchange.answer(exchange.refused)
         except ProblemError as problem:
             await exchange.answer(problem)
+        except Exception:  # a fault of ours: the app has answered, but for what to say of it
+            if not exchange.ended:
+                raise
+            logging.getLogger("uvicorn.error").exception("a request failed")
         finally:
             route = getattr(scope.get("route"), "path", "(none)")  # not what was asked for: that can be anything
             method = scope["method"] if scope["method"] in ("GET", "POST") else "(other)"
@@ -67,6 +73,7 @@ class Guard:
             return
         self._check_token(headers.get(b"authorization", b""))
         exchange.check_length(headers.get(b"content-length"))
+        _check_encoding(headers, scope["path"])
         if scope["method"] == "POST":
             if self.in_flight >= self._settings.max_requests:
                 raise ProblemError.busy(HTTPStatus.TOO_MANY_REQUESTS, f"{self.in_flight} requests are in work already")
@@ -87,9 +94,19 @@ class Guard:
 
     def _check_token(self, given: bytes) -> None:
         token = self._settings.token
-        if token is not None and not hmac.compare_digest(given, b"Bearer " + token.encode()):
+        scheme, _, word = given.partition(b" ")
+        if token is not None and not (scheme.lower() == b"bearer" and hmac.compare_digest(word, token.encode())):
             detail = "this server asks for a token: send Authorization: Bearer TOKEN"
             raise ProblemError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": "Bearer"})
+
+
+def _check_encoding(headers: Mapping[bytes, bytes], path: str) -> None:
+    """Texts are UTF-8: some others that Python knows take minutes. Only tensors may come compressed."""
+    charset = re.search(rb"charset\s*=\s*\"?([^\s;\"]*)", headers.get(b"content-type", b""), re.IGNORECASE)
+    if charset and charset[1].lower() not in (b"utf-8", b"utf8", b"us-ascii"):
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the charset of a request must be utf-8")
+    if b"content-encoding" in headers and not path.endswith("/infer"):
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this must not come with a Content-Encoding")
 
 
 class _Exchange:
@@ -102,6 +119,8 @@ class _Exchange:
         self._bytes = 0
         self.received = False
         self.status: int | None = None
+        self.ended = False
+        """The answer is out."""
         self.refused: ProblemError | None = None
         """Why the body was not read to its end. What the app answers is then of no interest: it may have taken the
         error for a damaged body."""
@@ -135,6 +154,7 @@ class _Exchange:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
+        self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         try:
             await self._send(message)
         except h11.LocalProtocolError:  # the server has answered itself: what came then was no HTTP

@@ -19,6 +19,8 @@ from fxsr.runtime.serve.tensors import DATATYPES, InferRequest
 from fxsr.runtime.session import Array
 from fxsr.runtime.upscaler import Upscaler
 
+_MAX_NUMBERS = 1 << 20
+_MAX_IMAGES = 1024
 VERSION = "1"
 """The one that every model has."""
 
@@ -49,6 +51,13 @@ def infer(model: Served, flow: Flow, request: InferRequest, max_pixels: int) -> 
         raise _bad(f"this model has no input {min(unknown)[:40]}")
     planes, style = _planes(model, request.inputs)
     count, _, height, width = planes.shape
+    numbers = 3 * count * height * width * model.info.scale**2
+    if not request.binary and numbers > _MAX_NUMBERS:
+        detail = f"{numbers} numbers are more than the {_MAX_NUMBERS} that are sent as JSON: ask for binary data"
+        raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+    if count > _MAX_IMAGES:
+        detail = f"{count} images are more than the {_MAX_IMAGES} that are taken at once"
+        raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     if count * height * width > max_pixels:
         detail = f"{count}x{height}x{width} pixels are more than the {max_pixels} that are taken"
         raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)

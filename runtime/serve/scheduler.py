@@ -7,6 +7,7 @@ waits for about as many batches as there are requests, however many tiles the ot
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, InvalidStateError
@@ -23,6 +24,7 @@ from fxsr.runtime.tiles import DEFAULT_TILE
 
 _CPU_AREA = 64**2
 """LR pixels of a batch on a CPU: from there on nothing is gained, and beyond its caches something lost."""
+_FAILING_SECONDS = 10
 _AHEAD = 32
 """Tiles of one request that may wait at most: what is in memory of it, beside its rows."""
 
@@ -87,8 +89,8 @@ class Scheduler(Closable):
         self._flows: list[Flow] = []
         """Those with tiles that wait, the longest unserved first."""
         self._closed = False
-        self.failing: str | None = None
-        """What the last batch failed of; None: it did not."""
+        self._failing: dict[str, tuple[str, float]] = {}
+        """What a model's last batch failed of, and when."""
         started: Future[dict[str, SessionInfo]] = Future()
         self._thread = Thread(target=self._work, args=(open_sessions, started), name="scheduler", daemon=True)
         self._thread.start()
@@ -115,6 +117,11 @@ class Scheduler(Closable):
             return min(self._batch or info.batch, info.batch)
         area = _CPU_AREA if info.device == "cpu" else DEFAULT_TILE**2
         return self._batch or max(info.batch, min(_AHEAD, area // (kind.size[0] * kind.size[1])))
+
+    def failing(self, model: str) -> str | None:
+        """What a model's last batch failed of, if that was just now: unless it is tried again, nobody knows."""
+        reason, when = self._failing.get(model, (None, 0.0))
+        return reason if time.monotonic() - when < _FAILING_SECONDS else None
 
     def put(self, flow: Flow, tickets: Iterable[Ticket]) -> None:
         """Let tiles wait for their turn.
@@ -178,11 +185,11 @@ class Scheduler(Closable):
                 taken.popleft()
                 with suppress(InvalidStateError):  # given up in the meantime
                     ticket.result.set_result(sr)
-            self.failing = None
+            self._failing.pop(kind.model, None)
         except OutOfMemoryError as error:  # smaller tiles have been tried
             _fail(taken, FxsrError(str(error)))
         except Exception as error:
-            self.failing = first_line(error)
+            self._failing[kind.model] = (first_line(error), time.monotonic())
             _fail(taken, error)
 
     def _turns(self, session: Session, kind: Kind, most: int, taken: deque[Ticket]) -> Iterator[Ticket]:

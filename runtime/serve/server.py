@@ -53,7 +53,7 @@ def open_models(models: Sequence[str], open_one: Callable[[str], Upscaler]) -> C
         upscalers: dict[str, Upscaler] = {}
         try:
             for model in models:
-                name, _, path = model.rpartition("=")
+                name, path = _named(model)
                 upscaler = open_one(path)
                 name = name or Path(path).name.removesuffix(Path(path).suffix).removesuffix(".rtx")
                 if name in upscalers:
@@ -69,15 +69,35 @@ def open_models(models: Sequence[str], open_one: Callable[[str], Upscaler]) -> C
     return opened
 
 
-def make_server(app: object, drain: float, verbose: bool = False) -> uvicorn.Server:
+def _named(model: str) -> tuple[str, str]:
+    """The name, if any, and the path of NAME=PATH; a path may hold such a sign too."""
+    if "=" not in model or Path(model).exists():
+        return "", model
+    name, _, path = model.partition("=")
+    if not name or "/" in name:
+        raise UsageError(f"{model}: no such file, and {name!r} is no name for a model")
+    return name, path
+
+
+def make_server(
+    app: object, drain: float, verbose: bool = False, stopped: Callable[[], bool] = lambda: False
+) -> uvicorn.Server:
     """What answers requests once its `run(sockets=[...])` is called: until SIGTERM or SIGINT, or until `should_exit`
     is set; then those in flight are finished, for `drain` seconds at most.
+
+    Args:
+        stopped: whether it was told to stop before it could hear of it.
 
     Raises:
         MissingExtraError: uvicorn is not installed.
     """
     with needs("serve"):
         import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            self.should_exit = self.should_exit or stopped()
 
     config = uvicorn.Config(
         app,  # type: ignore[arg-type] # scopes are plain mappings to ours
@@ -87,4 +107,4 @@ def make_server(app: object, drain: float, verbose: bool = False) -> uvicorn.Ser
         server_header=False,
         timeout_graceful_shutdown=round(drain),
     )
-    return uvicorn.Server(config)
+    return Server(config)

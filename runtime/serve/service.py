@@ -19,6 +19,8 @@ from fxsr.runtime.session import Closable, Session, SessionInfo
 from fxsr.runtime.upscaler import Upscaler
 
 T = TypeVar("T")
+_SMALL = 1 << 20
+"""Bytes of a request."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Service(Closable):
         self.settings = settings
         self.scheduler = Scheduler(sessions, batch, observe)
         self.models: Mapping[str, Served] = models
-        self._pool = ThreadPoolExecutor(settings.at_once, "request")
+        self._large = ThreadPoolExecutor(settings.at_once, "request")
+        self._small = ThreadPoolExecutor(settings.at_once, "request-small")
 
     @property
     def default(self) -> Served:
@@ -79,6 +82,7 @@ class Service(Closable):
         model: Served,
         receive: Receive,
         work: Callable[[Flow], T],
+        sent: int = 0,
         release: Callable[[], None] = lambda: None,
     ) -> T:
         """Do a request's work in a thread; give it up if whoever asked goes away.
@@ -86,13 +90,16 @@ class Service(Closable):
         Args:
             receive: the request's, whose body has been read.
             work: is given what it takes for a session.
+            sent: bytes of the request. Small ones have threads of their own, lest they wait behind large ones.
             release: called when the work was given up and has come to its end.
 
         Raises:
             ProblemError: whoever asked is gone; or what the work failed of.
         """
         flow = self.scheduler.flow(model.name)
-        job = self._pool.submit(work, flow)
+        cell = [work]
+        pool = self._small if sent <= _SMALL else self._large
+        job = pool.submit(lambda: cell.pop()(flow))
         result = asyncio.wrap_future(job)
         gone = asyncio.ensure_future(_gone(receive))
         either: set[asyncio.Future[Any]] = {result, gone}
@@ -103,6 +110,8 @@ class Service(Closable):
             return result.result()
         except BaseException as error:  # to be cancelled, when time is up, is one
             flow.abandon("given up")
+            if job.cancel():
+                cell.clear()  # the pool itself forgets it, and what it was to work on, only when its turn comes
             result.cancel()
             job.add_done_callback(lambda _: release())
             if isinstance(error, FxsrError | MemoryError | OSError):
@@ -113,7 +122,8 @@ class Service(Closable):
 
     def close(self) -> None:
         """Wait for work that is under way, and close the sessions."""
-        self._pool.shutdown()
+        self._large.shutdown()
+        self._small.shutdown()
         self.scheduler.close()
 
 

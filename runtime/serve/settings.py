@@ -30,7 +30,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("max_bytes", "max_pixels", "max_requests", "at_once", "seconds"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < float("inf"):
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name):g}; it must be above 0")
         if self.token is not None and not (self.token and self.token.isascii() and self.token.isprintable()):
             raise UsageError("the token must be printable ASCII, and not empty")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +24,10 @@ from fxsr.runtime.session import Array
 DATATYPES = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8"}
 """The protocol's names of numpy's types."""
 _DTYPES = {name: np.dtype(dtype) for dtype, name in DATATYPES.items()}
+
+_MAX_JSON = 16 << 20
+"""Bytes; once taken apart they are many times as many."""
+_MAX_AXES = 8
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,15 @@ def decode_request(body: bytes, header_length: str | None) -> InferRequest:
     Raises:
         ProblemError: it is not such a request.
     """
-    if header_length is not None and not (header_length.isascii() and header_length.isdigit()):
+    if header_length is not None and not re.fullmatch("[0-9]{1,12}", header_length):
         raise _bad("Inference-Header-Content-Length is not a number")
     end = len(body) if header_length is None else int(header_length)
     if end > len(body):
         raise _bad(f"Inference-Header-Content-Length is {end}, but the body has {len(body)} bytes")
+    if end > _MAX_JSON:
+        raise ProblemError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{end} bytes of JSON are more than {_MAX_JSON}: send binary data"
+        )
     try:
         request = json.loads(body[:end])
     except (ValueError, RecursionError) as error:
@@ -99,7 +109,7 @@ def _decode(name: str, entry: Mapping[str, Any], rest: memoryview) -> tuple[Arra
     datatype, shape = _get(entry, "datatype", str), _get(entry, "shape", list)
     if datatype not in _DTYPES:
         raise _bad(f"{name} is of {datatype[:20]}; it must be one of {', '.join(_DTYPES)}")
-    if not all(type(size) is int and 0 < size < 2**31 for size in shape) or not shape:
+    if not all(type(size) is int and 0 < size < 2**31 for size in shape) or not 0 < len(shape) <= _MAX_AXES:
         raise _bad(f"the shape of {name} is not a list of sizes")
     dtype, count = _DTYPES[datatype], math.prod(shape)
     parameters = entry.get("parameters", {})
@@ -121,6 +131,8 @@ def _from_json(name: str, data: list[Any], dtype: np.dtype[Any], shape: Sequence
     if dtype == np.float16:
         raise _bad("FP16 has no form in JSON: send binary data")
     try:
+        if not _all_numbers(data):  # of one long text, numpy would make room for as long a one in every place
+            raise ValueError
         values = np.array(data)
         if values.dtype.kind not in "iuf":
             raise ValueError
@@ -132,6 +144,42 @@ def _from_json(name: str, data: list[Any], dtype: np.dtype[Any], shape: Sequence
         raise _bad(f"{name} has {values.size} numbers; its shape has {count}")
     with np.errstate(over="ignore"):
         return values.astype(dtype).reshape(shape)
+
+
+def _all_numbers(data: list[Any]) -> bool:
+    """Whether lists in lists hold nothing but numbers."""
+    waiting = [data]
+    while waiting:
+        for each in waiting.pop():
+            if type(each) is list:
+                waiting.append(each)
+            elif type(each) is not int and type(each) is not float:
+                return False
+    return True
+
+
+def inflate(body: bytes, encoding: str, limit: int) -> bytes:
+    """A body that was sent compressed, as Triton's clients can.
+
+    Args:
+        encoding: `Content-Encoding`: gzip or deflate.
+        limit: bytes that it may have.
+
+    Raises:
+        ProblemError: it is not so compressed, or has more bytes.
+    """
+    if encoding not in ("gzip", "deflate"):
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding may be gzip or deflate")
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either, by its head
+    try:
+        plain = decoder.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise _bad(f"the body is not compressed by {encoding}") from error
+    if len(plain) > limit:
+        raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {limit} bytes; this one has more")
+    if not decoder.eof:
+        raise _bad("the body ends too early")
+    return plain
 
 
 def _wants_binary(request: Mapping[str, Any]) -> bool:

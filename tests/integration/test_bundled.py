@@ -77,7 +77,7 @@ def test_load_upscales_the_sample() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (8, 8)])
 def test_tiny_images_keep_their_colour(size: tuple[int, int]) -> None:
     colour = np.array((40, 90, 220), np.uint8)
-    with load() as up:
+    with fxsr.load() as up:
         enlarged = up(np.broadcast_to(colour, (*size, 3)), 0.5)
     assert enlarged.shape == (4 * size[0], 4 * size[1], 3)
     assert np.abs(enlarged.astype(int) - colour).max() <= 4

@@ -77,7 +77,8 @@ def test_urls_in_and_out(tmp_path: Path) -> None:
         (("--ray", "a.png"), 3, "no Ray cluster at auto"),
         (("--ray", "-q", "--", "a.png"), 3, "no Ray cluster at auto"),
         (("--", "a.png", "--ray"), 1, "--ray: no such file"),
-        (("a.png", "--ray", "somewhere"), 2, "it must be local, auto, HOST:PORT"),
+        (("a.png", "--ray", "somewhere"), 2, "it must be local, auto or HOST:PORT"),
+        (("a.png", "--ray", "ray://127.0.0.1:1"), 2, "run this on one of its nodes"),
         (("-", "--ray", "local"), 2, "--ray goes neither with"),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,11 +18,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fxsr.image import Picture, read_image, write_image
 from fxsr.runtime.serve.settings import Settings
+from fxsr.runtime.upscaler import Upscaler
 from tests.serving import SMALL, Gate, Serving, metric, nearest, png, process, serving
-from tests.support import SAMPLE, fxsr_cli, wait_until
+from tests.support import ROOT, SAMPLE, NearestSession, fxsr_cli, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,75 @@ def test_bad_requests_are_told_why(
     assert (answer.status_code, problem["status"]) == (status, status), problem
     assert message in problem["detail"]
     assert tempfile.gettempdir() not in problem["detail"]
+
+
+def test_long_narrow_images_are_refused_for_what_they_would_take(plain: Serving) -> None:
+    answer = plain.post(png(np.zeros((1, 20000, 1), np.uint8)))
+    assert answer.status_code == 413
+    assert "20000x1 has a side of more than the 16000 pixels" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"Content-Type": "multipart/form-data; boundary=x; charset=idna"}, "must be utf-8"),
+        ({"Content-Type": "multipart/form-data; boundary=x", "Content-Encoding": "gzip"}, "Content-Encoding"),
+    ],
+)
+def test_what_texts_are_encoded_in_is_not_the_clients_to_choose(
+    headers: dict[str, str], message: str, plain: Serving
+) -> None:
+    answer = plain.client.post("/v1/upscale", content=b"--x--", headers=headers)
+    assert answer.status_code == 415
+    assert message in answer.json()["detail"]
+
+
+def test_small_requests_do_not_wait_behind_large_ones_that_fill_all_threads() -> None:
+    gate = Gate()
+    large = png(np.random.default_rng(0).integers(0, 255, (800, 800, 3), np.uint8))
+    with serving(nearest(gate), Settings(at_once=1)) as running, ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(running.post, large) for _ in range(2)]
+        assert gate.entered.wait(20)
+        small = pool.submit(running.post, SMALL)
+        wait_until(lambda: metric(running, "fxsr_requests_in_flight") == 3)
+        gate.opened.set()
+        assert small.result(30).status_code == 200
+        assert not all(each.done() for each in waiting)
+        assert [each.result(60).status_code for each in waiting] == [200, 200]
+
+
+def test_a_fault_of_the_server_is_a_problem_too_and_other_models_stay_ready() -> None:
+    class Faulty(NearestSession):
+        def run(self, lr: NDArray[Any], t_map: NDArray[Any]) -> NDArray[Any]:
+            raise ValueError("a fault")
+
+    def both() -> dict[str, Upscaler]:
+        return {"bad": Upscaler(Faulty(), 64, 8), "good": Upscaler(NearestSession(), 64, 8)}
+
+    with serving(both) as running:
+        answer = running.post(SMALL)
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        assert "a fault" not in answer.text
+        assert running.client.get("/v2/models/bad/ready").status_code == 503
+        assert running.client.get("/v2/models/good/ready").status_code == 200
+        assert running.client.get("/v2/health/ready").status_code == 200
+
+
+def test_a_signal_before_the_server_listens_to_any_ends_it(tmp_path: Path) -> None:
+    code = """
+import os, signal, cli, uvicorn
+from fxsr.cli import main
+run = uvicorn.Server.run
+def late(self, *arguments, **options):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return run(self, *arguments, **options)
+uvicorn.Server.run = late
+import sys
+sys.argv = ["fxsr", "serve", "--port", "0"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode in (0, 143), done.stderr
 
 
 def test_what_a_format_could_not_keep_is_said(plain: Serving) -> None:

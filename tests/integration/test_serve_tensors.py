@@ -88,6 +88,19 @@ def test_other_forms_of_the_graph_take_what_they_were_exported_to_take(server: S
         assert np.allclose(ask(client, "baked", lr=planes), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("how", ["gzip", "deflate"])
+def test_requests_may_be_compressed(how: str, server: Serving) -> None:
+    lr = RNG.random((1, 3, 16, 16), np.float32)
+    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+        inputs = [triton.InferInput("lr", lr.shape, "FP32"), triton.InferInput("t_map", (1, 1, 1, 1), "FP32")]
+        inputs[0].set_data_from_numpy(lr)
+        inputs[1].set_data_from_numpy(np.full((1, 1, 1, 1), 0.3, np.float32))
+        plain, packed = (
+            client.infer("fp32", inputs, request_compression_algorithm=each).as_numpy("sr") for each in (None, how)
+        )
+    assert np.array_equal(plain, packed)
+
+
 def test_a_model_is_called_as_its_file_is(models: Path) -> None:
     (path,) = (models / "fp16").glob("*.onnx")
     opened = open_models(["fxsr-pd-x4-small", str(path), f"mine={path}"], lambda path: load(path, "cpu"))()
@@ -108,6 +121,12 @@ def test_tensors_beyond_a_tile_are_cut_into_tiles(server: Serving, models: Path)
 @pytest.mark.parametrize(
     ("model", "changes", "message"),
     [
+        (
+            "fp32",
+            {"lr": np.zeros((1, 3, 300, 300), np.float32)},
+            "numbers are more than the 1048576 that are sent as JSON",
+        ),
+        ("fp32", {"lr": np.zeros((1025, 3, 1, 1), np.float32)}, "1025 images are more than the 1024"),
         ("nothing", {}, "no such model; there are baked, bytes, fp16, fp32, packed"),
         ("fp16", {}, "lr is of FP32; it must be of FP16"),
         ("fp32", {"lr": np.zeros((1, 4, 8, 8), np.float32)}, r"lr has the shape \[1, 4, 8, 8\]"),
@@ -120,11 +139,12 @@ def test_tensors_beyond_a_tile_are_cut_into_tiles(server: Serving, models: Path)
 )
 def test_tensors_that_are_wrong_are_refused(server: Serving, model: str, changes: dict[str, Any], message: str) -> None:
     given = {"lr": np.zeros((1, 3, 8, 8), np.float32), "t_map": np.zeros((1, 1, 1, 1), np.float32), **changes}
+    binary = "sent as JSON" not in message
     with (
         triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client,
         pytest.raises(InferenceServerException, match=message),
     ):
-        ask(client, model, **{name: array for name, array in given.items() if array is not None})
+        ask(client, model, binary, **{name: array for name, array in given.items() if array is not None})
 
 
 def ask(client: Any, model: str, binary: bool = True, **inputs: NDArray[Any]) -> Any:

@@ -129,11 +129,11 @@ def test_a_failure_is_that_of_the_requests_in_its_batch(bench: Bench) -> None:
     bench.gate.let_through(2)
     with pytest.raises(FxsrError, match="the test device is gone"):
         bad.result(20)
-    assert bench.scheduler.failing == "the test device is gone"
+    assert bench.scheduler.failing("m") == "the test device is gone"
     _, good = bench.send(tiles(1), wait=False)
     bench.gate.let_through()
     assert good.result(20)
-    while bench.scheduler.failing:  # said when the batch's last tile is given
+    while bench.scheduler.failing("m"):  # said when the batch's last tile is given
         time.sleep(0.001)
 
 

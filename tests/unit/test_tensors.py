@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fxsr.runtime.serve.problems import ProblemError
-from fxsr.runtime.serve.tensors import decode_request, encode_response
+from fxsr.runtime.serve.tensors import decode_request, encode_response, inflate
 
 
 def tensor(**changes: Any) -> dict[str, Any]:
@@ -104,3 +105,24 @@ def test_halves_cannot_go_out_as_json() -> None:
     request = decode_request(body(tensor()), None)
     with pytest.raises(ProblemError, match="ask for binary data"):
         encode_response("m", "1", request, np.ones((1, 2), np.float16))
+
+
+def test_a_long_text_among_numbers_is_refused_before_there_is_room_made_for_it() -> None:
+    data = ["x" * 10**6, *range(10**5)]  # numpy would want 400 GB
+    entry = {"name": "lr", "datatype": "FP32", "shape": [len(data)], "data": data}
+    with pytest.raises(ProblemError, match="are not numbers"):
+        decode_request(json.dumps({"inputs": [entry]}).encode(), None)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "message"),
+    [
+        (b"plain", "gzip", "is not compressed by gzip"),
+        (gzip.compress(bytes(1001)), "gzip", "may have 1000 bytes"),
+        (gzip.compress(bytes(100))[:-9], "gzip", "ends too early"),
+        (b"", "br", "may be gzip or deflate"),
+    ],
+)
+def test_compressed_bodies_that_are_not_taken(body: bytes, encoding: str, message: str) -> None:
+    with pytest.raises(ProblemError, match=message):
+        inflate(body, encoding, 1000)
