@@ -88,6 +88,7 @@ def fxsr_process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        errors="surrogateescape",  # as file names are
         cwd=cwd,
         env=environment,
         start_new_session=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -126,6 +127,7 @@ def test_masks_of_another_size_and_in_a_folder(folder: Path, tmp_path: Path) -> 
         (["photo.bmp", "-o", "-", "--json"], 2, "would both go to standard output"),
         (["photo.bmp", "-e", "broken.png"], 2, "not a kind of model that can be run"),
         (["photo.bmp", "-e", "nothing"], 2, "not a bundled model"),
+        (["photo.bmp", "-o", "x.gif"], 2, ".gif can't be written"),
         (["photo.bmp", "--device", "cuda"], 3, "has no CUDA provider"),
         ([], 2, "Missing argument"),
     ],
@@ -240,3 +242,53 @@ def test_info_models_and_doctor(tmp_path: Path) -> None:
     refused = fxsr_cli("info", tmp_path / "a.png")
     assert refused.returncode == 2
     assert "of no kind known here" in refused.stderr
+
+
+def test_nobody_is_told_of_a_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime keeps what it has to report to its makers in these places."""
+    home = tmp_path / "home"
+    (home / "tmp").mkdir(parents=True)
+    for name, place in {"HOME": home, "XDG_CACHE_HOME": home / ".cache", "TMPDIR": home / "tmp"}.items():
+        monkeypatch.setenv(name, str(place))
+    assert fxsr_cli("run", folder / "photo.bmp", "-o", tmp_path / "out.png").returncode == 0
+    assert not [path for path in home.rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_of_any_kind_are_read_and_written(folder: Path, tmp_path: Path) -> None:
+    photo = (folder / "alpha.png").read_bytes()
+    names = [
+        b"\xff\xfe.png",
+        b"a[Q=50].png",
+        b"with space\tand tab.png",
+        "ü:smile:.png".encode(),
+        b"-dash.png",
+        b"x" * 251 + b".png",
+    ]
+    (tmp_path / "in").mkdir()
+    for name in names:
+        Path(os.fsdecode(bytes(tmp_path / "in") + b"/" + name)).write_bytes(photo)
+    (tmp_path / "ends[Q=50]").write_bytes(photo)
+    done = fxsr_cli("run", "in", "ends[Q=50]", "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = {os.fsencode(path.name) for path in (tmp_path / "out").iterdir()}
+    assert written == {*names, b"ends[Q=50].png"}
+    assert ":smile:" in done.stdout
+
+
+@pytest.mark.parametrize("device", ["/dev/full"])
+def test_a_full_stream_is_one_line(device: str, folder: Path, tmp_path: Path) -> None:
+    for arguments in (["-o", "-"], ["-o", "o.png"]):
+        with Path(device).open("wb") as full:
+            command = [sys.executable, str(ROOT / "cli.py"), "run", str(folder / "photo.bmp"), *arguments]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=120)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == "fxsr: No space left on device"
+        assert "Traceback" not in done.stderr
+
+
+def test_a_closed_stream_is_one_line(folder: Path, tmp_path: Path) -> None:
+    cli = f"{sys.executable} {ROOT / 'cli.py'} run"
+    for command in (f"{cli} - <&-", f"{cli} {folder / 'photo.bmp'} -o - >&-"):
+        done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=120)
+        assert (done.returncode, done.stderr) == (2, "fxsr: - is a stream that is closed; open it, or give files\n")

@@ -97,6 +97,7 @@ def test_combining_gives_the_size_of_the_first(tmp_path: Path) -> None:
         (["mask", "photo0.png", "-o", "map.png", "--range", "0.9"], 2, "--range is '0.9'; it must be two numbers"),
         (["mask", "photo0.png", "-o", "map.png", "--alpha"], 1, "photo0.png: has no alpha; leave out --alpha"),
         (["mask", "photo0.png", "-o", "photo0.png"], 1, "photo0.png: the output would replace the input"),
+        (["gradient", "--like", "photo0.png", "-o", "photo0.png"], 2, "the output would replace the input photo0.png"),
         (["depth", "flat.png", "-o", "map.png"], 1, "flat.png: the depth is 9 everywhere"),
         (["gradient", "-o", "map.png"], 2, "give either --size WIDTHxHEIGHT or --like IMAGE"),
         (["gradient", "-o", "map.png", "--size", "0x9"], 2, "--size is '0x9'; it must be WIDTHxHEIGHT such as 640x480"),

@@ -142,3 +142,28 @@ def test_two_maps_of_one_stem_are_an_error(photos: Path) -> None:
 def test_a_missing_map_is_named(photos: Path) -> None:
     with pytest.raises(StyleError, match=r"gone\.png: no such file"):
         plan_jobs([photos], 4, t_map=Path("gone.png"))
+
+
+def test_maps_in_a_tree_are_paired_by_place(photos: Path) -> None:
+    for name in ("a.png", "deep/c.png", "other/c.png", ".b.png"):
+        write_image(Path("maps") / name, Picture(np.zeros((2, 2, 1), np.uint8)))
+    plan = plan_jobs([photos], 4, t_map=Path("maps"))
+    assert {job.source.name: job.t_map for job in plan.jobs} == {
+        "a.jpg": Path("maps/a.png"),
+        "c.tif": Path("maps/deep/c.png"),
+    }
+    assert sorted((failure.file.as_posix(), failure.reason) for failure in plan.failures) == [
+        ("maps/other/c.png", "style map without an input of its name"),
+        ("photos/anim.gif", "no style map anim.* in maps"),
+        ("photos/b.png", "no style map b.* in maps"),
+    ]
+    alone = plan_jobs([photos / "a.jpg"], 4, t_map=Path("maps"))
+    assert not alone.failures
+
+
+def test_a_style_map_is_never_overwritten(photos: Path) -> None:
+    write_image(Path("maps/a.jpg"), Picture(np.zeros((2, 2, 1), np.uint8)))
+    plan = plan_jobs([photos / "a.jpg"], 4, Path("maps"), t_map=Path("maps"))
+    assert not plan.jobs
+    (failure,) = plan.failures
+    assert "would replace the input maps/a.jpg" in failure.reason

@@ -11,6 +11,7 @@ import fxsr
 from fxsr.errors import DeviceError, ModelFileError, UsageError
 from fxsr.metrics import psnr
 from fxsr.runtime.session import Device, open_session
+from fxsr.weights import model_path
 from tests.support import ROOT, SAMPLE
 
 HEAVY = ("torch", "onnx", "onnx_ir", "onnxruntime", "pyvips", "PIL", "safetensors")
@@ -66,6 +67,8 @@ def test_an_absent_gpu_is_a_device_error() -> None:
 def test_models_that_cannot_be_run_say_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no-such-model: no such file, and not a bundled model \(fxsr-pd-x4-small\)"):
         open_session("no-such-model")
+    with pytest.raises(UsageError, match="--provider is for .onnx files"):
+        open_session(model_path("fxsr-pd-x4-small", ".safetensors"), provider="cpu")
     with pytest.raises(UsageError, match="not a kind of model that can be run"):
         open_session(SAMPLE)
     with pytest.raises(UsageError, match="a folder, not a model"):
