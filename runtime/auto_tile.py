@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fxsr.errors import UnavailableError
+from fxsr.runtime.cgroup import memory_left
 from fxsr.runtime.device import open_device
 from fxsr.runtime.session import Device, SessionInfo
 from fxsr.runtime.tiles import DEFAULT_TILE
@@ -39,8 +40,5 @@ def free_memory(device: str) -> int | None:
         free = int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         return None
-    try:  # a container's limit
-        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
-        return free if limit.strip() == "max" else min(free, int(limit) - int(used))
-    except (OSError, ValueError):
-        return free
+    left = memory_left()
+    return free if left is None else min(free, left)

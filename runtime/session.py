@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import UsageError
+from fxsr.runtime.cgroup import cpu_quota
 from fxsr.runtime.engine_file import ENGINES
 from fxsr.runtime.timing import Timing
 from fxsr.weights import model_path
@@ -227,8 +228,5 @@ def available_cpus() -> int:
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     count = min(count, int(asked) or 1) if asked.isdecimal() else count
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return count if quota == "max" else max(1, min(count, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return count
+    quota = cpu_quota()
+    return count if quota is None else max(1, min(count, math.ceil(quota)))

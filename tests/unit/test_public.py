@@ -67,7 +67,7 @@ def test_an_absent_gpu_is_a_device_error() -> None:
 def test_models_that_cannot_be_run_say_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no-such-model: no such file, and not a bundled model \(fxsr-pd-x4-small\)"):
         open_session("no-such-model")
-    with pytest.raises(UsageError, match="--provider is for .onnx files"):
+    with pytest.raises(UsageError, match=r"--provider is for \.onnx files"):
         open_session(model_path("fxsr-pd-x4-small", ".safetensors"), provider="cpu")
     with pytest.raises(UsageError, match="not a kind of model that can be run"):
         open_session(SAMPLE)
