@@ -46,7 +46,8 @@ def _no_address(word: str) -> bool:
 def run(
     context: typer.Context,
     inputs: Annotated[
-        list[Path], typer.Argument(help="Images, and folders that are searched for images; -: standard input.")
+        list[Path],
+        typer.Argument(help="Images, and folders that are searched for images; -: standard input.", readable=False),
     ],
     engine: Annotated[
         str | None,
@@ -65,7 +66,11 @@ def run(
     ] = None,
     t_map: Annotated[
         Path | None,
-        typer.Option("--t-map", help="Style per pixel: an image, white is 1. A folder pairs maps with inputs by name."),
+        typer.Option(
+            "--t-map",
+            help="Style per pixel: an image, white is 1. A folder pairs maps with inputs by name.",
+            readable=False,
+        ),
     ] = None,
     t_feather: Annotated[
         float | None,
@@ -79,6 +84,7 @@ def run(
         typer.Option(
             "--out",
             "-o",
+            readable=False,
             help="Folder, or for a single input the file; -: standard output. [default: beside the input: "
             "photo_x4.jpg, photos_x4/]",
         ),
