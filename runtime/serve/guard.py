@@ -102,8 +102,8 @@ class Guard:
 
 def _check_encoding(headers: Mapping[bytes, bytes], path: str) -> None:
     """Texts are UTF-8: some others that Python knows take minutes. Only tensors may come compressed."""
-    charset = re.search(rb"charset\s*=\s*\"?([^\s;\"]*)", headers.get(b"content-type", b""), re.IGNORECASE)
-    if charset and charset[1].lower() not in (b"utf-8", b"utf8", b"us-ascii"):
+    charsets = re.findall(rb"charset[^=]*=\s*\"?([^\s;\"]*)", headers.get(b"content-type", b"").lower())
+    if not {b"utf-8", b"utf8", b"us-ascii"}.issuperset(charsets):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the charset of a request must be utf-8")
     if b"content-encoding" in headers and not path.endswith("/infer"):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this must not come with a Content-Encoding")

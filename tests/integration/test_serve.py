@@ -106,6 +106,7 @@ def test_long_narrow_images_are_refused_for_what_they_would_take(plain: Serving)
     ("headers", "message"),
     [
         ({"Content-Type": "multipart/form-data; boundary=x; charset=idna"}, "must be utf-8"),
+        ({"Content-Type": "multipart/form-data; charset=utf-8; boundary=x; charset*=utf-8''idna"}, "must be utf-8"),
         ({"Content-Type": "multipart/form-data; boundary=x", "Content-Encoding": "gzip"}, "Content-Encoding"),
     ],
 )
