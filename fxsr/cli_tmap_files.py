@@ -78,11 +78,13 @@ def make_each(
         raise UsageError(_NO_PNG.format(out))
     plan = plan_jobs(inputs, 1, out, suffix, "png")
     with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json) as report:
+        stop.patient = True  # libvips loses what is raised while it calls back
         for failure in plan.failures:
             report.add(failure)
         for job in plan.jobs:
             report.begin(job)
             report.add(_try(job, make, finish))
+        stop.check()
     if report.failed:
         raise typer.Exit(1)
 
