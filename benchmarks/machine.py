@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fxsr.runtime.gpu import find_gpus
-from fxsr.runtime.session import available_cpus
+from fxsr.runtime.session import Device, available_cpus
 
 _VARIANTS = ("", "-gpu", "-cu13", "-cu12")
 """What packages are called for a GPU, or for a version of CUDA."""
@@ -27,8 +27,7 @@ def hardware(device: str) -> str:
     """What does the work of a device: the processor, or "cuda:N"'s GPU."""
     if device == "cpu":
         return _processor()
-    gpus = find_gpus()
-    index = int(device.partition(":")[2] or 0)
+    gpus, index = find_gpus(), Device.parse(device).index
     return gpus[index].name if index < len(gpus) else device
 
 

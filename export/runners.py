@@ -171,8 +171,9 @@ def _show_cuda() -> None:
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
         folder = Path(load_nvidia_dynamic_lib("cudart").abs_path).parent
-        known = os.environ.get("LD_LIBRARY_PATH", "")
-        os.environ["LD_LIBRARY_PATH"] = f"{known}:{folder}" if known else str(folder)
+        known = [each for each in os.environ.get("LD_LIBRARY_PATH", "").split(":") if each]
+        if str(folder) not in known:
+            os.environ["LD_LIBRARY_PATH"] = ":".join([*known, str(folder)])
 
 
 def _silence() -> None:

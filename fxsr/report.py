@@ -13,6 +13,8 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
+from fxsr.console import plain_console
+
 if TYPE_CHECKING:
     from fxsr.export import Exported
     from fxsr.export.compare import Comparison
@@ -45,7 +47,7 @@ def print_export(exported: Exported, *, quiet: bool, as_json: bool) -> None:
             | {"reused": exported.reused}
         )
         return
-    console = Console(soft_wrap=True, highlight=False, emoji=False, quiet=quiet)
+    console = plain_console(soft_wrap=True, quiet=quiet)
 
     def wrote(path: Path, size: int, more: str = "") -> None:
         note = ", up to date" if path.name in exported.reused else ""
@@ -98,7 +100,7 @@ def print_comparisons(comparisons: Sequence[Comparison], *, quiet: bool, as_json
             ]
         )
         return
-    console = Console(soft_wrap=True, highlight=False, emoji=False, quiet=quiet)
+    console = plain_console(soft_wrap=True, quiet=quiet)
     for each in comparisons:
         if each.verification is None:
             verdict = "not compared"
@@ -123,7 +125,7 @@ def print_layers(layers: Sequence[Layer], *, quiet: bool, as_json: bool) -> None
         print_json([vars(layer) for layer in layers])
         return
     first = next((index for index, layer in enumerate(layers) if not layer.passed), None)
-    console = Console(soft_wrap=True, highlight=False, emoji=False, quiet=quiet)
+    console = plain_console(soft_wrap=True, quiet=quiet)
     if first is None:
         console.print(f"no layer diverges: {len(layers)} compared")
     else:
@@ -149,7 +151,7 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(escape(name), "see --json" if isinstance(value, Mapping) else escape(str(value)))
-    Console(highlight=False, emoji=False).print(table)
+    plain_console().print(table)
 
 
 def print_models(cards: Mapping[str, str], published: Sequence[PublishedModel], as_json: bool) -> None:
@@ -157,7 +159,7 @@ def print_models(cards: Mapping[str, str], published: Sequence[PublishedModel], 
     if as_json:
         print_json({"bundled": cards, "published": [vars(model) for model in published]})
         return
-    console = Console(highlight=False, emoji=False)
+    console = plain_console()
     for card in cards.values():
         console.print(Markdown(card))
     table = Table("model", "scale", "linked by its authors at", "recipe", box=None, pad_edge=False)
@@ -179,7 +181,7 @@ def print_recipes(recipes: Sequence[Recipe], as_json: bool) -> None:
     for recipe in recipes:
         config = recipe.network.config()
         table.add_row(recipe.name, f"x{config.scale}", f"{config.parameters:,}", escape(recipe.description))
-    Console(highlight=False, emoji=False).print(table)
+    plain_console().print(table)
 
 
 def print_run(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
@@ -195,7 +197,7 @@ def print_run(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
         )
         return
     ending = "done" if outcome.finished else "stopped; go on with --resume"
-    console = Console(soft_wrap=True, highlight=False, emoji=False, quiet=quiet)
+    console = plain_console(soft_wrap=True, quiet=quiet)
     console.print(f"{outcome.weights} ({outcome.stage} stage, step {outcome.step}, {ending})", markup=False)
 
 
@@ -220,7 +222,7 @@ def print_quality(report: Report, *, quiet: bool, as_json: bool) -> None:
             f"{scores.shift:.2f}",
             "" if scores.perceptual is None else f"{scores.perceptual:.4f}",
         )
-    console = Console(highlight=False, emoji=False, quiet=quiet)
+    console = plain_console(quiet=quiet)
     console.print(table)
     console.print(f"{report.images} images; means over them")
     if report.diversity is not None:
@@ -233,7 +235,7 @@ def print_json(document: Any) -> None:
 
 
 def _print_failed(verification: Verification) -> None:
-    err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+    err = plain_console(stderr=True, soft_wrap=True)
     for check in verification.checks:
         if check.passed:
             continue

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fxsr.console import plain_console
+
 if TYPE_CHECKING:
     from fxsr.benchmarks.speed_report import BenchReport, Comparison, Measurement
     from fxsr.runtime.bench import Stats, Workload
@@ -20,8 +22,8 @@ _WIDEST = 200
 
 def print_bench(report: BenchReport, *, quiet: bool) -> None:
     """Print a report, and on standard error what could not be measured."""
-    console = Console(highlight=False, emoji=False, quiet=quiet, soft_wrap=True)
-    err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+    console = plain_console(quiet=quiet, soft_wrap=True)
+    err = plain_console(stderr=True, soft_wrap=True)
     if len(report.measurements) == 1:
         _print_lines(report.measurements[0], console)
     else:
@@ -30,9 +32,7 @@ def print_bench(report: BenchReport, *, quiet: bool) -> None:
             how = f"{one.backend} on {one.device}, {one.precision}, {_style(one.workload, one.baked_t)}"
             console.print(f"{names[one.model]}  {one.model} ({how})", markup=False)
         # never squeezed: a terminal may wrap it, a file need not
-        Console(highlight=False, emoji=False, quiet=quiet, width=max(console.width, _WIDEST)).print(
-            _table(report, names)
-        )
+        plain_console(quiet=quiet, width=max(console.width, _WIDEST)).print(_table(report, names))
     for each in report.measurements:
         if each.layers:
             _print_layers(each, console)

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fxsr.console import plain_console
 from fxsr.places import name_of
 from fxsr.report import print_json
 from fxsr.runtime.forecast import Forecast
@@ -40,10 +40,8 @@ class RunReport:
         self._silent = quiet or as_json
         self._json = as_json
         self._names = names or {}
-        self._out = Console(
-            soft_wrap=True, highlight=False, emoji=False, quiet=self._silent, stderr="-" in self._names.values()
-        )
-        self._err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+        self._out = plain_console(soft_wrap=True, quiet=self._silent, stderr="-" in self._names.values())
+        self._err = plain_console(stderr=True, soft_wrap=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

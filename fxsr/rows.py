@@ -70,8 +70,10 @@ def check_pixels(path: Path, width: int, height: int, limit: int | None) -> None
     Raises:
         TooLargeError: says by how much.
     """
-    if limit is not None and width * height > limit:
+    if limit is None:
+        return
+    if width * height > limit:
         raise TooLargeError(f"{path}: {width}x{height} has more than the {limit} pixels that are taken")
-    longest = None if limit is None else max(limit // _NARROWEST, _NARROWEST)
-    if longest is not None and max(width, height) > longest:
+    longest = max(limit // _NARROWEST, _NARROWEST)
+    if max(width, height) > longest:
         raise TooLargeError(f"{path}: {width}x{height} has a side of more than the {longest} pixels that are taken")

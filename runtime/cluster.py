@@ -121,10 +121,10 @@ class _Worker:
         )
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return row | {"result": do_job(self._jobs[row["number"]], self._upscaler, self._setup.options)}
+        return row | {"result": _do_anywhere(self._jobs[row["number"]], self._upscaler, self._setup.options)}
 
 
-def do_job(job: Job, upscaler: Upscaler, options: RunOptions) -> Done | Failure:
+def _do_anywhere(job: Job, upscaler: Upscaler, options: RunOptions) -> Done | Failure:
     """One job, whose files may be behind URLs: those are copied to this machine, and back."""
     if not any(as_url(path) for path in (job.source, job.target, job.t_map) if path):
         return _run(job, upscaler, options)

@@ -8,23 +8,37 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from fxsr.errors import FxsrError, OutOfMemoryError, UsageError
 from fxsr.manifest import Shape
-from fxsr.runtime.device import DeviceMemory, Event, Stream
+from fxsr.runtime.device import DeviceMemory, Event
 from fxsr.runtime.device_arrays import check_array, device_inputs, view_array
 from fxsr.runtime.lanes import Engine, Lane, Scratch, Slot
 from fxsr.runtime.layouts import from_graph, to_graph
 from fxsr.runtime.session import Array, Session, SessionInfo
 from fxsr.runtime.timing import Timing
 
+P = ParamSpec("P")
+T = TypeVar("T")
 DEPTH = 3
 """Batches in flight: one going in, one in the engine, one that the CPU is still reading."""
+
+
+def _on_device(method: Callable[Concatenate[DeviceSession, P], T]) -> Callable[Concatenate[DeviceSession, P], T]:
+    """A method during which the session's device is the calling thread's."""
+
+    @wraps(method)
+    def run(session: DeviceSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with session._memory.current():
+            return method(session, *args, **kwargs)
+
+    return run
 
 
 class DeviceSession(Session):
@@ -72,11 +86,10 @@ class DeviceSession(Session):
                 with suppress(FxsrError), self._memory.current():
                     self._settle()
 
+    @_on_device
     def run_device(self, lr: Any, t_map: Any, out: Any, stream: Any = None) -> None:
-        with self._memory.current():
-            self._run_device(device_inputs(self.facts, lr, t_map), out, self._memory.foreign_stream(stream))
-
-    def _run_device(self, given: Mapping[str, Any], out: Any, caller: Stream) -> None:
+        caller = self._memory.foreign_stream(stream)
+        given = device_inputs(self.facts, lr, t_map)
         arrays = {name: view_array(array, name, self._memory, caller) for name, array in given.items()}
         for tensor in self.facts.inputs:
             array = arrays[tensor.name]
@@ -92,11 +105,8 @@ class DeviceSession(Session):
         slot.context.enqueue({name: array.ptr for name, array in arrays.items()} | {output.name: target.ptr}, caller)
         self._scratch.used_until(caller.record())
 
+    @_on_device
     def measure(self, lr: Array, t_map: Array) -> Timing:
-        with self._memory.current():
-            return self._measure(lr, t_map)
-
-    def _measure(self, lr: Array, t_map: Array) -> Timing:
         slot = self._free_slot(to_graph(self.facts, lr, t_map))
         begin = time.perf_counter()
         first = self._into.record(timed=True)
@@ -116,28 +126,28 @@ class DeviceSession(Session):
         total = time.perf_counter() - begin
         return Timing(total, elapsed(started, done), elapsed(first, there), elapsed(leaving, last), given)
 
+    @_on_device
     def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
         """In a context of its own: TensorRT's keep the profiler that they were given."""
         feed = to_graph(self.facts, lr, t_map)
-        with self._memory.current():
-            lane = self._new_lane({name: array.shape for name, array in feed.items()}, 1, staged=True)
-            slot = _filled(lane, feed)
+        lane = self._new_lane({name: array.shape for name, array in feed.items()}, 1, staged=True)
+        slot = _filled(lane, feed)
 
-            def run() -> None:
-                self._copy_in(slot)
-                self._into.sync()
-                self._scratch.take_turn(self._work)
-                slot.context.enqueue(slot.addresses, self._work)
-                self._scratch.used_until(self._work.record())
-                self._work.sync()
+        def run() -> None:
+            self._copy_in(slot)
+            self._into.sync()
+            self._scratch.take_turn(self._work)
+            slot.context.enqueue(slot.addresses, self._work)
+            self._scratch.used_until(self._work.record())
+            self._work.sync()
 
-            try:
-                run()
-                return self._engine.layer_times(slot.context, run)
-            finally:
-                with suppress(FxsrError):
-                    self._settle()
-                lane.close()
+        try:
+            run()
+            return self._engine.layer_times(slot.context, run)
+        finally:
+            with suppress(FxsrError):
+                self._settle()
+            lane.close()
 
     def device_memory(self) -> int:
         lanes = sum(lane.device_bytes for lane in self._lanes.values())
@@ -154,11 +164,8 @@ class DeviceSession(Session):
             self._engine.close()
         self._memory.close()
 
+    @_on_device
     def _submit(self, lr: Array, t_map: Array) -> Slot:
-        with self._memory.current():
-            return self._submit_here(lr, t_map)
-
-    def _submit_here(self, lr: Array, t_map: Array) -> Slot:
         slot = self._free_slot(to_graph(self.facts, lr, t_map))
         self._copy_in(slot)
         self._work.wait(self._into.record())

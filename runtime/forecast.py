@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -67,13 +66,14 @@ class _Pace:
 
     def seconds(self, height: int, width: int, *, mapped: bool) -> float:
         """Of one tile; in proportion to its area, unless the session takes one size only."""
-        info = self._session.info
-        area = 1 if info.fixed else height * width
         if mapped not in self._rates:
             # small ones take longer for their size than most of what is to come
-            sides = (height, width) if info.fixed else (max(height, _PROBED), max(width, _PROBED))
-            self._rates[mapped] = self._time(*sides, mapped) / (1 if info.fixed else math.prod(sides))
-        return self._rates[mapped] * area
+            probed = max(height, _PROBED), max(width, _PROBED)
+            self._rates[mapped] = self._time(*probed, mapped) / self._area(*probed)
+        return self._rates[mapped] * self._area(height, width)
+
+    def _area(self, height: int, width: int) -> int:
+        return 1 if self._session.info.fixed else height * width
 
     def _time(self, height: int, width: int, mapped: bool) -> float:
         rng = np.random.default_rng(0)

@@ -63,4 +63,4 @@ def _parse(line: str) -> Gpu:
 
 def _place(pci: str) -> list[int]:
     """Domain, bus, device and function, which are hexadecimal; the domain has four digits or eight."""
-    return [int(part, 16) for part in re.split("[:.]", pci) if part]
+    return [int(part, 16) for part in re.findall("[0-9a-fA-F]+", pci)]

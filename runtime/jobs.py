@@ -161,9 +161,8 @@ def _expand(
             yield Job(source, folder / _renamed(Path(source.name), behind, ending))
 
 
-def _images(folder: Path, outputs: Path | None, places: LocalPlaces) -> Iterator[Path]:
+def _images(folder: Path, outputs: Path, places: LocalPlaces) -> Iterator[Path]:
     """Images in a folder and below, without hidden files and without what an earlier run wrote."""
-    outputs = outputs or folder
     apart = places.absolute(outputs) != places.absolute(folder)
     for path in places.files(folder):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
@@ -220,7 +219,7 @@ def _pair(
         return [replace(job, t_map=t_map) for job in jobs]
     maps: dict[Path, Path] = {}
     """By place in the folder, without suffix."""
-    for path in sorted(_images(t_map, None, places)):
+    for path in sorted(_images(t_map, t_map, places)):
         place = path.relative_to(t_map).with_suffix("")
         if place in maps:
             raise StyleError(f"style maps {maps[place]} and {path} have the same stem; keep one")

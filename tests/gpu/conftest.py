@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -15,3 +16,12 @@ def alone() -> Iterator[None]:
     """Other processes of this run wait."""
     with FileLock(Path(tempfile.gettempdir()) / "fxsr-tests-gpu.lock"):
         yield
+
+
+@pytest.fixture
+def gpu_torch() -> Any:
+    """The module torch, where it finds a GPU."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+    return torch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,8 +30,7 @@ def test_onnxruntime_on_cuda_agrees_with_the_cpu(style: str) -> None:
     assert psnr(a, b, peak=255) > 45  # TF32 convolutions
 
 
-def test_onnxruntime_takes_arrays_of_torch_and_times_its_copies() -> None:
-    torch = pytest.importorskip("torch")
+def test_onnxruntime_takes_arrays_of_torch_and_times_its_copies(gpu_torch: Any) -> None:
     try:
         session = open_session(DEFAULT_MODEL, "cuda")
     except DeviceError as error:
@@ -38,9 +39,9 @@ def test_onnxruntime_takes_arrays_of_torch_and_times_its_copies() -> None:
     lr, t_map = rng.random((1, 3, 40, 48), np.float32), rng.random((1, 1, 40, 48), np.float32)
     with session:
         expected = session.run(lr, t_map)
-        a, b = torch.from_numpy(lr).cuda(), torch.from_numpy(t_map).cuda()
-        out = torch.zeros((1, 3, 160, 192), device="cuda")
-        session.run_device(a, b, out, stream=torch.cuda.current_stream())
+        a, b = gpu_torch.from_numpy(lr).cuda(), gpu_torch.from_numpy(t_map).cuda()
+        out = gpu_torch.zeros((1, 3, 160, 192), device="cuda")
+        session.run_device(a, b, out, stream=gpu_torch.cuda.current_stream())
         assert np.array_equal(out.cpu().numpy(), expected)
         timing = session.measure(lr, t_map)
     assert timing.host_to_device is not None

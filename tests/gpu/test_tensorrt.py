@@ -84,38 +84,32 @@ def test_batches_in_flight_and_graphs_give_what_one_alone_gives(session: DeviceS
     assert all(np.array_equal(a, b) for a, b in zip(together, again, strict=True))
 
 
-def test_arrays_of_torch_go_in_and_out_without_a_copy(session: DeviceSession) -> None:
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("torch finds no GPU")
+def test_arrays_of_torch_go_in_and_out_without_a_copy(session: DeviceSession, gpu_torch: Any) -> None:
     lr, t_map = batch()
     expected = session.run(lr, t_map)
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        a, b = torch.from_numpy(lr).cuda(), torch.from_numpy(t_map).cuda()
-        out = torch.zeros((1, 3, 256, 256), dtype=torch.float16, device="cuda")
+    stream = gpu_torch.cuda.Stream()
+    with gpu_torch.cuda.stream(stream):
+        a, b = gpu_torch.from_numpy(lr).cuda(), gpu_torch.from_numpy(t_map).cuda()
+        out = gpu_torch.zeros((1, 3, 256, 256), dtype=gpu_torch.float16, device="cuda")
         session.run_device(a, b, out, stream=stream)
     stream.synchronize()
     assert np.array_equal(out.cpu().numpy(), expected)
     with pytest.raises(UsageError, match="not contiguous"):
         session.run_device(a.flip(3)[..., ::2], b, out)
     with pytest.raises(DeviceError, match="on the CPU"):
-        session.run_device(torch.from_numpy(lr), b, out)
+        session.run_device(gpu_torch.from_numpy(lr), b, out)
 
 
-def test_arrays_wait_for_the_stream_that_still_writes_them(session: DeviceSession) -> None:
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("torch finds no GPU")
+def test_arrays_wait_for_the_stream_that_still_writes_them(session: DeviceSession, gpu_torch: Any) -> None:
     lr, t_map = batch()
     expected = session.run(lr, t_map)
-    a, b = torch.zeros(lr.shape, dtype=torch.float16, device="cuda"), torch.from_numpy(t_map).cuda()
-    out = torch.zeros((1, 3, 256, 256), dtype=torch.float16, device="cuda")
-    source = torch.from_numpy(lr).cuda()
-    torch.cuda.synchronize()
-    theirs, ours = torch.cuda.Stream(), torch.cuda.Stream()
-    with torch.cuda.stream(theirs):
-        torch.cuda._sleep(200_000_000)
+    a, b = gpu_torch.zeros(lr.shape, dtype=gpu_torch.float16, device="cuda"), gpu_torch.from_numpy(t_map).cuda()
+    out = gpu_torch.zeros((1, 3, 256, 256), dtype=gpu_torch.float16, device="cuda")
+    source = gpu_torch.from_numpy(lr).cuda()
+    gpu_torch.cuda.synchronize()
+    theirs, ours = gpu_torch.cuda.Stream(), gpu_torch.cuda.Stream()
+    with gpu_torch.cuda.stream(theirs):
+        gpu_torch.cuda._sleep(200_000_000)
         a.copy_(source)
         session.run_device(a, b, out, stream=ours)
     ours.synchronize()
@@ -164,22 +158,19 @@ def test_too_large_a_tile_is_named_with_the_cure(session: DeviceSession) -> None
         session.run(*batch(80, 64))
 
 
-def test_a_full_gpu_is_named_and_the_session_goes_on(session: DeviceSession) -> None:
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("torch finds no GPU")
+def test_a_full_gpu_is_named_and_the_session_goes_on(session: DeviceSession, gpu_torch: Any) -> None:
     session.run(*batch(16, 16))
     hoard = []
     size = 1 << 32
     while size >= 1 << 20:
         try:
-            hoard.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
-        except torch.cuda.OutOfMemoryError:
+            hoard.append(gpu_torch.empty(size, dtype=gpu_torch.uint8, device="cuda"))
+        except gpu_torch.cuda.OutOfMemoryError:
             size //= 2
     with pytest.raises(OutOfMemoryError):
         session.run(*batch(64, 64, 4))
     hoard.clear()
-    torch.cuda.empty_cache()
+    gpu_torch.cuda.empty_cache()
     lr, t_map = batch(64, 64, 4)
     assert psnr(session.run(lr, t_map).astype(np.float32), reference(lr, t_map), peak=1) > HALF
 

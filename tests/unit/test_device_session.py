@@ -11,81 +11,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fxsr.errors import DeviceError, FxsrError, ModelFileError, OutOfMemoryError, UsageError
-from fxsr.export import write_onnx
-from fxsr.export.graph import GraphOptions, model_facts
-from fxsr.export.profiles import engine_profiles, parse_tiles
+from fxsr.errors import FxsrError, ModelFileError, OutOfMemoryError, UsageError
+from fxsr.export.graph import GraphOptions
 from fxsr.files import sha256
-from fxsr.manifest import BuildOptions, EngineFacts, FileFacts, Manifest
+from fxsr.manifest import BuildOptions, FileFacts
 from fxsr.runtime.device_session import DeviceSession
-from fxsr.runtime.engine_file import EngineFile
-from fxsr.runtime.gpu import Gpu
 from fxsr.runtime.ort import OrtSession
-from fxsr.runtime.session import Array, Device
-from fxsr.runtime.tensorrt import TensorRTEngine, load_engine, session_info
+from fxsr.runtime.session import Device
+from fxsr.runtime.tensorrt import load_engine
 from fxsr.runtime.trt import runtime_log
 from fxsr.runtime.trusted import describe_engine
 from fxsr.runtime.upscaler import Upscaler
-from tests.hostdevice import FakeTensorRT, HostMemory
-from tests.support import TINY, golden_checkpoint
+from tests.hostdevice import HostMemory
+from tests.rig import GPU, RNG, Batch, Rig, batch, make_rig
 
-GPU = Gpu("Test GPU", "8.9", "580.1", 8000)
-RNG = np.random.default_rng(3)
-Batch = tuple[Array, Array]
-
-
-class Rig:
-    """An engine of a tiny network on a device of host memory, and ONNX Runtime on the same graph."""
-
-    def __init__(self, folder: Path, options: GraphOptions, shapes: str, batch: str, memory: HostMemory) -> None:
-        checkpoint = golden_checkpoint(TINY, 4)
-        self.path = folder / "x.rtx.plan"
-        write_onnx(checkpoint, options, self.path)
-        self.facts = model_facts(checkpoint, options)
-        profiles = engine_profiles(self.facts, parse_tiles(None, shapes, batch))
-        self.memory = memory
-        self.trt = FakeTensorRT(memory, profiles)
-        file = FileFacts(self.path.name, sha256(self.path), self.path.stat().st_size)
-        types = {tensor.name: tensor.dtype for tensor in (*self.facts.inputs, *self.facts.outputs)}
-        built = EngineFacts(file, "tensorrt-rtx", "1.7.0.0", profiles, types, BuildOptions(), "", weight_bytes=5)
-        self.file = EngineFile(self.path, Manifest(self.facts, file, engines=(built,)), built)
-
-    def engine(self) -> TensorRTEngine:
-        log = runtime_log(self.trt)
-        return TensorRTEngine(self.trt, log, load_engine(self.trt, log, self.path, self.file), self.file, GPU)
-
-    def session(self) -> DeviceSession:
-        with self.memory.current():
-            engine = self.engine()
-        return DeviceSession(engine, self.memory, session_info(self.file, self.memory.name))
-
-    def expected(self, lr: Array, t_map: Array) -> Array:
-        onnx = self.path.with_suffix(".onnx")
-        onnx.write_bytes(self.path.read_bytes())
-        with OrtSession(onnx, Device("cpu")) as session:
-            return session.run(lr, t_map)
-
-
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "fxsr" / "kernels"
-
-
-def make_rig(folder: Path, memory: HostMemory | None = None, **options: Any) -> Rig:
-    return Rig(folder, GraphOptions(**options), "8x8,16x16,16x16", "1,2,2", memory or HostMemory())
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return make_rig(tmp_path)
-
-
-def batch(
-    height: int = 12, width: int = 16, count: int = 1, t: int = 1, dtype: Any = np.float32
-) -> tuple[Array, Array]:
-    size = (height, width) if t else (1, 1)
-    return RNG.random((count, 3, height, width)).astype(dtype), RNG.random((count, 1, *size)).astype(dtype)
+pytestmark = pytest.mark.usefixtures("cache_folder")
 
 
 def upscale(session: DeviceSession, batches: list[Batch]) -> list[NDArray[Any]]:
@@ -327,88 +267,3 @@ def test_images_of_any_size_on_an_engine_of_one(options: dict[str, Any], tmp_pat
     with Upscaler(rig.session(), overlap=8) as up, OrtSession(tmp_path / "x.rtx.onnx", Device("cpu")) as onnx:
         found, expected = up(image, t_map), Upscaler(onnx, 24, 8)(image, t_map)
     assert np.abs(found - expected).max() < 1e-5
-
-
-class TestDeviceArrays:
-    """`run_device`: arrays of others, on the caller's stream."""
-
-    def test_nothing_is_done_before_the_stream_comes_so_far(self, rig: Rig) -> None:
-        lr, t_map = batch()
-        session = rig.session()
-        memory = rig.memory
-        theirs = memory.array(lr), memory.array(t_map), memory.array(np.zeros((1, 3, 48, 64), np.float32))
-        session.run_device(*theirs, stream=77)
-        assert not theirs[2].any()
-        memory.streams[77].sync()
-        assert np.array_equal(theirs[2], rig.expected(lr, t_map))
-
-    def test_it_may_alternate_with_host_arrays(self, tmp_path: Path) -> None:
-        rig = make_rig(tmp_path, HostMemory(restless=True))
-        session, memory = rig.session(), rig.memory
-        out = memory.array(np.zeros((1, 3, 48, 64), np.float32))
-        for index in range(4):
-            lr, t_map = batch()
-            session.run_device(memory.array(lr), memory.array(t_map), out, stream=70 + index % 2)
-            other = batch()
-            assert np.array_equal(session.run(*other), rig.expected(*other))
-            memory.streams[70 + index % 2].sync()
-            assert np.array_equal(out, rig.expected(lr, t_map))
-
-    def test_it_waits_for_what_is_under_way(self, tmp_path: Path) -> None:
-        rig = make_rig(tmp_path, HostMemory(restless=True))
-        session, memory = rig.session(), rig.memory
-        out = memory.array(np.zeros((1, 3, 48, 64), np.float32))
-        lr, t_map = batch()
-        batches = [batch() for _ in range(6)]
-        for index, sr in enumerate(session.stream(batches)):
-            session.run_device(memory.array(lr), memory.array(t_map), out, stream=70)
-            assert np.array_equal(sr, rig.expected(*batches[index]))
-            memory.streams[70].sync()
-            assert np.array_equal(out, rig.expected(lr, t_map))
-
-    @pytest.mark.parametrize(
-        ("change", "error", "message"),
-        [
-            ({"lr": np.zeros((1, 3, 12, 16), np.float16)}, UsageError, "lr is float16; this model takes float32"),
-            ({"lr": np.zeros((3, 12, 16), np.float32)}, UsageError, r"lr has the shape \(3, 12, 16\)"),
-            ({"lr": np.zeros((1, 3, 12, 32), np.float32)[..., ::2]}, UsageError, "lr of shape .* is not contiguous"),
-            ({"lr": [1, 2]}, UsageError, "lr is a list; give an array with __dlpack__"),
-            ({"t_map": None}, UsageError, "t_map is a NoneType"),
-            (
-                {"out": np.zeros((1, 3, 48, 60), np.float32)},
-                UsageError,
-                r"out has the shape .* must be \(1, 3, 48, 64\)",
-            ),
-            ({"lr": np.zeros((1, 3, 64, 16), np.float32)}, UsageError, "tile 64 exceeds 16"),
-            (
-                {"t_map": np.zeros((1, 1, 9, 9), np.float32)},
-                UsageError,
-                r"does not take lr \(1, 3, 12, 16\), t_map \(1, 1, 9, 9\) together \(dimensions not compatible",
-            ),
-        ],
-    )
-    def test_what_does_not_fit_is_named(self, change: Any, error: type[Exception], message: str, rig: Rig) -> None:
-        given = {
-            "lr": np.zeros((1, 3, 12, 16), np.float32),
-            "t_map": np.zeros((1, 1, 1, 1), np.float32),
-            "out": np.zeros((1, 3, 48, 64), np.float32),
-        }
-        with rig.session() as session, pytest.raises(error, match=message):
-            session.run_device(**given | change)
-
-    def test_an_array_on_a_gpu_is_not_taken_for_one_of_the_host(self, rig: Rig) -> None:
-        class OnGpu:
-            __cuda_array_interface__ = {"data": (1, False), "shape": (1,), "typestr": "<f4", "version": 3}  # noqa: RUF012
-
-        class ByDlpack:
-            def __dlpack_device__(self) -> tuple[int, int]:
-                return 2, 1
-
-            def __dlpack__(self, **options: Any) -> None:
-                raise AssertionError
-
-        with rig.session() as session:
-            with pytest.raises(DeviceError, match="lr is on a GPU; this session runs on host"):
-                session.run_device(OnGpu(), None, None)
-            with pytest.raises(DeviceError, match="lr is on cuda:1; this session runs on host"):
-                session.run_device(ByDlpack(), None, None)
