@@ -163,7 +163,7 @@ def _export(checkpoint: Path, half: bool) -> dict[str, Path]:
     ours = GraphOptions("fp16" if half else "fp32")
     forms = {
         "fxsr": ours,
-        "naive": replace(ours, fold_condition=False, phase_upsampling=False, strips=False),
+        "naive": replace(ours, fold_styles=False, phase_upsampling=False, strips=False),
         "baked": replace(ours, baked_t=DEFAULT_T),
     }
     return {

@@ -17,13 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fxsr.config import COND_SLOPE, NetworkConfig, is_style, sft_layers
+from fxsr.config import NetworkConfig, is_style, sft_layers
 from fxsr.errors import UsageError
-
-Array = NDArray[np.float32]
-Exact = NDArray[np.float64]
+from fxsr.export.rewrites import Array, Exact, style_curve
 
 _NOTHING = 1e-6
 """Scales below this share of the shift are not divided by."""
@@ -77,16 +74,7 @@ def bake(config: NetworkConfig, weights: Mapping[str, Array], t: float) -> Baked
 
 def modulation(weights: Mapping[str, Array], sft: str, t: float) -> tuple[Exact, Exact]:
     """What an SFT layer multiplies by and adds at `t`, per channel."""
-
-    def conv(name: str, x: Exact) -> Exact:
-        kernel = weights[f"{name}.weight"][:, :, 0, 0].astype(np.float64)
-        return kernel @ x + weights[f"{name}.bias"]
-
-    def leaky(x: Exact) -> Exact:
-        return np.where(x < 0, COND_SLOPE * x, x)
-
-    cond = conv("CondNet.2", leaky(conv("CondNet.0", np.array([t]))))
-    scale, shift = (conv(f"{sft}.SFT_{part}_conv1", leaky(conv(f"{sft}.SFT_{part}_conv0", cond))) for part in _PARTS)
+    scale, shift = (style_curve(weights, f"{sft}.SFT_{part}").at(t) for part in ("scale", "shift"))
     return scale + 1, shift
 
 
@@ -108,9 +96,6 @@ def esrgan_weights(config: NetworkConfig, baked: Baked) -> dict[str, Array]:
             kernel = plain[f"{reader}.weight"][:, channels].sum((2, 3))
             plain[f"{reader}.bias"] = plain[f"{reader}.bias"] + kernel @ shift
     return {key: value.astype(np.float32) for key, value in plain.items()}
-
-
-_PARTS = ("scale", "shift")
 
 
 def _readers(config: NetworkConfig, block: str, layer: int) -> list[tuple[str, slice]]:

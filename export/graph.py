@@ -14,27 +14,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fxsr
 from fxsr.checkpoint import Checkpoint
-from fxsr.config import COND_SLOPE, RESIDUAL_SCALE, SLOPE, NetworkConfig, sft_layers
+from fxsr.config import RESIDUAL_SCALE, SLOPE, NetworkConfig
 from fxsr.errors import UsageError
-from fxsr.export.bake import Baked, bake
-from fxsr.export.rewrites import fold_condition, phase_kernels
+from fxsr.export.bake import bake
+from fxsr.export.rewrites import Array, phase_kernels
 from fxsr.export.strips import in_strips
+from fxsr.export.styles import StyleLayers
 from fxsr.export.writer import GraphWriter
 from fxsr.extras import LazyModule
 from fxsr.manifest import METADATA_KEY, Io, ModelFacts, Precision, TensorFacts, encode_facts
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-    Styles: TypeAlias = Mapping[str, tuple[ir.Value | None, ir.Value | None]]
-    """What each SFT layer multiplies by and adds, if anything."""
 else:
     ir = LazyModule("onnx_ir", extra="export")
 
@@ -42,10 +39,10 @@ OPSET = 17
 """Low enough for TensorRT 10, TensorRT-RTX and five years of ONNX Runtime; nothing newer is needed."""
 _BRAIN_OPSET = 22
 """The first with convolutions in bfloat16."""
-_FOLDED, _PHASES, _DEPTH, _STRIPS = "folded-condition", "phase-upsampling", "depth-to-space", "strips"
+_FOLDED, _BLOCKED, _PHASES, _DEPTH, _STRIPS = (
+    *("folded-styles", "blocked-layout", "phase-upsampling", "depth-to-space", "strips"),
+)
 _IR_VERSIONS = {OPSET: 8, _BRAIN_OPSET: 10}
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,10 @@ class GraphOptions:
     precision: Precision = "fp32"
     """Type of weights, arithmetic, inputs and output; of the latter float32 with bf16, which numpy lacks. The graph is
     strongly typed: nothing else decides precision."""
-    fold_condition: bool = True
-    """Fold the condition branch's last convolution into every SFT layer."""
+    fold_styles: bool = True
+    """Fold the condition branch and the style layers' hidden channels into polylines of t."""
+    blocked: bool = True
+    """Keep ONNX Runtime's CPU in the layout that it convolves in; in float32 with folded or baked styles only."""
     phase_upsampling: bool = True
     """Replace doubling and 3x3 convolution by four 2x2 convolutions on the small grid."""
     depth_to_space: bool = False
@@ -92,7 +91,8 @@ class GraphOptions:
     def rewrites(self) -> tuple[str, ...]:
         settled = self.settled()
         names = {
-            _FOLDED if self.baked_t is None else "baked-style": settled.fold_condition,
+            _FOLDED if self.baked_t is None else "baked-style": settled.fold_styles,
+            _BLOCKED: settled.blocked,
             _PHASES: self.phase_upsampling,
             _DEPTH: settled.depth_to_space,
             _STRIPS: self.strips,
@@ -101,16 +101,19 @@ class GraphOptions:
 
     def settled(self) -> GraphOptions:
         """The same graph's options in one form, where others make some of them idle."""
+        folded = self.fold_styles or self.baked_t is not None
         return replace(
             self,
-            fold_condition=self.fold_condition or self.baked_t is not None,
+            fold_styles=folded,
+            blocked=self.blocked and folded and self.precision == "fp32",
             depth_to_space=self.depth_to_space and self.phase_upsampling,
         )
 
     def for_engine(self) -> GraphOptions:
         """What TensorRT makes most of. It computes all layers that share a small input at once: folded into every style
-        layer, the condition branch would have it hold the styles of many layers. And it shuffles without copies."""
-        return replace(self, fold_condition=False, depth_to_space=True).settled()
+        layer, the condition branch would have it hold the styles of many layers. It multiplies by what is smaller than
+        the picture without copies, and shuffles without them."""
+        return replace(self, fold_styles=False, blocked=False, depth_to_space=True).settled()
 
 
 def producer() -> str:
@@ -152,7 +155,8 @@ def options_of(facts: ModelFacts) -> GraphOptions:
     """The options that a graph of these facts was written with, settled."""
     return GraphOptions(
         precision=facts.precision,
-        fold_condition=facts.baked_t is not None or _FOLDED in facts.rewrites,
+        fold_styles=facts.baked_t is not None or _FOLDED in facts.rewrites,
+        blocked=_BLOCKED in facts.rewrites,
         phase_upsampling=_PHASES in facts.rewrites,
         depth_to_space=_DEPTH in facts.rewrites,
         strips=_STRIPS in facts.rewrites,
@@ -234,25 +238,28 @@ class _Generator:
     def __init__(self, writer: GraphWriter, checkpoint: Checkpoint, options: GraphOptions) -> None:
         self.writer = writer
         self.config = checkpoint.config
-        self.options = options
+        self.options = options = options.settled()
         self.weights: Mapping[str, Array] = checkpoint.weights
-        self.baked: Baked | None = None
+        baked = None
         if options.baked_t is not None:
-            self.baked = bake(checkpoint.config, checkpoint.weights, options.baked_t)
-            self.weights = self.baked.weights
+            baked = bake(checkpoint.config, checkpoint.weights, options.baked_t)
+            self.weights = baked.weights
+        self.styles = StyleLayers(
+            writer, checkpoint.config, checkpoint.weights, options.fold_styles, options.blocked, baked
+        )
 
     def emit(self, lr: ir.Value, t_map: ir.Value | None = None) -> ir.Value:
         """`t_map` is needed unless the style is baked in."""
         w = self.writer
         with w.layer("styles"):
-            styles = self._constants() if t_map is None else self._styles(t_map)
+            self.styles.prepare(t_map, lr)
         with w.layer("conv_first"):
             x = first = self._conv(lr, "conv_first")
         block = {"rrdb": self._rrdb, "rb": self._residual_block}[self.config.trunk]
         for index in range(self.config.nb):
             name = f"{self.config.trunk_name}.{index}"
             with w.layer(name):
-                x = block(x, styles, name)
+                x = block(x, name)
         with w.layer("trunk_conv"):
             x = w.add(self._conv(x, "trunk_conv"), first, "trunk_conv.add")
         *doublings, last = (f"upconv{step}" for step in range(1, self.config.upsamplings + 1))
@@ -272,77 +279,36 @@ class _Generator:
         with w.layer("conv_last"):
             return self._conv(x, "conv_last")
 
-    def _styles(self, t_map: ir.Value) -> Styles:
-        w = self.writer
-        cond = w.leaky(self._conv(t_map, "CondNet.0"), COND_SLOPE)
-        if not self.options.fold_condition:
-            cond = self._conv(cond, "CondNet.2")
-        # All styles stand before the trunk, each ending in a Split: ONNX Runtime walks back from the output and takes
-        # the operand that stands last first, so this makes it compute each style right where it is used. Otherwise it
-        # computes and holds those of all layers before it begins (1.4 GB more at 128x128).
-        return {sft: self._style(cond, sft) for sft in sft_layers(self.config)}
-
-    def _constants(self) -> Styles:
-        """What baking leaves of the style layers."""
-        assert self.baked is not None
-
-        def constant(name: str, values: Array | None) -> ir.Value | None:
-            return None if values is None else self.writer.constant(name, values[None, :, None, None])
-
-        scales, shifts = self.baked.scales, self.baked.shifts
-        return {
-            sft: (constant(f"{sft}.scale", scales.get(sft)), constant(f"{sft}.shift", shifts[sft])) for sft in shifts
-        }
-
     def _conv(self, x: ir.Value, name: str, factor: float = 1.0) -> ir.Value:
         kernel, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return self.writer.conv(x, name, kernel * np.float32(factor), bias * np.float32(factor))
 
-    def _rrdb(self, x: ir.Value, styles: Styles, name: str) -> ir.Value:
+    def _rrdb(self, x: ir.Value, name: str) -> ir.Value:
         out = x
         for dense in (1, 2, 3):
-            out = self._dense(out, styles, f"{name}.RDB{dense}")
-        return self.writer.add(self.writer.times(out, RESIDUAL_SCALE, f"{name}.mul"), x, f"{name}.add")
+            out = self._dense(out, f"{name}.RDB{dense}")
+        if self.options.blocked:
+            out = self.styles.affine(out, name, np.full(self.config.nf, RESIDUAL_SCALE, np.float32))
+        else:
+            out = self.writer.times(out, RESIDUAL_SCALE, f"{name}.mul")
+        return self.writer.add(out, x, f"{name}.add")
 
-    def _dense(self, x: ir.Value, styles: Styles, name: str) -> ir.Value:
+    def _dense(self, x: ir.Value, name: str) -> ir.Value:
         w = self.writer
         seen = [x]
         for layer in range(1, 5):
-            source = self._sft(x, styles, f"{name}.sft0") if layer == 1 else w.concat(seen, f"{name}.cat{layer}")
+            source = self.styles.apply(x, f"{name}.sft0") if layer == 1 else w.concat(seen, f"{name}.cat{layer}")
             feature = w.leaky(self._conv(source, f"{name}.conv{layer}"), SLOPE)
-            seen.append(self._sft(feature, styles, f"{name}.sft{layer}"))
+            seen.append(self.styles.apply(feature, f"{name}.sft{layer}"))
         # the residual scale is a factor of a linear layer: it goes into its weights
         last = self._conv(w.concat(seen, f"{name}.cat5"), f"{name}.conv5", RESIDUAL_SCALE)
         return w.add(last, x, f"{name}.add")
 
-    def _residual_block(self, x: ir.Value, styles: Styles, name: str) -> ir.Value:
+    def _residual_block(self, x: ir.Value, name: str) -> ir.Value:
         w = self.writer
-        out = w.relu(self._conv(self._sft(x, styles, f"{name}.sft0"), f"{name}.conv0"))
-        out = self._conv(self._sft(out, styles, f"{name}.sft1"), f"{name}.conv1")
+        out = w.relu(self._conv(self.styles.apply(x, f"{name}.sft0"), f"{name}.conv0"))
+        out = self._conv(self.styles.apply(out, f"{name}.sft1"), f"{name}.conv1")
         return w.add(out, x, f"{name}.add")
-
-    def _sft(self, x: ir.Value, styles: Styles, name: str) -> ir.Value:
-        scale, shift = styles[name]
-        scaled = x if scale is None else self.writer.mul(x, scale, f"{name}.mul")
-        return scaled if shift is None else self.writer.add(scaled, shift, f"{name}.add")
-
-    def _style(self, cond: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
-        """What an SFT layer multiplies by (scale + 1) and adds (shift): both branches side by side, then parted."""
-        w = self.writer
-        branches = [f"{name}.SFT_scale", f"{name}.SFT_shift"]
-        hidden = [self._hidden_weights(f"{branch}_conv0") for branch in branches]
-        kernel, bias = (np.concatenate(parts) for parts in zip(*hidden, strict=True))
-        x = w.leaky(w.conv(cond, f"{name}.conv0", kernel, bias), COND_SLOPE)
-        kernel = np.concatenate([self.weights[f"{branch}_conv1.weight"] for branch in branches])
-        scale, shift = (self.weights[f"{branch}_conv1.bias"] for branch in branches)
-        x = w.conv(x, f"{name}.conv1", kernel, np.concatenate([scale + 1, shift]), group=2)
-        first, second = w.split(x, f"{name}.style", (len(scale), len(shift)))
-        return first, second
-
-    def _hidden_weights(self, conv0: str) -> tuple[Array, Array]:
-        if self.options.fold_condition:
-            return fold_condition(self.weights, conv0)
-        return self.weights[f"{conv0}.weight"], self.weights[f"{conv0}.bias"]
 
     def _double(self, x: ir.Value, name: str) -> ir.Value:
         w = self.writer

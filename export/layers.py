@@ -113,7 +113,7 @@ def _run(subject: Subject, against: Subject, case: Case, folder: Path) -> Mappin
     elif facts is None:
         assert subject.checkpoint is not None
         strips = against.graph is not None and options_of(against.graph).strips  # then tensors there are strips
-        plain = GraphOptions(fold_condition=False, phase_upsampling=False, strips=strips)
+        plain = GraphOptions(fold_styles=False, phase_upsampling=False, strips=strips)
         facts = model_facts(subject.checkpoint, plain)
         save_graph(subject.checkpoint, plain, folder / "plain.onnx")
         session = RunnerSession(onnx_runner(folder / "plain.onnx", all_tensors=True), facts, subject.path)

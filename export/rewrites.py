@@ -6,11 +6,15 @@ Sums and products are taken in float64, so that the rewritten weights are as goo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fxsr.config import COND_SLOPE
+
 Array = NDArray[np.float32]
+Exact = NDArray[np.float64]
 
 _ROWS = (
     np.array([[1, 0, 0], [0, 1, 1]], np.float64),
@@ -19,23 +23,62 @@ _ROWS = (
 """Which rows of a 3x3 kernel fall on the same small-grid pixel, for an even and an odd row of the doubled grid."""
 
 
-def fold_condition(weights: Mapping[str, Array], conv0: str) -> tuple[Array, Array]:
-    """The condition branch's last 1x1 convolution folded into an SFT branch's first.
+@dataclass(frozen=True)
+class StyleCurve:
+    """A branch of an SFT layer as what it is, a polyline in t per channel: `start + slopes @ max(t - knots, 0)`.
 
-    Nothing nonlinear lies between the two: W0 (W2 u + b2) + b0 = (W0 W2) u + (W0 b2 + b0).
+    Exact for t of 0 to 1.
+    """
+
+    start: Exact
+    """(channels,), at t = 0."""
+    knots: Exact
+    """(k,), where the line bends: ascending from 0, all below 1."""
+    slopes: Exact
+    """(channels, k), by how much it gets steeper there."""
+
+    def at(self, t: float) -> Exact:
+        """(channels,)."""
+        return self.start + self.slopes @ np.maximum(t - self.knots, 0)
+
+
+def style_curve(weights: Mapping[str, Array], branch: str) -> StyleCurve:
+    """All that lies between t and a branch's result, the condition network included, folded into one polyline.
+
+    These layers are 1x1 convolutions and leaky ReLUs that start from a single number: u = leaky(a t + b), hidden
+    channels leaky(c u + d) since nothing nonlinear lies between the condition network's last convolution and the
+    branch's first, and a weighted sum of these. Hidden channels bend the line only where they change sign.
 
     Args:
         weights: the checkpoint's weights.
-        conv0: name of the SFT branch's first convolution, such as "RRDB_trunk.0.RDB1.sft0.SFT_scale_conv0".
-
-    Returns:
-        Kernel (nc, 1, 1, 1) and bias (nc,), to be applied to the branch's single channel u.
+        branch: such as "RRDB_trunk.0.RDB1.sft0.SFT_scale".
     """
-    outer = weights[f"{conv0}.weight"][:, :, 0, 0].astype(np.float64)
-    inner = weights["CondNet.2.weight"][:, :, 0, 0].astype(np.float64)
-    kernel = outer @ inner
-    bias = outer @ weights["CondNet.2.bias"].astype(np.float64) + weights[f"{conv0}.bias"]
-    return kernel[:, :, None, None].astype(np.float32), bias.astype(np.float32)
+
+    def conv(name: str) -> tuple[Exact, Exact]:
+        return weights[f"{name}.weight"][:, :, 0, 0].astype(np.float64), weights[f"{name}.bias"].astype(np.float64)
+
+    ((a,),), (b,) = conv("CondNet.0")
+    (inner, inner_bias), (outer, outer_bias), (last, last_bias) = map(
+        conv, ("CondNet.2", f"{branch}_conv0", f"{branch}_conv1")
+    )
+    c, d = outer @ inner, (outer @ inner_bias + outer_bias)[:, None]  # (hidden, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # constant channels bend nowhere
+        signs_change = np.append(-d / c, 0)  # at these u
+        bends = (signs_change / _leaky_slope(signs_change) - b) / a
+    knots = np.unique([0, *bends[(bends > 0) & (bends < 1)]])
+    middles = (knots + np.append(knots[1:], 1)) / 2
+    before, start = a * middles + b, _leaky(b)
+    steepness = last @ (_leaky_slope(c * _leaky(before) + d) * c * _leaky_slope(before) * a)
+    slopes = np.diff(steepness, axis=1, prepend=0)
+    return StyleCurve((last @ _leaky(c * start + d))[:, 0] + last_bias, knots, slopes)
+
+
+def _leaky_slope(x: Exact) -> Exact:
+    return np.where(x < 0, COND_SLOPE, 1.0)
+
+
+def _leaky(x: Exact) -> Exact:
+    return _leaky_slope(x) * x
 
 
 def phase_kernels(kernel: Array) -> dict[tuple[int, int], Array]:

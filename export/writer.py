@@ -117,6 +117,16 @@ class GraphWriter:
         value.name = name
         return value
 
+    def spread(self, x: ir.Value, picture: ir.Value, name: str) -> ir.Value:
+        """One channel, repeated to the number and sides of `picture`, in the type that it is of."""
+        sides = self.sizes("Concat", self.side(picture, 0), 1, self.side(picture, 2), self.side(picture, 3), axis=0)
+        with self._typed(self._types[x]):
+            return self._op("Expand", name, [x, sides])
+
+    def announce(self, x: ir.Value, shape: Sequence[int | str]) -> None:
+        """Say in the graph of what shape a tensor of the layer's type is. Sides of one name are of one length."""
+        x.shape, x.type = ir.Shape(shape), ir.TensorType(self._type)
+
     def cut(self, x: ir.Value, begin: ir.Value, end: ir.Value, name: str) -> ir.Value:
         """Rows `begin` to `end`, the last excluded, in the type that they are of."""
         with self._typed(self._types[x]):

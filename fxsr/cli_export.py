@@ -79,7 +79,16 @@ def export(
         typer.Option("--triton", metavar="DIR", help="Also write the model into this repository of a Triton server."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write anew what is there and up to date.")] = False,
-    no_fold: Annotated[bool, typer.Option("--no-fold", help="For debugging: keep the condition branch apart.")] = False,
+    no_fold: Annotated[
+        bool, typer.Option("--no-fold", help="For debugging: leave condition branch and style layers as they are.")
+    ] = False,
+    no_blocked: Annotated[
+        bool,
+        typer.Option(
+            "--no-blocked",
+            help="Not in the form that is fastest on a CPU: for ONNX Runtime on a GPU, and for debugging.",
+        ),
+    ] = False,
     no_phase: Annotated[bool, typer.Option("--no-phase", help="For debugging: enlarge first, then convolve.")] = False,
     no_strips: Annotated[
         bool,
@@ -195,7 +204,8 @@ def export(
     precision: Precision = "fp16" if fp16 else "bf16" if bf16 else "fp32"
     graph = GraphOptions(
         precision,
-        fold_condition=not no_fold,
+        fold_styles=not no_fold,
+        blocked=not no_blocked,
         phase_upsampling=not no_phase,
         strips=not no_strips,
         compact=compact,

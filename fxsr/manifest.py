@@ -51,8 +51,8 @@ class ModelFacts:
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
     rewrites: tuple[str, ...]
-    """Exact rewrites that the graph has: "folded-condition", "baked-style", "phase-upsampling", "depth-to-space" (how
-    phases are put together), "strips"."""
+    """Exact rewrites that the graph has: "folded-styles", "baked-style", "blocked-layout" (of ONNX Runtime's
+    CPU), "phase-upsampling", "depth-to-space" (how phases are put together), "strips"."""
     checkpoint_sha256: str
     compact: bool = False
     """Weights stored as halves, arithmetic in float32."""

@@ -83,7 +83,7 @@ def graph_macs(model: Any, shapes: Mapping[str, Shape]) -> int:
 
 
 def graph_shapes(model: Any, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Of all tensors between an ONNX graph's nodes, and of its outputs, by name. Arguments: see `graph_macs`."""
+    """Of all tensors of an ONNX graph but its weights, by name. Arguments: see `graph_macs`."""
     import onnx
 
     for tensor in model.graph.input:
@@ -91,20 +91,26 @@ def graph_shapes(model: Any, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
             dimension.dim_value = size
     for tensor in model.graph.output:
         tensor.type.tensor_type.ClearField("shape")  # names of axes would contradict the sizes
-    _settle_sizes(model)
+    del model.graph.value_info[:]
+    while _settle_sizes(model):  # each time, more tensors' sizes can be inferred
+        pass
     return _shapes(onnx.shape_inference.infer_shapes(model, strict_mode=True).graph)
 
 
-def _settle_sizes(model: Any) -> None:
-    """Make constants of numbers that the graph works out from sizes: shape inference does not follow them."""
+def _settle_sizes(model: Any) -> bool:
+    """Make constants of numbers that the graph works out from sizes: shape inference does not follow them. Were there
+    any?"""
     import onnx
     from onnx.reference import ReferenceEvaluator
 
+    before = len(model.graph.node)
     shapes = _shapes(onnx.shape_inference.infer_shapes(model).graph)
     whole = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT64]
     found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in whole}
     for node in list(model.graph.node):
         if node.op_type == "Shape":
+            if not all(shapes.get(node.input[0], (0,))):
+                continue
             found[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
         elif all(name in found for name in node.input):
             given = {name: found[name] for name in node.input}
@@ -113,13 +119,14 @@ def _settle_sizes(model: Any) -> None:
             continue
         model.graph.node.remove(node)
         model.graph.initializer.append(onnx.numpy_helper.from_array(found[node.output[0]], node.output[0]))
+    return len(model.graph.node) < before
 
 
 def _shapes(graph: Any) -> dict[str, Shape]:
-    """Of tensors between nodes and of the outputs, by name; 0 stands for a size that is not known."""
+    """Of all tensors but weights, by name; 0 stands for a size that is not known."""
     return {
         tensor.name: tuple(dimension.dim_value for dimension in tensor.type.tensor_type.shape.dim)
-        for tensor in (*graph.value_info, *graph.output)
+        for tensor in (*graph.input, *graph.value_info, *graph.output)
     }
 
 

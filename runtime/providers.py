@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,16 @@ def _cache_folder(provider: str) -> Path:
 def _create(ort: Any, path: Path, options: Any, providers: list[Any] | None) -> Any:
     chosen = {} if providers is None else {"providers": providers}
     try:
-        return ort.InferenceSession(str(path), options, **chosen)
+        session = ort.InferenceSession(str(path), options, **chosen)
     except Exception as error:  # ONNX Runtime's errors have no common base
         raise ModelFileError(f"{path}: ONNX Runtime can't load it ({first_line(error)})") from error
+    _give_back_memory()
+    return session
+
+
+def _give_back_memory() -> None:
+    """Loading copies the weights more than once; glibc would keep what was freed of that, as much as they take."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -24,32 +24,38 @@ CPU = Device("cpu")
 EXACT = 1e-5
 
 
-def compare(checkpoint: Checkpoint, t: float, folder: Path) -> float:
+def compare(checkpoint: Checkpoint, t: float, folder: Path, blocked: bool = True) -> float:
     lr = np.random.default_rng(1).random((2, 3, 7, 5), np.float32)
     style = np.full((1, 1, 1, 1), t, np.float32)
-    write_onnx(checkpoint, GraphOptions(baked_t=t), folder / "g.onnx")
+    write_onnx(checkpoint, GraphOptions(baked_t=t, blocked=blocked), folder / "g.onnx")
     with TorchSession(checkpoint, CPU) as torch, OrtSession(folder / "g.onnx", CPU) as graph:
         return relative(graph.run(lr, style), torch.run(lr, style))
 
 
 @pytest.mark.parametrize("config", [TINY, TINY_RB, replace(TINY, scale=8), replace(TINY, scale=2)])
 @pytest.mark.parametrize("t", [0.0, 0.35, 1.0])
-def test_the_baked_graph_agrees_with_the_network(config: NetworkConfig, t: float, tmp_path: Path) -> None:
-    assert compare(golden_checkpoint(config, 7), t, tmp_path) < EXACT
+@pytest.mark.parametrize("blocked", [True, False])
+def test_the_baked_graph_agrees_with_the_network(
+    config: NetworkConfig, t: float, blocked: bool, tmp_path: Path
+) -> None:
+    assert compare(golden_checkpoint(config, 7), t, tmp_path, blocked) < EXACT
 
 
 @pytest.mark.parametrize("config", [TINY, TINY_RB])
 @pytest.mark.parametrize("scale", [-2.0, -1.0, -1.0 + 1e-9])
-def test_scales_that_are_negative_or_nothing(config: NetworkConfig, scale: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("blocked", [True, False])
+def test_scales_that_are_negative_or_nothing(
+    config: NetworkConfig, scale: float, blocked: bool, tmp_path: Path
+) -> None:
     checkpoint = golden_checkpoint(config, 7)
     ends = {key: np.full_like(value, scale) for key, value in checkpoint.weights.items() if "scale_conv1.bias" in key}
     zero = {key: value * 0 for key, value in checkpoint.weights.items() if "scale_conv1.weight" in key}
     changed = Checkpoint(config, dict(checkpoint.weights) | ends | zero, checkpoint.about)
-    assert compare(changed, 0.5, tmp_path) < EXACT
+    assert compare(changed, 0.5, tmp_path, blocked) < EXACT
 
 
 def test_no_style_layer_and_no_multiplication_by_one_is_left(tmp_path: Path) -> None:
-    write_onnx(golden_checkpoint(TINY, 7), GraphOptions(baked_t=0.5), tmp_path / "g.onnx")
+    write_onnx(golden_checkpoint(TINY, 7), GraphOptions(baked_t=0.5, blocked=False), tmp_path / "g.onnx")
     graph = onnx.load(tmp_path / "g.onnx").graph
     assert [each.name for each in graph.input] == ["lr"]
     assert not any("SFT" in weight.name or "CondNet" in weight.name for weight in graph.initializer)

@@ -16,6 +16,7 @@ from fxsr.export import write_onnx
 from fxsr.export.graph import GraphOptions, layer_names
 from fxsr.runtime.flops import graph_shapes
 from fxsr.runtime.ort import OrtSession
+from fxsr.runtime.providers import import_onnxruntime
 from fxsr.runtime.reference import TorchSession
 from fxsr.runtime.session import Device
 from tests.support import CASES, STYLES, TINY, TINY_RB, golden_checkpoint, golden_vectors, relative
@@ -25,7 +26,7 @@ EXACT = 1e-5
 HALF = 2e-3
 """Rounding of half precision over some twenty layers of random weights; comes to about 5e-4."""
 
-PLAIN = GraphOptions(fold_condition=False, phase_upsampling=False, strips=False)
+PLAIN = GraphOptions(fold_styles=False, phase_upsampling=False, strips=False)
 
 
 def run(checkpoint: Checkpoint, options: GraphOptions, lr: NDArray[Any], t_map: Any, folder: Path) -> NDArray[Any]:
@@ -76,14 +77,15 @@ def test_agrees_with_the_torch_network(
 @pytest.mark.parametrize(
     "options",
     [
-        replace(PLAIN, fold_condition=True),
+        replace(PLAIN, fold_styles=True, blocked=False),
+        replace(PLAIN, fold_styles=True),
         replace(PLAIN, phase_upsampling=True),
         replace(PLAIN, phase_upsampling=True, depth_to_space=True),
         replace(PLAIN, strips=True),
         GraphOptions(),
         GraphOptions().for_engine(),
     ],
-    ids=["fold", "phase", "depth", "strips", "all", "engine"],
+    ids=["fold", "blocked", "phase", "depth", "strips", "all", "engine"],
 )
 def test_rewrites_are_exact(scale: int, size: tuple[int, int], options: GraphOptions, tmp_path: Path) -> None:
     checkpoint = golden_checkpoint(replace(TINY, scale=scale), 11)
@@ -157,12 +159,45 @@ def test_strips_hold_a_quarter_and_share_weights(tmp_path: Path) -> None:
     assert weights[0] == weights[1]
 
 
+@pytest.mark.parametrize("options", [GraphOptions(), GraphOptions(blocked=False)], ids=["blocked", "small"])
 @pytest.mark.parametrize("config", [replace(TINY, nb=2), TINY_RB], ids=["rrdb", "rb"])
-def test_styles_are_computed_where_they_are_used(config: NetworkConfig, tmp_path: Path) -> None:
+def test_styles_are_computed_where_they_are_used(config: NetworkConfig, options: GraphOptions, tmp_path: Path) -> None:
     """ONNX Runtime takes the operand that stands last first: styles must stand before every trunk layer."""
-    write_onnx(golden_checkpoint(config, 2), GraphOptions(), tmp_path / "g.onnx")
-    kinds = [node.op_type for node in onnx.load(tmp_path / "g.onnx").graph.node]
-    assert len(kinds) - 1 - kinds[::-1].index("Split") < kinds.index("Mul")
+    write_onnx(golden_checkpoint(config, 2), options, tmp_path / "g.onnx")
+    names = [node.name for node in onnx.load(tmp_path / "g.onnx").graph.node]
+    styles = [index for index, name in enumerate(names) if name.endswith((".curve", ".style"))]
+    assert len(styles) > 5
+    assert max(styles) < min(index for index, name in enumerate(names) if name.endswith(".mul"))
+
+
+@pytest.mark.parametrize("baked_t", [None, 0.5])
+@pytest.mark.parametrize("config", [NetworkConfig(nf=32, gc=16, nb=2, nc=8), replace(TINY_RB, nf=32, nc=8)])
+def test_onnxruntime_stays_in_its_blocked_layout(config: NetworkConfig, baked_t: float | None, tmp_path: Path) -> None:
+    """From the first convolution to the end's strips. Otherwise it reorders before and behind every style layer."""
+    onnxruntime = import_onnxruntime()
+    reorders = {}
+    for blocked in (True, False):
+        write_onnx(golden_checkpoint(config, 2), GraphOptions(blocked=blocked, baked_t=baked_t), tmp_path / "g.onnx")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # it warns that such a file is for this machine only
+        options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+        onnxruntime.InferenceSession(tmp_path / "g.onnx", options, providers=["CPUExecutionProvider"])
+        nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
+        if not any(node.op_type == "Conv" and node.domain.endswith(".nchwc") for node in nodes):
+            pytest.skip("this processor has no blocked layout in ONNX Runtime")
+        reorders[blocked] = [node.input[0] for node in nodes if node.op_type == "ReorderInput"]
+    ends = 4 * 2 + 1  # a strip's doubling and what follows, and the doubling before
+    assert len(reorders[True]) <= ends < len(reorders[False])
+
+
+@pytest.mark.parametrize("options", [GraphOptions(), GraphOptions(io="uint8"), GraphOptions(packed=True)])
+def test_a_map_of_one_style_gives_the_bits_of_that_style(options: GraphOptions, tmp_path: Path) -> None:
+    checkpoint = golden_checkpoint(TINY, 2)
+    write_onnx(checkpoint, options, tmp_path / "g.onnx")
+    lr = np.random.default_rng(0).random((2, 3, 6, 8), np.float32)
+    with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
+        one, full = (session.run(lr, np.full(shape, 0.4, np.float32)) for shape in [(1, 1, 1, 1), (2, 1, 6, 8)])
+    np.testing.assert_array_equal(one, full)
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:

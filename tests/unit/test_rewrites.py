@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
-from fxsr.export.rewrites import fold_condition, phase_kernels
+from fxsr.config import COND_SLOPE
+from fxsr.export.rewrites import phase_kernels, style_curve
 from tests.support import TINY, golden_checkpoint, relative
 
 
@@ -22,15 +27,51 @@ def test_phases_equal_doubling_and_convolving_borders_included(size: tuple[int, 
     assert relative(phases.numpy(), plain.numpy()) < 1e-6
 
 
-def test_folded_condition_equals_two_convolutions() -> None:
-    weights = golden_checkpoint(TINY, 5).weights
-    name = "RRDB_trunk.0.RDB2.sft3.SFT_shift_conv0"
-    u = np.random.default_rng(0).standard_normal((1, 1, 3, 4)).astype(np.float32)
-    kernel, bias = fold_condition(weights, name)
+BRANCH = "RRDB_trunk.0.RDB2.sft3.SFT_shift"
 
-    def conv(x: torch.Tensor, layer: str) -> torch.Tensor:
-        return F.conv2d(x, torch.from_numpy(weights[f"{layer}.weight"]), torch.from_numpy(weights[f"{layer}.bias"]))
 
-    plain = conv(conv(torch.from_numpy(u), "CondNet.2"), name)
-    folded = F.conv2d(torch.from_numpy(u), torch.from_numpy(kernel), torch.from_numpy(bias))
-    assert relative(folded.numpy(), plain.numpy()) < 1e-6
+def branch(weights: Mapping[str, NDArray[np.float32]], t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the layers give for each t, one after the other in double precision: (channels, t)."""
+
+    def conv(x: torch.Tensor, name: str) -> torch.Tensor:
+        kernel, bias = (torch.from_numpy(weights[f"{name}.{part}"]).double() for part in ("weight", "bias"))
+        return F.conv2d(x, kernel, bias)
+
+    x = conv(F.leaky_relu(conv(torch.from_numpy(t)[None, None, None], "CondNet.0"), COND_SLOPE), "CondNet.2")
+    x = conv(F.leaky_relu(conv(x, f"{BRANCH}_conv0"), COND_SLOPE), f"{BRANCH}_conv1")
+    return np.asarray(x[0, :, 0])
+
+
+def curve_errors(weights: Mapping[str, NDArray[np.float32]]) -> float:
+    """Largest, on a fine grid and beside every bend."""
+    curve = style_curve(weights, BRANCH)
+    beside = [np.clip(curve.knots + step, 0, 1) for step in (-1e-9, 0, 1e-9)]
+    t = np.concatenate([np.linspace(0, 1, 1001), *beside])
+    found = np.stack([curve.at(each) for each in t], 1)
+    return float(np.abs(found - branch(weights, t)).max())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_style_curve_is_what_the_layers_compute(seed: int) -> None:
+    weights = golden_checkpoint(replace(TINY, nc=16), seed).weights
+    assert curve_errors(weights) < 1e-12
+
+
+@pytest.mark.parametrize("first", [(0.0, 0.3), (1.0, -0.5), (-1.0, 0.5), (-2.0, 0.0), (1.0, 0.0)])
+def test_a_style_curve_where_the_condition_network_bends_or_is_constant(first: tuple[float, float]) -> None:
+    weights = dict(golden_checkpoint(replace(TINY, nc=16), 5).weights)
+    weights["CondNet.0.weight"] = np.full((1, 1, 1, 1), first[0], np.float32)
+    weights["CondNet.0.bias"] = np.full(1, first[1], np.float32)
+    assert curve_errors(weights) < 1e-12
+
+
+def test_a_style_curve_bends_only_where_a_hidden_channel_changes_sign() -> None:
+    weights = dict(golden_checkpoint(replace(TINY, nc=4), 5).weights)
+    weights["CondNet.0.weight"], weights["CondNet.0.bias"] = np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32)
+    weights["CondNet.2.weight"], weights["CondNet.2.bias"] = np.ones((4, 1, 1, 1), np.float32), np.zeros(4, np.float32)
+    weights[f"{BRANCH}_conv0.weight"] = np.eye(4, dtype=np.float32)[:, :, None, None]
+    weights[f"{BRANCH}_conv0.bias"] = np.array(
+        [-0.25, -0.75, 1, -2], np.float32
+    )  # the last two: always above and below zero
+    assert style_curve(weights, BRANCH).knots.tolist() == [0, 0.25, 0.75]
+    assert curve_errors(weights) < 1e-12
