@@ -47,6 +47,8 @@ class BenchOptions:
     """Seconds after which waiting for steady runs is given up."""
     profile: bool = False
     """Also ask for the layers' times."""
+    trust: bool = False
+    """Load engines without a manifest."""
 
 
 @dataclass
@@ -131,7 +133,7 @@ def _measure_group(
         for subject in subjects:
             with _tolerating(compare, subject, faults):
                 tell(f"{subject.label}: opening")
-                opener = partial(open_subject, subject.path, subject.form, options.device)
+                opener = partial(open_subject, subject.path, subject.form, options.device, options.trust)
                 opened.append((subject, stack.enter_context(Worker(opener))))
         common = _common_workload([worker.info for _, worker in opened], size, options)
         sides: list[_Side] = []

@@ -95,7 +95,7 @@ def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], 
     return replace(subject, path=engine)
 
 
-def open_subject(path: Path, form: Form, device: str) -> Session:
+def open_subject(path: Path, form: Form, device: str, trust: bool = False) -> Session:
     """Open what `make_file` gave, in a process of its own: torch's number of threads is set there.
 
     Raises:
@@ -106,7 +106,7 @@ def open_subject(path: Path, form: Form, device: str) -> Session:
 
         return OpenVinoSession(path)
     if not form.startswith("torch"):
-        return open_session(path, device)
+        return open_session(path, device, trust=trust)
     from fxsr.checkpoint import load_checkpoint
     from fxsr.runtime.reference import TorchSession
 

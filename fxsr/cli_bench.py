@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli_options import DeviceName, Quiet
+from fxsr.cli_options import DeviceName, Quiet, Trust
 from fxsr.errors import UsageError
 
 
@@ -55,6 +55,7 @@ def bench(
         str | None, typer.Option("--json", help="Write the report there as JSON; - is standard output.")
     ] = None,
     device: DeviceName = "auto",
+    trust: Trust = False,
     quiet: Quiet = False,
 ) -> None:
     """Time models: latency, throughput, memory, and the share of what the device could do.
@@ -89,7 +90,7 @@ def bench(
     if plot:
         check_plot(plot)
     subjects = [parse_subject(model) for model in models]
-    options = BenchOptions(sizes, batch, t, t_map, device, seconds, runs, rounds, warm_up, profile)
+    options = BenchOptions(sizes, batch, t, t_map, device, seconds, runs, rounds, warm_up, profile, trust)
     to_stdout = json_file == "-"
     with steps(quiet or to_stdout) as tell:
         report = measure_models(subjects, options, compare, tell)

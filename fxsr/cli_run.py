@@ -181,7 +181,9 @@ def run(
         setup = Setup(_absolute(model), options, device, size, overlap, provider, trust)
         facts = describe(model)
         _check_style(facts.get("baked_t"), t, t_map)
-        plan = plan_jobs(inputs, outscale or facts["scale"], out, suffix, format_name, t_map, AnyPlaces())
+        plan = plan_jobs(
+            inputs, outscale or facts["scale"], out, suffix, format_name, t_map, AnyPlaces(), skip_existing
+        )
         with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json) as report:
             for failure in plan.failures:
                 report.add(failure)
@@ -199,7 +201,8 @@ def run(
         if as_json and files.stdout:
             raise UsageError("the image and --json would both go to standard output; give -o FILE")
         _check_style(upscaler.session.info.baked_t, t, t_map)
-        plan = plan_jobs(files.inputs, outscale or upscaler.scale, files.out, suffix, format_name, t_map)
+        scale = outscale or upscaler.scale
+        plan = plan_jobs(files.inputs, scale, files.out, suffix, format_name, t_map, resume=skip_existing)
         with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json, names=files.names) as report:
             stop.patient = not dry_run
             for failure in plan.failures:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -54,6 +56,7 @@ class RunReport:
         self._total = total
         self._task = self._bar.add_task("")
         self._begun = 0
+        self._redirected = ExitStack()
         self.results: list[Done | Forecast | Failure] = []
 
     @property
@@ -91,6 +94,8 @@ class RunReport:
         return self._names.get(path, otherwise or name_of(path))
 
     def __enter__(self) -> Self:
+        if self._json or "-" in self._names.values():  # where libraries must not print; OpenEXR does so
+            self._redirected.enter_context(redirect_stdout(sys.stderr))
         self._bar.start()
         return self
 
@@ -98,6 +103,7 @@ class RunReport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        self._redirected.close()
         if error is not None:
             return
         if self._json:

@@ -80,6 +80,7 @@ def plan_jobs(
     format_name: str | None = None,
     t_map: Path | None = None,
     places: LocalPlaces | None = None,
+    resume: bool = False,
 ) -> Plan:
     """Decide what is written where, before anything is.
 
@@ -95,6 +96,7 @@ def plan_jobs(
         t_map: one style map for all, or a folder of maps: each input gets that of its own place in the folder that it
             was found in, or else that of its stem.
         places: where all these may be; this machine if None.
+        resume: inputs that are outputs of others are what an earlier run wrote; they are no inputs.
 
     Raises:
         UsageError: the arguments contradict each other.
@@ -115,6 +117,9 @@ def plan_jobs(
             raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
         ending = FORMATS[format_name.lower()] if format_name else None
         jobs = list(_expand(inputs, scale, out, suffix, ending, places))
+    if resume:
+        written = {places.absolute(job.target) for job in jobs if job.target != job.source}
+        jobs = [job for job in jobs if places.absolute(job.source) not in written]
     failures: list[Failure] = []
     jobs = _refuse(jobs, failures, lambda job: _bad_source(job, places))
     sources = [job.source for job in jobs]

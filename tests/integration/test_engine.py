@@ -21,7 +21,7 @@ from fxsr.export import write_onnx
 from fxsr.export.graph import GraphOptions
 from fxsr.manifest import read_manifest
 from fxsr.runtime.engine_file import check_runnable, load_flavour, read_engine
-from fxsr.runtime.gpu import Gpu
+from fxsr.runtime.gpu import Gpu, find_gpus
 from fxsr.runtime.session import open_session
 from tests.support import ROOT, TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
 
@@ -234,6 +234,14 @@ class TestLoading:
         (copy / "engines" / "golden-x4-fp16.json").unlink()
         with pytest.raises(ModelFileError, match=r"golden-x4-fp16\.json is not beside it.*--trust"):
             open_session(plan(copy))
+
+    @pytest.mark.skipif(bool(find_gpus()), reason="there is a GPU, which the engine may run on")
+    def test_bench_takes_it_with_trust(self, copy: Path) -> None:
+        (copy / "engines" / "golden-x4-fp16.json").unlink()
+        for trust, message in (((), "is not beside it"), (("--trust",), "GPU")):
+            done = fxsr_cli("bench", plan(copy), *trust)
+            assert done.returncode != 0
+            assert message in done.stderr
 
     def test_a_truncated_engine_is_refused(self, copy: Path) -> None:
         content = plan(copy).read_bytes()

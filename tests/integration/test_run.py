@@ -72,6 +72,28 @@ def test_skip_existing_leaves_what_is_there(folder: Path, tmp_path: Path) -> Non
     assert (out.parent / "rotated.jpg").exists()
 
 
+def test_outputs_of_an_earlier_run_in_place_are_no_inputs(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, Picture(read_image(SAMPLE).pixels[:24, :32]))
+    command = ("run", tmp_path, "-o", tmp_path, "--suffix", "_x4", "--skip-existing", "--outscale", "1")
+    for _ in range(2):
+        done = fxsr_cli(*command)
+        assert done.returncode == 0, done.stderr
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_x4.png", "b.png", "b_x4.png"]
+    assert done.stdout.count("skipped") == 2
+
+
+def test_json_is_all_there_is_on_standard_output(tmp_path: Path) -> None:
+    """OpenEXR prints warnings there."""
+    write_image(tmp_path / "a.exr", Picture(np.random.default_rng(0).random((64, 48, 3), np.float32)))
+    data = bytearray((tmp_path / "a.exr").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = b"\xff" * 400
+    (tmp_path / "a.exr").write_bytes(data)
+    done = fxsr_cli("run", tmp_path / "a.exr", "--json")
+    assert done.returncode == 1
+    assert [each["status"] for each in json.loads(done.stdout)] == ["failed"]
+
+
 def test_json_reports_every_file(folder: Path, tmp_path: Path) -> None:
     done = fxsr_cli("run", folder / "photo.bmp", folder / "broken.png", "-o", tmp_path, "--json")
     assert done.returncode == 1
