@@ -82,18 +82,17 @@ def measure_models(
     compare: bool = False,
     tell: Callable[[str], None] = lambda step: None,
 ) -> BenchReport:
-    """Time models, each in a process of its own.
+    """Time models, each in a process of its own. What can't be run is left out, and the report says why.
 
     Args:
         subjects: the models. Checkpoints in other forms than torch are exported first.
         options: what to run.
-        compare: let them take turns, and say how each compares with the first. One that can't be run is then left out,
-            and the report says why; otherwise it is an error.
+        compare: let them take turns, and say how each compares with the first.
         tell: hears of each step.
 
     Raises:
         UsageError: the workload does not suit a model.
-        FxsrError: a model can't be run; of a comparison: none can.
+        FxsrError: no model can be run.
     """
     faults: dict[str, FxsrError] = {}
     measurements: list[Measurement] = []
@@ -102,7 +101,7 @@ def measure_models(
     with TemporaryDirectory() as folder:
         ready = []
         for number, subject in enumerate(subjects):
-            with _tolerating(compare, subject, faults):
+            with _tolerating(subject, faults):
                 tell(f"{subject.label}: preparing")
                 ready.append(make_file(subject, Path(folder) / str(number), options.sizes, options.batch or 1))
         groups = [ready] if compare else [[subject] for subject in ready]
@@ -131,14 +130,14 @@ def _measure_group(
     with ExitStack() as stack:
         opened: list[tuple[Subject, Worker]] = []
         for subject in subjects:
-            with _tolerating(compare, subject, faults):
+            with _tolerating(subject, faults):
                 tell(f"{subject.label}: opening")
                 opener = partial(open_subject, subject.path, subject.form, options.device, options.trust)
                 opened.append((subject, stack.enter_context(Worker(opener))))
         common = _common_workload([worker.info for _, worker in opened], size, options)
         sides: list[_Side] = []
         for subject, worker in opened:
-            with _tolerating(compare, subject, faults):
+            with _tolerating(subject, faults):
                 workload = replace(common, full_map=subject.full_map)
                 _check_style(subject, worker.info, options)
                 tell(f"{subject.label}, {_text(workload)}: warming up")
@@ -247,13 +246,11 @@ def _check_style(subject: Subject, info: SessionInfo, options: BenchOptions) -> 
 
 
 @contextmanager
-def _tolerating(tolerant: bool, subject: Subject, faults: dict[str, FxsrError]) -> Iterator[None]:
-    """Keep a subject's error for later, if `tolerant`, and go on."""
+def _tolerating(subject: Subject, faults: dict[str, FxsrError]) -> Iterator[None]:
+    """Keep a subject's error for later, and go on."""
     try:
         yield
     except FxsrError as error:
-        if not tolerant:
-            raise
         faults[subject.label] = error
 
 

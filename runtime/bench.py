@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fxsr.errors import StyleError, UsageError
+from fxsr.errors import OutOfMemoryError, StyleError, UsageError
 from fxsr.manifest import Precision
 from fxsr.runtime.flops import count_macs, probe_gemm
 from fxsr.runtime.session import Array, Session
@@ -132,8 +132,12 @@ class Bench:
         Raises:
             FxsrError: the session can't run it.
         """
-        self._inputs = workload.arrays(self.session.info.dtype)
-        self.session.run(*self._inputs)
+        try:
+            self._inputs = workload.arrays(self.session.info.dtype)
+            self.session.run(*self._inputs)
+        except MemoryError as error:
+            size = f"{workload.height}x{workload.width}"
+            raise OutOfMemoryError(f"too little memory for {size} in batches of {workload.batch}") from error
 
     def warm_up(self, most: float = MOST_WARM_UP) -> WarmUp:
         """Until runs are alike, or for `most` seconds."""
