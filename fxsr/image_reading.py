@@ -69,7 +69,8 @@ def _open(path: Path, max_pixels: int | None) -> Rows:
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
         image.remove("icc-profile-data")
     elif image.interpretation in ("lab", "labs", "labq", "lch", "xyz", "yxy", "hsv", "cmc"):
-        image = image.colourspace("srgb")
+        fine = image.format != "uchar" and image.interpretation != "labq"
+        image = image.colourspace("rgb16" if fine else "srgb")
     if image.format not in _DTYPES:
         raise ImageError(f"{path}: pixels of type {image.format} can't be upscaled; convert it to 8 or 16 bit first")
     if image.bands > 4:

@@ -117,6 +117,16 @@ def test_exr_goes_through_and_is_not_clamped(channels: int, tmp_path: Path) -> N
     assert np.allclose(read_image(tmp_path / "b.exr").pixels, nearest(pixels), atol=1e-5)
 
 
+@pytest.mark.parametrize("space", ["labs", "lab", "xyz"])
+def test_other_colour_spaces_keep_their_depth(space: str, tmp_path: Path) -> None:
+    pixels = np.linspace(0, 65535, 24 * 16 * 3).reshape(16, 24, 3).astype(np.uint16)
+    image = pyvips.Image.new_from_array(pixels).copy(interpretation="rgb16")
+    image.colourspace(space).write_to_file(str(tmp_path / "a.tif"))
+    found = read_image(tmp_path / "a.tif").pixels
+    assert found.dtype == np.uint16
+    assert np.abs(found.astype(int) - pixels).max() < 512  # 2 of 255; gamuts differ near black in xyz
+
+
 def test_exr_holds_linear_light_multiplied_by_alpha(tmp_path: Path) -> None:
     import OpenEXR
 
