@@ -126,7 +126,7 @@ def plan_jobs(
     if t_map is not None:
         jobs = _pair(jobs, t_map, [path for path in inputs if places.is_dir(path)], failures, places)
     maps = {job.t_map for job in jobs if job.t_map}
-    jobs = _refuse(jobs, failures, _overwrites([*sources, *maps], places))
+    jobs = _refuse(jobs, failures, _overwrites(jobs, [*sources, *maps], places))
     return Plan(tuple(jobs), tuple(failures))
 
 
@@ -199,16 +199,17 @@ def _bad_source(job: Job, places: LocalPlaces) -> str | None:
     return None
 
 
-def _overwrites(sources: Iterable[Path], places: LocalPlaces) -> Callable[[Job], str | None]:
+def _overwrites(jobs: Iterable[Job], sources: Iterable[Path], places: LocalPlaces) -> Callable[[Job], str | None]:
     inputs = {places.absolute(source): source for source in sources}
     taken: dict[Path, Path] = {}
+    for job in sorted(jobs, key=lambda job: job.source.suffix.lower() != job.target.suffix.lower()):
+        taken.setdefault(places.absolute(job.target), job.source)  # a.png takes a.png before a.gif does
 
     def reason(job: Job) -> str | None:
         target = places.absolute(job.target)
         if target in inputs:
             return f"the output would replace the input {inputs[target]}; give --suffix or another -o"
-        first = taken.setdefault(target, job.source)
-        if first != job.source:
+        if (first := taken[target]) != job.source:
             return f"{job.target} is the output of {first} already; give --suffix, --format or run them apart"
         return None
 
