@@ -39,9 +39,8 @@ OPSET = 17
 """Low enough for TensorRT 10, TensorRT-RTX and five years of ONNX Runtime; nothing newer is needed."""
 _BRAIN_OPSET = 22
 """The first with convolutions in bfloat16."""
-_FOLDED, _BLOCKED, _PHASES, _DEPTH, _STRIPS = (
-    *("folded-styles", "blocked-layout", "phase-upsampling", "depth-to-space", "strips"),
-)
+_FOLDED, _BLOCKED = "folded-styles", "blocked-layout"
+_PHASES, _DEPTH, _STRIPS = "phase-upsampling", "depth-to-space", "strips"
 _IR_VERSIONS = {OPSET: 8, _BRAIN_OPSET: 10}
 
 
