@@ -149,8 +149,6 @@ def run(
     """
     from fxsr.places import AnyPlaces, as_url
     from fxsr.report_run import RunReport
-    from fxsr.runtime.cluster import Setup, run_on_cluster
-    from fxsr.runtime.describe import describe
     from fxsr.runtime.forecast import forecast_jobs
     from fxsr.runtime.jobs import RunOptions, plan_jobs
     from fxsr.runtime.pipeline import run_jobs
@@ -175,6 +173,9 @@ def run(
     stop: Stop = context.obj
     size = _tile(tile)
     if ray is not None:
+        from fxsr.runtime.cluster import Setup, run_on_cluster
+        from fxsr.runtime.describe import describe
+
         if dry_run or DASH in (*inputs, out):
             raise UsageError("--ray goes neither with --dry-run, which times this machine, nor with -")
         model = engine or DEFAULT_MODEL

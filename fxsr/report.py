@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
@@ -156,6 +155,8 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
 
 def print_models(cards: Mapping[str, str], published: Sequence[PublishedModel], as_json: bool) -> None:
     """Bundled models' cards by model name, and models to be had from their authors."""
+    from rich.markdown import Markdown  # slow to import, and `fxsr run` needs this module too
+
     if as_json:
         print_json({"bundled": cards, "published": [vars(model) for model in published]})
         return
