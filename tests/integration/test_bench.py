@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from fxsr.benchmarks.speed_report import read_report
 from fxsr.checkpoint import save_checkpoint
 from fxsr.weights import DEFAULT_MODEL
+from tests.schemas import check_schema
 from tests.support import TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
 
 BRIEF = ("--seconds", "0", "--runs", "2", "--rounds", "2", "--warm-up", "0")
@@ -28,7 +30,9 @@ def test_one_model_gets_a_line_for_each_figure(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for line in ("latency", "throughput", "host memory", "work", "warm-up", "slowest layers"):
         assert line in done.stdout
-    (one,) = read_report((tmp_path / "b.json").read_bytes()).measurements
+    written = (tmp_path / "b.json").read_bytes()
+    check_schema("bench.schema.json", json.loads(written))
+    (one,) = read_report(written).measurements
     assert (one.backend, one.device, one.precision, one.runs) == ("onnxruntime", "cpu", "fp32", 2)
     assert (one.workload.height, one.workload.width, one.workload.batch, one.workload.t) == (16, 24, 1, 0.8)
     assert one.total.min <= one.total.median <= one.total.p90 <= one.total.p99

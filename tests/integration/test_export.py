@@ -15,6 +15,7 @@ from fxsr.manifest import read_manifest
 from fxsr.network import build_generator
 from fxsr.runtime.session import open_session
 from fxsr.weights import model_path
+from tests.schemas import check_schema
 from tests.support import SAMPLE, TINY, fxsr_cli, golden_checkpoint, relative
 
 
@@ -28,6 +29,7 @@ def test_the_published_size_exports_and_agrees_with_its_network(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert "comparisons hold" in done.stdout
     manifest = read_manifest(tmp_path / "e" / "fxsr-pd-x4-fp32.json")
+    check_schema("manifest.schema.json", json.loads((tmp_path / "e" / "fxsr-pd-x4-fp32.json").read_bytes()))
     assert manifest.verification is not None
     assert manifest.verification.passed
     assert manifest.model.checkpoint_sha256 == sha256(path)
