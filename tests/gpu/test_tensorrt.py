@@ -140,7 +140,8 @@ def test_a_batch_that_does_not_fit_is_halved_and_said(session: DeviceSession, mo
     found = Upscaler(session, tile=64, overlap=16)(image, 0.6, note=notes.append)
     assert len(notes) == 1
     monkeypatch.undo()
-    assert np.array_equal(found, Upscaler(session, tile=64, overlap=16)(image, 0.6))
+    whole = Upscaler(session, tile=64, overlap=16)(image, 0.6)  # kernels of other batches may round differently
+    assert psnr(found, whole, peak=255) > 50
 
 
 def test_images_in_tiles_agree_with_the_graph(session: DeviceSession) -> None:
