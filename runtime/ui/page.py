@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,11 @@ def make_page(studio: Studio) -> Any:
 
     font = ["system-ui", "sans-serif"]  # names alone: the themes' own are fetched from elsewhere
     theme = gr.themes.Soft(primary_hue="orange", font=font, font_mono=["ui-monospace", "monospace"])
+    blocks = _blocks(studio)
+    blocks.has_launched = True  # or else Gradio takes, and then serves, any file of this machine that a client names
     gr.mount_gradio_app(
         app,
-        _blocks(studio),
+        blocks,
         "/",
         footer_links=[],
         run_history=False,
@@ -66,6 +69,7 @@ def _blocks(studio: Studio) -> Any:
     source = files("fxsr.runtime.ui")
     html, css, script = (source.joinpath(f"painter.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     names = list(studio.service.models)
+    numbers = count()
 
     with gr.Blocks(title="FxSR", analytics_enabled=False) as blocks:
         photo = gr.State(None)
@@ -91,7 +95,7 @@ def _blocks(studio: Studio) -> Any:
                         save = gr.Button("Save the map", min_width=120)
                     saved = gr.DownloadButton("Download the map", visible=False, elem_id="saved-map")
             with gr.Column(scale=2, min_width=320):
-                t = gr.Slider(0, 1, DEFAULT_T, step=0.01, label="Style t: 0 faithful, 1 crisp", elem_id="dial")
+                t = _dial(studio, names[0])
                 model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
                 preview = gr.ImageSlider(
                     label="Preview at 100 %: bicubic | FxSR", interactive=False, max_height=420, elem_id="preview"
@@ -107,19 +111,26 @@ def _blocks(studio: Studio) -> Any:
 
         def opened(file: str | None) -> Any:
             if not file:
-                return gr.skip(), gr.skip()
+                return none_open()
             with _told():
                 found = studio.open(Path(file))
                 size = [min(WINDOW, side) / side for side in found.size]
                 return found, gr.HTML(photo=data_url(found), given=None, window=size)
 
+        def none_open() -> Any:
+            return None, gr.HTML(photo="", given=None, window=[0, 0])
+
+        def given(painting: Painting) -> Any:
+            # numbered: the page sees what changes, and the same may be given again after it was painted over
+            return gr.HTML(given={**painting.for_browser(), "number": next(numbers)})
+
         def made(kind: str, photo: Photo | None) -> Any:
             with _told():
-                return gr.HTML(given=studio.make_map(kind, _needed(photo)).for_browser())
+                return given(studio.make_map(kind, _needed(photo)))
 
         def loaded(file: str, photo: Photo | None) -> Any:
             with _told():
-                return gr.HTML(given=studio.read_map(Path(file), _needed(photo)).for_browser())
+                return given(studio.read_map(Path(file), _needed(photo)))
 
         def style_saved(photo: Photo | None, t: float, painted: Any) -> Any:
             with _told():
@@ -158,7 +169,9 @@ def _blocks(studio: Studio) -> Any:
             studio.stop(str(request.session_hash))
 
         seen = [model, photo, t, painter]
-        upload.change(opened, upload, [photo, painter], show_progress="hidden")
+        opening = upload.change(opened, upload, [photo, painter], show_progress="hidden")
+        opening.failure(none_open, None, [photo, painter], show_progress="hidden")
+        model.change(lambda model: _dial(studio, model), model, t, show_progress="hidden")
         make.click(made, [kind, photo], painter)
         load.upload(loaded, [load, photo], painter)
         save.click(style_saved, [photo, t, painter], saved)
@@ -168,6 +181,14 @@ def _blocks(studio: Studio) -> Any:
         halt.click(stopped, show_progress="hidden")
         blocks.unload(stopped)
     return blocks.queue(default_concurrency_limit=4)
+
+
+def _dial(studio: Studio, model: str) -> Any:
+    fixed = studio.fixed_style(model)
+    if fixed is not None:
+        return gr.Slider(0, 1, fixed, label="Style t: fixed in this model", interactive=False, elem_id="dial")
+    label = "Style t: 0 faithful, 1 crisp"
+    return gr.Slider(0, 1, DEFAULT_T, step=0.01, label=label, interactive=True, elem_id="dial")
 
 
 def _needed(photo: Photo | None) -> Photo:

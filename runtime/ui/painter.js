@@ -140,9 +140,18 @@ function begin() {
   place();
   send();
 }
+function forget() {
+  image.removeAttribute("src");
+  width = height = canvas.width = canvas.height = 0;
+  style = cover = new Uint8ClampedArray(0);
+  history = [];
+  empty.hidden = false;
+  place();
+  send();
+}
 image.addEventListener("load", begin);
 watch("photo", () => {
-  if (props.photo) image.src = props.photo;
+  if (props.photo) image.src = props.photo; else if (width) forget();
 });
 watch("window", place);
 watch("given", async () => {

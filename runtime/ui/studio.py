@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,13 +105,11 @@ class Studio(Closable):
         Raises:
             ImageError: it is none, or too large.
         """
-        try:
+        with _by_name(file):
             file_kind(file, ImageError)
             rows = open_rows(file, self.settings.max_pixels)
             check_pixels(file, rows.width, rows.height, self.settings.max_pixels)
             return Photo(file, file.stem, read_image(file).pixels)
-        except (ImageError, TooLargeError) as error:
-            raise type(error)(str(error).replace(str(file), file.name)) from error
 
     def read_map(self, file: Path, photo: Photo) -> Painting:
         """A style map from an image file, as a painting over a photo.
@@ -118,8 +117,10 @@ class Studio(Closable):
         Raises:
             StyleError: it is none.
         """
-        file_kind(file, StyleError)
-        return Painting.of_map(StyleMap.read(file, self.settings.max_pixels).values, *painting_size(*photo.size))
+        with _by_name(file):
+            file_kind(file, StyleError)
+            values = StyleMap.read(file, self.settings.max_pixels).values
+        return Painting.of_map(values, *painting_size(*photo.size))
 
     def make_map(self, kind: str, photo: Photo) -> Painting:
         """A style map made of a photo; `kind` is one of `AUTOMATIC`."""
@@ -132,6 +133,10 @@ class Studio(Closable):
         plane = np.broadcast_to(values, (height, width))[..., None]
         return self._write(np.rint(plane * 65535).clip(0, 65535).astype(np.uint16), f"{photo.name}_t.png")
 
+    def fixed_style(self, model: str) -> float | None:
+        """The t that a model was exported with for good. None: it takes any."""
+        return self.service.models[model].info.baked_t
+
     def preview(
         self, model: str, photo: Photo, style: Style, look: tuple[float, float]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -142,7 +147,11 @@ class Studio(Closable):
 
         Returns:
             Two (h, w, 3) images of one size.
+
+        Raises:
+            StyleError: something is painted, and the model's style is fixed.
         """
+        self._check_style(model, style)
         width, height = photo.size
         columns, rows = (window(part, side) for part, side in zip(look, (width, height), strict=True))
         outer_rows, outer_columns = (slice(max(0, part.start - MARGIN), part.stop + MARGIN) for part in (rows, columns))
@@ -174,6 +183,7 @@ class Studio(Closable):
         Raises:
             FxsrError: it could not be done, or was stopped.
         """
+        self._check_style(model, style)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         shutil.copyfile(photo.file, folder / "image")
         if style.painting:
@@ -200,6 +210,11 @@ class Studio(Closable):
         abandon = self._running.pop(who, None)
         if abandon:
             abandon("stopped")
+
+    def _check_style(self, model: str, style: Style) -> None:
+        fixed = self.fixed_style(model)
+        if fixed is not None and style.painting:
+            raise StyleError(f"{model} was exported with t fixed at {fixed:g}; clear the painting")
 
     def _write(self, pixels: Pixels, name: str) -> Path:
         path = Path(tempfile.mkdtemp(dir=self.folder)) / name
@@ -228,6 +243,15 @@ def data_url(photo: Photo) -> str:
     width, height = painting_size(*photo.size)
     data = _image(photo.pixels).thumbnail_image(width, height=height, size="force").jpegsave_buffer(Q=88)
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+@contextmanager
+def _by_name(file: Path) -> Iterator[None]:
+    """Errors about an uploaded file call it by its name: its folder is nobody's business."""
+    try:
+        yield
+    except (ImageError, StyleError, TooLargeError) as error:
+        raise type(error)(str(error).replace(str(file), file.name)) from error
 
 
 def _image(pixels: Pixels) -> pyvips.Image:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -14,19 +17,25 @@ from fxsr.image import read_image
 from tests.support import SAMPLE, ended, fxsr_cli, fxsr_process
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here; apt-get install chromium")
 
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 PATIENCE = 120_000
 """Milliseconds."""
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+@contextmanager
+def served() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The page's address, and the process."""
     with ended(fxsr_process("ui", "--port", "0")) as running:
         assert running.stderr
         address = running.stderr.readline().strip()
         assert address.startswith("http://127.0.0.1:"), address + running.stderr.read()
+        yield address, running
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served() as (address, running):
         yield address
         running.terminate()
         _, stderr = running.communicate(timeout=60)
@@ -35,6 +44,8 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    if BROWSER is None:
+        pytest.skip("there is no Chromium here; apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=_FLAGS)
@@ -105,13 +116,20 @@ def test_what_is_painted_changes_and_the_rest_does_not(page: Any, tmp_path: Path
     assert np.abs(painted - ends["0"])[:, right].mean() > 0.5
 
 
-def test_maps_are_made_saved_and_loaded(page: Any, tmp_path: Path) -> None:
-    page.click("text=Style maps")
-    page.click("text=Make it")
+def wait_for_paint(page: Any) -> None:
     page.wait_for_function(
         "() => { const c = document.querySelector('#painter canvas');"
         " return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v, i) => i % 4 == 3 && v > 0); }"
     )
+
+
+def test_maps_are_made_saved_and_loaded(page: Any, tmp_path: Path) -> None:
+    page.click("text=Style maps")
+    page.click("text=Make it")
+    wait_for_paint(page)
+    page.click("#painter [data-do=clear]")
+    page.click("text=Make it")  # the same once more
+    wait_for_paint(page)
     page.wait_for_timeout(1000)  # the painter sends what it was given
     page.click("text=Save the map")
     with page.expect_download() as download:
@@ -129,6 +147,35 @@ def test_it_fits_a_phone(page: Any) -> None:
     paint_left_half(page)
     box = page.locator("#painter canvas").bounding_box()
     assert box["width"] > 250
+
+
+def test_a_photo_that_cannot_be_opened_takes_the_last_ones_place(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(SAMPLE.read_bytes()[:5000])
+    page.click("#photo [aria-label=Clear]")
+    page.wait_for_selector("#painter .empty")
+    page.set_input_files("#photo input[type=file]", str(SAMPLE))
+    page.wait_for_selector("#preview img")
+    page.click("#photo [aria-label=Clear]")
+    page.set_input_files("#photo input[type=file]", str(tmp_path / "broken.png"))
+    page.wait_for_selector("#painter .empty")
+    page.click("#upscale")
+    page.wait_for_selector("text=open a photo first")
+
+
+def test_files_of_this_machine_are_not_for_clients() -> None:
+    with served() as (address, _), httpx.Client(base_url=address, timeout=60) as client:
+        config = client.get("/config").json()
+        takes_files = {each["id"] for each in config["components"] if each["type"] in ("file", "uploadbutton")}
+        open_to_files = [each for each in config["dependencies"] if takes_files & {*each["inputs"]}]
+        assert len(open_to_files) == 2  # photos and maps
+        for each in open_to_files:
+            named = {"path": str(SAMPLE), "meta": {"_type": "gradio.FileData"}}
+            data = [named if component in takes_files else None for component in each["inputs"]]
+            guest = f"guest{each['id']}"
+            asked = {"data": data, "fn_index": each["id"], "session_hash": guest}
+            client.post("/gradio_api/queue/join", json=asked).raise_for_status()
+            events = client.get("/gradio_api/queue/data", params={"session_hash": guest}).text
+            assert "was not uploaded by a user" in events
 
 
 def test_what_is_no_photo_is_said_on_the_page(browser: Any, address: str, tmp_path: Path) -> None:

@@ -132,6 +132,19 @@ def test_a_run_can_be_stopped_by_who_began_it(studio: Studio, photo: Photo) -> N
         studio.run("me", "m", photo, Style(0), None, progress)
 
 
+def test_a_fixed_style_is_not_painted_over(photo: Photo) -> None:
+    fixed = NearestSession(gain=0.2, baked_t=0.5)
+    with Studio(lambda: {"f": Upscaler(fixed, 64, 8)}, Settings(max_pixels=100_000)) as studio:
+        assert studio.fixed_style("f") == 0.5
+        studio.preview("f", photo, Style(0.8), (0.5, 0.5))
+        for attempt in (
+            lambda style: studio.preview("f", photo, style, (0.5, 0.5)),
+            lambda style: studio.run("me", "f", photo, style, None, lambda done, total: None),
+        ):
+            with pytest.raises(StyleError, match="fixed at 0\\.5; clear the painting"):
+                attempt(Style(0.8, left_half()))
+
+
 @pytest.mark.parametrize("kind", AUTOMATIC)
 def test_automatic_maps_are_paintings(kind: str, studio: Studio, photo: Photo) -> None:
     painting = studio.make_map(kind, photo)
