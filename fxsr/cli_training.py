@@ -82,7 +82,10 @@ def evaluate(
             "--lr", help="Folder of their reductions, one for each --hr. [default: MATLAB's bicubic, made here]"
         ),
     ] = None,
-    t: Annotated[str, typer.Option("--t", help="Styles to measure at, with commas between.")] = "0,0.25,0.5,0.75,1",
+    t: Annotated[
+        str | None,
+        typer.Option("--t", help="Styles to measure at, with commas between. [default: 0,0.25,0.5,0.75,1]"),
+    ] = None,
     features: Annotated[
         str,
         typer.Option(
@@ -104,16 +107,22 @@ def evaluate(
     """
     from fxsr.benchmarks.quality import Images, evaluate_model
     from fxsr.report import print_quality, steps
+    from fxsr.training.plots import check_plot, plot_tradeoff
 
-    styles = _styles(t)
+    styles = None if t is None else _styles(t)
+    images, with_plot = Images(hr, lr or (), limit), plot is not None
+    if plot:
+        check_plot(plot)
     faults: list[str] = []
-    with steps(quiet or as_json) as tell:
-        report = evaluate_model(
-            model, Images(hr, lr or (), limit), styles, features, diversity, plot, device, tell, faults.append
-        )
-    print_quality(report, quiet=quiet, as_json=as_json)
-    for fault in faults:
-        typer.echo(f"fxsr: {fault}", err=True)
+    try:
+        with steps(quiet or as_json) as tell:
+            report = evaluate_model(model, images, styles, features, diversity, with_plot, device, tell, faults.append)
+        print_quality(report, quiet=quiet, as_json=as_json)
+    finally:
+        for fault in faults:
+            typer.echo(f"fxsr: {fault}", err=True)
+    if plot:
+        plot_tradeoff(report, model, plot)
     if faults:
         raise typer.Exit(1)
 

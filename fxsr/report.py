@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -230,9 +231,22 @@ def print_quality(report: Report, *, quiet: bool, as_json: bool) -> None:
         console.print(f"diversity {report.diversity:.2f} %")
 
 
+def json_text(document: Any) -> str:
+    """JSON, which has no infinity and no NaN: they are null."""
+    return json.dumps(_finite(document), indent=2, default=str)
+
+
 def print_json(document: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(document, indent=2, default=str))
+    print(json_text(document))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_failed(verification: Verification) -> None:

@@ -18,7 +18,7 @@ from fxsr.image import READABLE, read_image
 from fxsr.training.resize import reduce_uint8
 
 Pixels = NDArray[np.uint8]
-_FORMAT = 1
+_FORMAT = 2
 """Part of a cache's key: raise it when what is stored changes."""
 
 
@@ -118,7 +118,7 @@ def read_rgb(path: Path) -> Pixels:
         pixels = np.repeat(pixels[..., :1], 3, 2)
     pixels = pixels[..., :3]
     if pixels.dtype == np.uint16:
-        return (pixels // 257).astype(np.uint8)
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if pixels.dtype.kind == "f":
         return (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
     return pixels.astype(np.uint8, copy=False)

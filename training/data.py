@@ -3,6 +3,7 @@ nor of processes nor a restart changes what is trained on."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -96,6 +97,7 @@ def batches(
         Crops(recipe, stage, cache),
         batch_sampler=_Numbers(first, plan.steps, plan.batch, rank, ranks),
         num_workers=recipe.data.workers,
+        worker_init_fn=_leave_signals,
         pin_memory=device.type == "cuda",
         persistent_workers=False,
     )
@@ -107,5 +109,11 @@ def batches(
         yield Batch(picture(lr), picture(hr), t_map.to(device, non_blocking=True))
 
 
+def _leave_signals(number: int) -> None:
+    """A terminal's Ctrl-C goes to all processes: it is for the training process, which then needs its workers."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+
+
 def _channels_first(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # torch takes no negative strides

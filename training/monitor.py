@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fxsr.extras import needs
 from fxsr.files import atomic_path
+from fxsr.report import json_text
 from fxsr.training.cache import Pixels
 from fxsr.training.evaluate import STYLES, Pair, Report, evaluate, load_pairs, spread
 from fxsr.training.plots import plot_tradeoff
@@ -123,7 +123,7 @@ class RunMonitor:
             self._board.add_scalar(f"{stage}/diversity", report.diversity, step)
         base = self._out / "validation" / f"{stage}-{step:07d}"
         with atomic_path(base.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(asdict(report), indent=2))
+            temporary.write_text(json_text(asdict(report)))
         if self._distance:
             plot_tradeoff(report, f"{stage}, step {step}", base.with_suffix(".png"))
         ends = report.scores[1], report.scores[-1]

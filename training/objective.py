@@ -52,7 +52,7 @@ class _Compared(nn.Module):
         self.terms = terms
         self.pixel = {term.label: PIXEL_LOSSES[term.kind] for term in terms if term.kind in PIXEL_LOSSES}
         self.feature = {term.label: FEATURE_LOSSES[term.kind](term) for term in terms if term.kind in FEATURE_LOSSES}
-        self.displace = max(term.displace for term in terms)
+        self.displace = terms[0].displace
         self.features: Features | None = None
         if self.feature and terms[0].extractor:
             layers = sorted({layer for loss in self.feature.values() for layer in loss.layers})
@@ -80,10 +80,11 @@ class Objective(nn.Module):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
-        groups: dict[tuple[str, str], list[Term]] = {}
+        groups: dict[tuple[str, str, int] | None, list[Term]] = {}
         for term in stage.terms:
             if term.kind != "adversarial":
-                groups.setdefault((term.extractor, term.weights) if term.extractor else ("", ""), []).append(term)
+                look = (term.extractor, term.weights, term.displace) if term.extractor else None
+                groups.setdefault(look, []).append(term)
         self.groups = [_Compared(terms) for terms in groups.values()]
         self.members = nn.ModuleList(self.groups)  # so that `to(device)` reaches their weights
         self.opponent = next((term for term in stage.terms if term.kind == "adversarial"), None)

@@ -58,15 +58,28 @@ def plot_tradeoff(report: Report, title: str, path: Path) -> None:
         panel.legend(fontsize="small")
 
 
-@contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure, drawn without a display, that is written to `path` when the block ends."""
+def check_plot(path: Path) -> None:
+    """Find out before long work whether plots can be drawn to a file of this kind.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        UsageError: matplotlib knows no such format.
+    """
     with needs("train"):
         from matplotlib.figure import Figure
 
-    figure: Any = Figure((width, height), layout="constrained")
+    figure: Any = Figure()
     if path.suffix.lower().lstrip(".") not in figure.canvas.get_supported_filetypes():
         raise UsageError(f"{path}: plots are written as .png, .svg or .pdf")
+
+
+@contextmanager
+def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure, drawn without a display, that is written to `path` when the block ends."""
+    check_plot(path)
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure((width, height), layout="constrained")
     yield figure
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)

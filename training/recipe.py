@@ -20,11 +20,14 @@ Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Rate: TypeAlias = Annotated[float, Meta(gt=0)]
+Beta: TypeAlias = Annotated[float, Meta(ge=0, lt=1)]
 Size: TypeAlias = Annotated[float, Meta(ge=0)]
 Knot: TypeAlias = tuple[float, float]
 Range: TypeAlias = tuple[float, float]
 
 STAGES = ("psnr", "conditional")
+WEAVE_WINDOW = 32
+"""Pixels a side of the windows whose spectra a weave term compares."""
 
 
 def _paths(folders: str | tuple[str, ...]) -> tuple[Path, ...]:
@@ -178,6 +181,14 @@ class Term(Part, frozen=True):
         return "vgg16" if self.kind == "lpips" else None
 
     @property
+    def least_patch(self) -> int:
+        """The smallest HR crop that it can compare."""
+        if self.kind == "weave":
+            return WEAVE_WINDOW
+        layers = self.layers or (("relu5_3",) if self.kind == "lpips" else ())
+        return self.displace + max((2 ** (int(layer[4]) - 1) for layer in layers), default=1)
+
+    @property
     def label(self) -> str:
         return self.name or "-".join(filter(None, [self.kind, "+".join(self.layers)]))
 
@@ -189,7 +200,7 @@ class Discriminator(Part, frozen=True):
     """SRGAN's for 128x128 crops with one verdict per crop, or a small one with a verdict for every 8x8 pixels."""
     nf: Positive = 64
     rate: Rate = 1e-4
-    betas: tuple[Share, Share] = (0.9, 0.99)
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
     start: Count = 0
     """Step of the stage from which it learns; set it well before that of its term."""
 
@@ -207,7 +218,7 @@ class Stage(Part, frozen=True):
     """Factor of the rate for the style layers: after a stage that had no use for t they have most to learn."""
     restart_style: bool = False
     """Begin with style layers that know no difference between styles yet, but do at t = 0 what they did."""
-    betas: tuple[Share, Share] = (0.9, 0.99)
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
     warmup: Count = 0
     """Steps over which the rate grows from 0."""
     schedule: Literal["constant", "multistep", "cosine"] = "multistep"
@@ -266,7 +277,7 @@ class Recipe(Part, frozen=True):
     init: str = ""
     """Checkpoint to begin from: of this network, of one with fewer blocks, or of an RRDB network without style layers.
     Empty: random weights."""
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     ema: Share = 0.999
     """Decay of the averaged weights, those that are exported; 0: no averaging."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -294,6 +305,11 @@ class Recipe(Part, frozen=True):
         for stage in self.stages.values():
             if stage.discriminator.kind == "vgg128" and _adversarial(stage) and self.data.patch != 128:
                 raise ValueError(f"`data.patch` is {self.data.patch}; the vgg128 discriminator takes 128 only")
+            for term in stage.terms:
+                if self.data.patch < term.least_patch:
+                    raise ValueError(
+                        f"`data.patch` is {self.data.patch}; {term.label} needs {term.least_patch} or more"
+                    )
 
     @property
     def stages(self) -> dict[str, Stage]:

@@ -12,7 +12,6 @@ Every file appears whole or not at all.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import Any
 import msgspec
 
 from fxsr.checkpoint import About, Checkpoint, save_checkpoint
-from fxsr.errors import CheckpointError, UsageError, first_line
+from fxsr.errors import CheckpointError, FxsrError, UsageError, first_line
 from fxsr.extras import needs
 from fxsr.files import atomic_path
 from fxsr.training.recipe import STAGES, Recipe
@@ -32,8 +31,13 @@ with needs("train"):
     import torch
     from torch import Tensor
 
-_MAY_CHANGE = ("save_every", "log_every", "keep", "validation", "data.workers", "data.cache", "data.hr", "data.lr")
-"""Keys that don't change what is computed, or only where it is found."""
+_MAY_CHANGE = re.compile(
+    r"(save_every|log_every|keep|validation\..+|data\.(workers|cache|hr|lr)(\..+)?|init|description|licence)"
+)
+"""Keys that don't change what is computed from here on, or only where it is found."""
+_MAY_TUNE = re.compile(r"\w+\.((discriminator\.)?rate|clip)")
+"""Keys that do, and that one changes where a run went astray."""
+_PARTS = {"generator", "average", "optimiser"}
 _STATE = re.compile(r"(\w+)-(\d+)\.pt")
 
 
@@ -91,7 +95,10 @@ class RunFolder:
             "parts": dict(state.parts),
         }
         with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+            try:
+                torch.save(content, temporary)
+            except RuntimeError as error:  # also of a full disk
+                raise FxsrError(f"cannot write {path}: {first_line(error)}") from error
         for old in self.states()[: -self.recipe.keep]:
             old.unlink(missing_ok=True)
 
@@ -116,28 +123,33 @@ class RunFolder:
             except CheckpointError as error:
                 tell(str(error))
                 continue
-            self._check_same(state.recipe)
+            self._check_same(state.recipe, tell)
             return state
         if states:
             raise CheckpointError(f"{self.path / 'states'}: none of the {len(states)} saved states can be read")
         return None
 
-    def _check_same(self, stored: Recipe) -> None:
+    def _check_same(self, stored: Recipe, tell: Callable[[str], None]) -> None:
         before, now = _flat(msgspec.to_builtins(stored)), _flat(msgspec.to_builtins(self.recipe))
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key) and not key.startswith(_MAY_CHANGE):
+        changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+        for key in changed:
+            if not (_MAY_CHANGE.fullmatch(key) or _MAY_TUNE.fullmatch(key)):
                 raise UsageError(
                     f"the run in {self.path} was begun with {key} = {before.get(key)}, not {now.get(key)}; "
                     "resume it with the same recipe, or begin another with --out"
                 )
+        for key in filter(_MAY_TUNE.fullmatch, changed):
+            tell(f"goes on with {key} = {now.get(key)}; it was {before.get(key)}")
 
 
 def _read(path: Path) -> RunState:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         recipe = recipe_from_json(content["recipe"])
+        if missing := _PARTS - content["parts"].keys():
+            raise UsageError(f"{', '.join(sorted(missing))} missing")
         return RunState(recipe, content["stage"], content["step"], content["parts"], content["best"])
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, UsageError) as error:
+    except Exception as error:  # what torch raises on damaged files is of every kind
         raise CheckpointError(f"{path}: not a readable training state ({first_line(error)})") from error
 
 

@@ -117,12 +117,24 @@ class Trainer:
         if torch.isfinite(total):
             return
         bad = [label for label, loss in parts.items() if not torch.isfinite(loss)] or ["the generator's output"]
-        raise TrainingError(
-            f"{self.name} stage, step {self.done + 1}: {', '.join(bad)} is not finite; resume from the last state with "
-            f"a lower {self.name}.rate (it is {self.plan.rate:g}) or with {self.name}.clip (it is {self.plan.clip:g})"
+        raise self._astray(self.done + 1, ", ".join(bad))
+
+    def _astray(self, step: int, what: str) -> TrainingError:
+        return TrainingError(
+            f"{self.name} stage, step {step}: {what} is not finite; --resume from the last state with a lower "
+            f"{self.name}.rate (--set; it is {self.plan.rate:g}) or with {self.name}.clip (it is {self.plan.clip:g})"
         )
 
     def state(self) -> RunState:
+        """What is to be saved.
+
+        Raises:
+            TrainingError: a weight is not finite; what was saved before is better.
+        """
+        for module in filter(None, (self.raw, self.raw_judge)):
+            for name, weight in module.named_parameters():
+                if not torch.isfinite(weight).all():
+                    raise self._astray(self.done, name)
         parts = {
             "generator": self.raw.state_dict(),
             "average": self.average.state_dict(),

@@ -96,7 +96,10 @@ def encode_response(model: str, version: str, request: InferRequest, sr: Array) 
         if sr.dtype == np.float16:
             raise _bad("FP16 has no form in JSON: ask for binary data")
         output["data"] = sr.ravel().tolist()
-        return json.dumps(response).encode(), {"Content-Type": "application/json"}
+        try:
+            return json.dumps(response, allow_nan=False).encode(), {"Content-Type": "application/json"}
+        except ValueError as error:
+            raise _bad("sr is not finite, for which JSON has no form: ask for binary data") from error
     output["parameters"] = {"binary_data_size": sr.nbytes}
     head = json.dumps(response).encode()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from fxsr.checkpoint import save_checkpoint
 from fxsr.errors import CheckpointError
-from fxsr.image import read_image
+from fxsr.image import Picture, read_image, write_image
 from fxsr.training.features import CHANNELS, available_weights, conv_names, load_features
-from tests.support import fxsr_cli, write_photos
+from tests.support import TINY, fxsr_cli, golden_checkpoint, write_photos
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,53 @@ def test_images_that_fail_are_named_and_the_others_measured(photos: Path, tmp_pa
     assert "broken.png" in done.stderr
 
 
+def test_nothing_is_lost_to_a_plot_that_cannot_be_written(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    arguments = ("--hr", photos, "--t", "0", "--limit", "1", "--plot", tmp_path / "folder.png")
+    done = fxsr_cli("eval", "fxsr-pd-x4-small", *arguments)
+    assert done.returncode == 1
+    assert "bicubic" in done.stdout
+    assert done.stderr.endswith("folder.png: it is a folder\n")
+
+
+def test_a_fixed_style_is_measured_once(photos: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "tiny.safetensors", golden_checkpoint(TINY, 3))
+    quick = ("--engine", "none", "--no-verify", "--bake-t", "0.5", "--name", "tiny")
+    done = fxsr_cli("export", "--checkpoint", "tiny.safetensors", *quick, "--out", ".", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    arguments = ("eval", "tiny-x4-fp32-t0.5.onnx", "--hr", photos, "--features", "none", "--json")
+    done = fxsr_cli(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [scores["t"] for scores in json.loads(done.stdout)["scores"]] == [None, 0.5]
+    done = fxsr_cli(*arguments, "--t", "0.2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "t fixed at 0.5; leave out --t" in done.stderr
+
+
+def test_flat_images_give_json_all_the_same(tmp_path: Path) -> None:
+    write_image(tmp_path / "flat.png", Picture(np.full((64, 64, 3), 128, np.uint8)))
+    done = fxsr_cli("eval", "fxsr-pd-x4-small", "--hr", tmp_path, "--features", "none", "--t", "0", "--json")
+    assert done.returncode == 0, done.stderr
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    assert json.loads(done.stdout, parse_constant=refuse)["scores"][0]["psnr"] is None
+
+
+def test_the_reasons_are_given_where_no_image_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"?")
+    done = fxsr_cli("eval", "fxsr-pd-x4-small", "--hr", tmp_path, "--features", "none")
+    assert done.returncode == 1
+    assert "broken.png" in done.stderr
+    assert "none of the images" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "line"),
     [
         (["--lr", "a", "--lr", "b"], 2, "--lr names 2 folders, --hr 1"),
+        (["--plot", "plot.txt"], 2, "plots are written as"),
         (["--features", "none", "--diversity"], 2, "need a perceptual distance"),
         (["--features", "absent.pth"], 3, "absent.pth: no such file of feature weights"),
     ],
@@ -99,4 +143,7 @@ def test_feature_weights_are_read_from_a_file_of_torchvisions_layout(tmp_path: P
     assert loaded["convs.conv3_4.bias"][0] == 16
     torch.save({"x": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match=r"not the weights of torchvision's vgg19: 'features\.0\.weight'"):
+        load_features("vgg19", str(path), ["conv2_1"])
+    torch.save({**state, "features.0.weight": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="not the weights of torchvision's vgg19"):
         load_features("vgg19", str(path), ["conv2_1"])

@@ -132,8 +132,9 @@ def test_only_the_last_states_stay(photos: Path, tmp_path: Path) -> None:
     assert names == ["conditional-0000003.pt", "conditional-0000004.pt"]
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("No space left on device")])
 def test_a_failure_while_writing_leaves_the_old_checkpoint(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(photos, tmp_path, stop_after=2)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -143,7 +144,7 @@ def test_a_failure_while_writing_leaves_the_old_checkpoint(
         real(content, path)
         with path.open("r+b") as file:
             file.truncate(100)
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(torch, "save", fails_in_the_middle)
     with pytest.raises(FxsrError, match="No space left on device"):
@@ -153,10 +154,20 @@ def test_a_failure_while_writing_leaves_the_old_checkpoint(
     assert run(photos, tmp_path, resume=True).finished
 
 
-def test_a_damaged_state_falls_back_to_the_one_before(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["short", "scrambled", "partial"])
+def test_a_damaged_state_falls_back_to_the_one_before(damage: str, photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path, "save_every=1", stop_after=3)
     newest = tmp_path / "states" / "psnr-0000003.pt"
-    newest.write_bytes(newest.read_bytes()[:1000])
+    if damage == "short":
+        newest.write_bytes(newest.read_bytes()[:1000])
+    elif damage == "scrambled":
+        data = bytearray(newest.read_bytes())
+        data[200:1200] = np.random.default_rng(0).bytes(1000)
+        newest.write_bytes(data)
+    else:
+        content = torch.load(newest, weights_only=True)
+        del content["parts"]["average"]
+        torch.save(content, newest)
     watcher = SilentMonitor()
     assert train(tiny_recipe(photos, "save_every=1"), tmp_path, watcher, True, device="cpu").finished
     assert "psnr-0000003.pt: not a readable training state" in watcher.said[0]
@@ -178,9 +189,35 @@ def test_a_run_is_not_overwritten_unasked(photos: Path, tmp_path: Path) -> None:
 
 def test_resuming_with_another_recipe_names_the_difference(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path, stop_after=1)
-    with pytest.raises(UsageError, match=r"begun with conditional\.rate = 0\.001, not 0\.5"):
-        run(photos, tmp_path, "conditional.rate=0.5", resume=True)
+    with pytest.raises(UsageError, match=r"begun with conditional\.batch = 4, not 2"):
+        run(photos, tmp_path, "conditional.batch=2", resume=True)
     assert run(photos, tmp_path, "data.workers=1", "log_every=2", resume=True).finished
+
+
+def test_rates_may_change_on_the_way_and_that_is_said(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, stop_after=1)
+    watcher = SilentMonitor()
+    recipe = tiny_recipe(photos, "conditional.rate=1e-5", "psnr.clip=2", "init=moved.safetensors")
+    assert train(recipe, tmp_path, watcher, True, device="cpu").finished
+    assert watcher.said == [
+        "goes on with conditional.rate = 1e-05; it was 0.001",
+        "goes on with psnr.clip = 2.0; it was 0.0",
+    ]
+
+
+def test_losses_are_means_over_the_steps_since_the_last_line(photos: Path, tmp_path: Path) -> None:
+    each = [step["l1"] for step in run(photos, tmp_path / "each", "conditional.steps=0").losses]
+    run(photos, tmp_path / "parts", "conditional.steps=0", "log_every=4", stop_after=1)
+    rest = run(photos, tmp_path / "parts", "conditional.steps=0", "log_every=4", resume=True)
+    assert rest.losses == [{"l1": pytest.approx(sum(each[1:]) / 3)}]
+
+
+def test_weights_that_are_not_finite_are_not_saved(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"is not finite; --resume from the last state with a lower psnr\.rate"):
+        run(photos, tmp_path, "psnr.rate=1e30", "psnr.betas=[0, 0]", "psnr.steps=50", "save_every=1")
+    for path in (tmp_path / "states").glob("*.pt"):
+        saved = torch.load(path, weights_only=True)["parts"]["generator"]
+        assert all(torch.isfinite(weight).all() for weight in saved.values())
 
 
 def test_a_loss_that_is_not_a_number_stops_and_is_named(photos: Path, tmp_path: Path) -> None:
@@ -215,13 +252,15 @@ def torchrun(processes: int, photos: Path, out: Path, *overrides: str) -> subpro
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_stops(number: signal.Signals, photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_signal_saves_and_stops(workers: int, number: signal.Signals, photos: Path, tmp_path: Path) -> None:
     arguments = ["train", str(GOLDEN / "tiny.toml"), "--device", "cpu", "--out", str(tmp_path / "run")]
     overrides = ["--set", f"data.hr={photos}", "--set", "psnr.steps=100000", "--set", "save_every=100000"]
+    overrides += ["--set", f"data.workers={workers}"]
     with ended(fxsr_process(*arguments, *overrides)) as process:
         assert process.stderr is not None
         assert any(line.startswith("psnr 2/") for line in process.stderr)  # reads until then
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does
         stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 128 + number, stderr
     assert "stopped; go on with --resume" in stdout

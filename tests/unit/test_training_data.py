@@ -8,7 +8,7 @@ import torch
 
 from fxsr.errors import UsageError
 from fxsr.image import Picture, write_image
-from fxsr.training.cache import ImageCache, open_cache
+from fxsr.training.cache import ImageCache, open_cache, read_rgb
 from fxsr.training.data import Batch, batches
 from fxsr.training.degrade import degrade
 from fxsr.training.recipe import Degradation, Recipe, Style
@@ -38,6 +38,11 @@ def test_pairs_are_the_picture_and_its_bicubic_reduction(tmp_path: Path) -> None
     hr, lr = opened(tmp_path, tiny_recipe(tmp_path / "hr")).pair(0)
     assert np.array_equal(hr, photos[0][:44, :48])
     assert np.array_equal(lr, reduce_uint8(photos[0][:44, :48], 4))
+
+
+def test_sixteen_bits_are_rounded(tmp_path: Path) -> None:
+    write_image(tmp_path / "deep.png", Picture(np.array([[[40000], [128], [129], [65535]]], np.uint16)))
+    assert read_rgb(tmp_path / "deep.png")[0, :, 0].tolist() == [156, 0, 1, 255]
 
 
 def test_lr_folders_are_taken_as_they_are(tmp_path: Path) -> None:
