@@ -15,6 +15,7 @@ from fxsr.checkpoint import Checkpoint, load_checkpoint
 from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.export.cases import Material, Shapes, make_cases
 from fxsr.export.graph import options_of, save_graph
+from fxsr.export.reuse import alone_in
 from fxsr.export.runners import RunnerSession, claim_backend, engine_runner, onnx_runner
 from fxsr.export.verify import Rounded, threshold, verify
 from fxsr.files import sha256
@@ -225,19 +226,24 @@ def _record(first: Subject, other: Subject, verification: Verification) -> None:
     graph = other.graph
     if graph is None:
         return
-    with suppress(FxsrError):
+    path = manifest_path(other.path) if other.engine else other.path.with_suffix(".json")
+    with suppress(FxsrError), alone_in(path.parent):
+        if not path.is_file():
+            return
+        manifest = read_manifest(path)  # as it is now: other results may have come in
         if other.engine:
-            manifest = other.engine.manifest
+            facts = other.engine.facts
             made_of = first.checkpoint.digest if first.checkpoint else sha256(first.path)
-            if made_of not in (graph.checkpoint_sha256, other.engine.facts.onnx_sha256):
-                return
-            checked = replace(other.engine.facts, verification=verification)
-            engines = [checked if each == other.engine.facts else each for each in manifest.engines]
-            write_manifest(manifest_path(other.path), replace(manifest, engines=tuple(engines)))
-            return
-        path = other.path.with_suffix(".json")
-        if first.checkpoint is None or first.checkpoint.digest != graph.checkpoint_sha256 or not path.is_file():
-            return
-        manifest = read_manifest(path)
-        if is_intact(path.parent, manifest.onnx) and manifest.onnx.file == other.path.name:
+            if made_of in (graph.checkpoint_sha256, facts.onnx_sha256):
+                checked = [
+                    replace(each, verification=verification) if each.file == facts.file else each
+                    for each in manifest.engines
+                ]
+                write_manifest(path, replace(manifest, engines=tuple(checked)))
+        elif (
+            first.checkpoint
+            and first.checkpoint.digest == graph.checkpoint_sha256
+            and manifest.onnx.file == other.path.name
+            and is_intact(path.parent, manifest.onnx)
+        ):
             write_manifest(path, replace(manifest, verification=verification))

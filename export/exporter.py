@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -25,6 +26,9 @@ from fxsr.manifest import EngineFacts, FileFacts, Manifest, model_stem, write_ma
 from fxsr.runtime.engine_file import EngineFile
 from fxsr.runtime.gpu import find_gpus
 
+_FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\:\x00-\x1f\x7f\ud800-\udfff]{1,200}")
+"""A checkpoint says its name itself, and where files are written to is not for it to say."""
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -36,6 +40,8 @@ class Exported:
     engine: Path | None = None
     reused: tuple[str, ...] = ()
     """Names of files that were up to date."""
+    lost: tuple[str, ...] = ()
+    """Names of engines that can't be used any more: they were built from a graph that was here before."""
 
     @property
     def failed(self) -> bool:
@@ -70,13 +76,16 @@ def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda n
     with alone_in(request.out, step):
         if request.check and importlib.util.find_spec("onnxruntime") is None:  # better to know before the work
             raise MissingExtraError("onnxruntime", "cpu")
-        found = find_graph(request)
-        target, manifest = found or _export_graph(request, step)
+        lost: tuple[str, ...] = ()
+        if found := find_graph(request):
+            target, manifest = found
+        else:
+            target, manifest, lost = _export_graph(request, step)
         reused: tuple[str, ...] = (target.name,) if found else ()
         manifest_path = target.with_suffix(".json")
         failed = manifest.verification is not None and not manifest.verification.passed
         if request.engine is None or failed:
-            return Exported(target, manifest_path, manifest, reused=reused)
+            return Exported(target, manifest_path, manifest, reused=reused, lost=lost)
         facts = find_engine(manifest, request)
         if facts:
             reused += (facts.file.file,)
@@ -90,7 +99,8 @@ def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda n
         if request.check and facts.verification is None and find_gpus():
             manifest = _check_engine(target, engine, manifest, facts, step)
             write_manifest(manifest_path, manifest)
-        return Exported(target, manifest_path, manifest, engine, reused)
+        lost = tuple(name for name in lost if name != engine.name)
+        return Exported(target, manifest_path, manifest, engine, reused, lost)
 
 
 def write_onnx(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> None:
@@ -106,7 +116,8 @@ def write_onnx(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> Non
             raise ModelFileError(f"{path}: the graph is not valid ONNX ({error}); this is a fault of fxsr") from error
 
 
-def _export_graph(request: ExportRequest, step: Callable[[str], None]) -> tuple[Path, Manifest]:
+def _export_graph(request: ExportRequest, step: Callable[[str], None]) -> tuple[Path, Manifest, tuple[str, ...]]:
+    """The graph's path and manifest, and the names of engines that were lost with the one before."""
     step("reading the checkpoint")
     checkpoint = load_checkpoint(request.checkpoint)
     scale = checkpoint.config.scale
@@ -114,25 +125,29 @@ def _export_graph(request: ExportRequest, step: Callable[[str], None]) -> tuple[
         raise UsageError(f"{request.checkpoint} is a x{scale} model, not x{request.scale}; leave out --scale")
     if request.name is not None:
         checkpoint = replace(checkpoint, about=replace(checkpoint.about, name=request.name))
+    if not _FILE_NAME.fullmatch(checkpoint.about.name):
+        raise UsageError(f"{checkpoint.about.name!r} is no name for files; name the model otherwise: --name")
+    photos = bundled_photos() | read_photos(request.images) if request.check else {}
     step("trying the precision")
     settled = settle_precision(checkpoint, request.graph, step)
     facts = model_facts(checkpoint, settled.options)
     target = request.out / f"{model_stem(facts)}.onnx"
     manifest_path = target.with_suffix(".json")
-    step("writing the graph")
-    write_onnx(checkpoint, settled.options, target)
     esrgan = None
     if request.esrgan and facts.baked_t is not None:
         esrgan = write_esrgan(checkpoint, facts.baked_t, target.with_name(f"{target.stem}-esrgan.pth"))
+    step("writing the graph")
+    write_onnx(checkpoint, settled.options, target)
     verification = None
     if request.check:
         step("verifying it against the checkpoint")
         source, graph = Subject(request.checkpoint, checkpoint), Subject(target, graph=facts)
-        verification = compare(source, graph, bundled_photos() | read_photos(request.images))
+        verification = compare(source, graph, photos)
     onnx = FileFacts(target.name, sha256(target), target.stat().st_size)
-    manifest = Manifest(facts, onnx, verification, engines_of(manifest_path, onnx), esrgan, settled.reasons)
+    engines, lost = engines_of(manifest_path, onnx)
+    manifest = Manifest(facts, onnx, verification, engines, esrgan, settled.reasons)
     write_manifest(manifest_path, manifest)
-    return target, manifest
+    return target, manifest, lost
 
 
 def _check_engine(

@@ -83,6 +83,8 @@ class GraphOptions:
             raise UsageError("--packed and --bake-t exclude each other: with t fixed there is only the image to give")
         if self.baked_t is not None and not 0 <= self.baked_t <= 1:
             raise UsageError(f"--bake-t {self.baked_t:g}: it must be 0 to 1")
+        if self.baked_t == 0:
+            object.__setattr__(self, "baked_t", 0.0)  # not -0, which would be in names
         if self.compact and self.precision != "fp32":
             raise UsageError("--compact is for --fp32; --fp16 and --bf16 store halves anyway")
 

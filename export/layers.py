@@ -56,7 +56,10 @@ def compare_layers(reference: Subject, other: Subject, photos: Photos) -> list[L
     """
     name, photo = next(iter(photos.items()))
     engines = [subject.engine for subject in (reference, other) if subject.engine]
-    shapes = replace(engine_shapes(engines[-1]), batches=_SHAPES.batches) if engines else _SHAPES
+    shapes = _SHAPES
+    if engines:
+        shapes = engine_shapes(engines[-1])
+        shapes = replace(shapes, batches=shapes.batches[:1])  # the smallest
     baked_t = next((each.baked_t for each in (reference, other) if each.baked_t is not None), None)
     for engine in engines:
         claim_backend(engine)

@@ -91,7 +91,7 @@ def _range(shape: Sequence[int | str], layout: str, tiles: Tiles, sizes: Sizes) 
 
 
 def _number(text: str, otherwise: str) -> int:
-    if not text.strip().isdigit() or int(text) < 1:
+    if not text.strip().isdecimal() or int(text) < 1:
         raise UsageError(otherwise)
     return int(text)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from fxsr.checkpoint import own_name
 from fxsr.errors import CheckpointError, FxsrError, ModelFileError
 from fxsr.export.engine import builder_version, target_gpu
 from fxsr.export.graph import GraphOptions, options_of, producer
@@ -32,9 +34,16 @@ def find_graph(request: ExportRequest) -> tuple[Path, Manifest] | None:
     if request.force or request.images or not request.out.is_dir():
         return None
     digest = sha256(request.checkpoint)
+    name = own_name(request.checkpoint) if request.name is None else request.name
     for path in sorted(request.out.glob("*.json")):
         manifest = _manifest(path)
-        if manifest and _answers(manifest, request, digest) and is_intact(request.out, manifest.onnx):
+        if (
+            manifest
+            and path.stem == Path(manifest.onnx.file).stem
+            and manifest.model.name == name
+            and _answers(manifest, request, digest)
+            and is_intact(request.out, manifest.onnx)
+        ):
             return request.out / manifest.onnx.file, manifest
     return None
 
@@ -51,14 +60,16 @@ def find_engine(manifest: Manifest, request: ExportRequest) -> EngineFacts | Non
     return None
 
 
-def engines_of(manifest_path: Path, onnx: FileFacts) -> tuple[EngineFacts, ...]:
-    """Engines in an older manifest that were built from this very graph: they stay what they are."""
+def engines_of(manifest_path: Path, onnx: FileFacts) -> tuple[tuple[EngineFacts, ...], tuple[str, ...]]:
+    """Engines in an older manifest that were built from this very graph, which stay what they are; names of others."""
     manifest = _manifest(manifest_path) if manifest_path.is_file() else None
-    return tuple(each for each in manifest.engines if each.onnx_sha256 == onnx.sha256) if manifest else ()
+    engines = manifest.engines if manifest else ()
+    kept = tuple(each for each in engines if each.onnx_sha256 == onnx.sha256)
+    return kept, tuple(each.file.file for each in engines if each not in kept)
 
 
 @contextmanager
-def alone_in(out: Path, step: Callable[[str], None]) -> Iterator[None]:
+def alone_in(out: Path, step: Callable[[str], None] = lambda text: None) -> Iterator[None]:
     """One export at a time into a folder, so that a manifest describes the files beside it and not another's.
 
     Raises:
@@ -67,8 +78,9 @@ def alone_in(out: Path, step: Callable[[str], None]) -> Iterator[None]:
     with needs("export"):
         from filelock import FileLock, Timeout
 
-    digest = hashlib.sha256(str(out.absolute()).encode()).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"fxsr-export-{digest}.lock")
+    digest = hashlib.sha256(os.fsencode(out.resolve())).hexdigest()[:16]
+    user = os.getuid() if hasattr(os, "getuid") else 0  # another's lock file can't be opened
+    lock = FileLock(Path(tempfile.gettempdir()) / f"fxsr-export-{user}-{digest}.lock")
     try:
         try:
             lock.acquire(timeout=0)
@@ -95,10 +107,9 @@ def _answers(manifest: Manifest, request: ExportRequest, digest: str) -> bool:
     return (
         facts.checkpoint_sha256 == digest
         and _is_written_as(facts, request.graph, bool(manifest.engines))
-        and request.name in (None, facts.name)
         and request.scale in (None, facts.scale)
         and (verification.passed if verification else not request.check)
-        and (manifest.esrgan is not None or not request.esrgan)
+        and (not request.esrgan or (manifest.esrgan is not None and is_intact(request.out, manifest.esrgan.file)))
     )
 
 

@@ -70,6 +70,8 @@ class RunnerSession(Session):
         Raises:
             FxsrError: the shapes fit no profile of the engine, or the backend failed.
         """
+        if self._engine:  # whose profiles ask for as many maps as images
+            t_map = np.broadcast_to(t_map, (len(lr), *t_map.shape[1:]))
         feed = to_graph(self.facts, lr, t_map)
         try:
             if self._engine:

@@ -107,7 +107,7 @@ class StyleLayers:
         hidden, plain = zip(*(_as_layers(curve, count) for curve in curves), strict=True)
         last = _with_one(plain)
         if not self._blocked:
-            return self._parted(w.relu(w.conv(t_map, f"{sft}.conv0", *_stacked(hidden))), sft, last)
+            return self._parted(w.relu(w.conv(t_map, f"{sft}.knots", *_stacked(hidden))), sft, last)
         scale, shift = (
             w.conv(w.relu(w.conv(t_map, f"{branch}.knots", *knots)), f"{branch}.curve", *curve)
             for branch, knots, curve in zip(_branches(sft), hidden, last, strict=True)

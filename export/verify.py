@@ -91,7 +91,7 @@ def _check(reference: Session, other: Session, limit: Threshold, case: Case) -> 
     if not np.isfinite(actual).all():  # half precision overflowed
         return Check(case.name, False, None, None, None)
     difference = np.abs(actual - expected)
-    relative = float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
+    relative = float(np.linalg.norm(actual - expected) / (np.linalg.norm(expected) or 1))
     decibel = agreement(actual, expected)
     passed = relative <= limit.relative if limit.relative is not None else decibel >= (limit.psnr or 0)
     finite = decibel if np.isfinite(decibel) else None

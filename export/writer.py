@@ -189,7 +189,8 @@ class GraphWriter:
         """A weight, in the layer's type. A name stands for one array: layers that are written twice share theirs."""
         kind = ir.DataType.FLOAT16 if self._compact and values.ndim else self._type
         if (name, kind) not in self._constants:
-            stored = values.astype(kind.numpy())
+            with np.errstate(over="ignore"):  # what overflows is found when the precision is tried
+                stored = values.astype(kind.numpy())
             if self._emulate:
                 stored = stored.astype(np.float32)
             weight = self.tape.initializer(ir.tensor(np.ascontiguousarray(stored)), name=self._unique(name))

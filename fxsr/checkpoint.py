@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -155,20 +157,46 @@ def _read(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        state = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
+    training = metadata.get(_TRAINING, "")
+    try:
+        json.loads(training or "null")
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its recipe is damaged ({first_line(error)})") from error
+    return state, _about(path, metadata), training
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            state = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({first_line(error)})") from error
+
+
+def _about(path: Path, metadata: Mapping[str, str]) -> About:
     header = metadata.get(_HEADER)
     try:
-        about = About(**json.loads(header)) if header else About(name=path.stem.lower())
-    except (ValueError, TypeError) as error:
+        return msgspec.json.decode(header, type=About) if header else About(name=path.stem.lower())
+    except (msgspec.DecodeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its fxsr header is damaged ({first_line(error)})") from error
-    return state, about, metadata.get(_TRAINING, "")
+
+
+def own_name(path: Path) -> str:
+    """The name that a checkpoint gives itself; reads no weights.
+
+    Raises:
+        CheckpointError: not a readable file.
+    """
+    if path.suffix.lower() != ".safetensors":
+        return About(name=path.stem.lower()).name
+    with _opened(path) as file:
+        return _about(path, file.metadata() or {}).name
 
 
 def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -188,7 +216,7 @@ def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:
                 "ask its maker for the bare state dict"
             ) from error
         raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except Exception as error:  # what torch raises on damaged files is of every kind
         raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a truncated one ({first_line(error)})") from error
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
@@ -199,6 +227,9 @@ def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:
     tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors; its entries are {', '.join(map(str, list(loaded)[:5]))}")
+    for key, value in tensors.items():
+        if value.layout != torch.strided or value.is_meta or value.is_complex():
+            raise CheckpointError(f"{path}: {key} is not a plain array of real numbers")
     return {key: value.detach().to(torch.float32).numpy() for key, value in tensors.items()}
 
 

@@ -244,6 +244,9 @@ def export(
         )
         exported = export_model(request, tell)
     print_export(exported, quiet=quiet, as_json=as_json)
+    if exported.lost and not quiet:
+        text = f"{', '.join(exported.lost)}: built from the graph that was here before, and can't be used any more"
+        typer.echo(f"fxsr: note: {text}", err=True)
     if triton and not exported.failed:
         from fxsr.export.triton import served_engine, write_repository
 

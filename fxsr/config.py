@@ -154,6 +154,8 @@ def infer_config(shapes: Mapping[str, Shape]) -> NetworkConfig:
             nb=1 + max(int(m[1]) for m in map(_BLOCK.match, shapes) if m),
             nc=shapes["CondNet.2.weight"][0],
         )
+        if config.nb > len(shapes):  # a stray number: blocks have several parameters each
+            raise ValueError
     except (KeyError, IndexError, ValueError, UsageError):
         config = NetworkConfig()  # not even the landmarks are there: compare with the published model
     check_shapes(config, shapes)

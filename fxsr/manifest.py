@@ -270,5 +270,5 @@ def _decode(data: bytes, kind: type[T], source: str) -> T:
         if schema != SCHEMA:
             raise ModelFileError(f"{source}: written with schema {schema}, this fxsr reads {SCHEMA}; export it again")
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UsageError) as error:
         raise ModelFileError(f"{source}: not a manifest of fxsr ({error})") from error

@@ -158,6 +158,8 @@ def read_facts(path: Path) -> ModelFacts:
         model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError, ValueError) as error:
         raise ModelFileError(f"{path}: not an ONNX file ({first_line(error)})") from error
+    if not model.graph.node:
+        raise ModelFileError(f"{path}: not an ONNX file, or an empty one")
     return _facts({entry.key: entry.value for entry in model.metadata_props}, path)
 
 

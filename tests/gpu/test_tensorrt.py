@@ -176,7 +176,7 @@ def test_a_full_gpu_is_named_and_the_session_goes_on(session: DeviceSession, gpu
     assert psnr(session.run(lr, t_map).astype(np.float32), reference(lr, t_map), peak=1) > HALF
 
 
-@pytest.mark.parametrize("form", [("--io", "uint8"), ("--bake-t", "0.5"), ("--strip-weights",)])
+@pytest.mark.parametrize("form", [("--io", "uint8"), ("--bake-t", "0.5"), ("--batch", "2"), ("--strip-weights",)])
 @pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])
 def test_other_forms_are_built_verified_and_run(flavour: str, form: tuple[str, ...], tmp_path: Path) -> None:
     engine = build(tmp_path, flavour, "--fp16", "--tile", "64", *form)

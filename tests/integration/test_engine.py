@@ -109,6 +109,12 @@ def test_an_export_without_engine_leaves_the_engine_and_its_graph(copy: Path) ->
     assert rewrites == ("phase-upsampling", "depth-to-space", "strips")
 
 
+def test_an_engine_that_is_lost_with_its_graph_is_named(copy: Path) -> None:
+    done = again(copy, "--engine", "none", "--no-strips")
+    assert done.returncode == 0, done.stderr
+    assert "note: golden-x4-fp16.rtx.plan: built from the graph that was here before" in done.stderr
+
+
 @pytest.mark.parametrize("change", [["--tile", "40"], ["--compute-capability", "8.6"]])
 def test_other_options_build_another_engine(change: list[str], copy: Path) -> None:
     before = plan(copy).read_bytes()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,9 +126,69 @@ def test_other_forms_of_the_graph_are_verified_and_run(flags: list[str], stem: s
         assert np.abs(np.clip(found, 0, 1) - np.clip(network.run(lr, style), 0, 1)).max() < 0.02
 
 
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A folder with x.safetensors and its export, unverified."""
+    save_checkpoint(tmp_path / "x.safetensors", golden_checkpoint(TINY, 5))
+    assert export_tiny(tmp_path).returncode == 0
+    return tmp_path
+
+
+def export_tiny(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ("export", "--checkpoint", "x.safetensors", "--no-verify", "--engine", "none")
+    return fxsr_cli(*command, *arguments, cwd=folder)
+
+
+@pytest.mark.parametrize("name", ["../up", "/tmp/up", "a/b", "..", "", "a\nb"])
+def test_names_do_not_lead_out_of_the_folder(name: str, tiny: Path) -> None:
+    about = About(name=name)
+    save_checkpoint(tiny / "named.safetensors", replace(golden_checkpoint(TINY, 5), about=about))
+    before = sorted(tiny.rglob("*"))
+    for arguments in (["--name", name], ["--checkpoint", "named.safetensors"]):
+        done = export_tiny(tiny, *arguments)
+        assert done.returncode == 2, done.stdout
+        assert "is no name for files" in done.stderr
+    assert sorted(tiny.rglob("*")) == before
+
+
+def test_a_refused_export_leaves_what_was_there(tiny: Path) -> None:
+    before = {path: path.read_bytes() for path in tiny.rglob("*.*") if path.is_file()}
+    command = ("export", "--checkpoint", "x.safetensors", "--no-fold", "--engine", "none", "--images", "gone.png")
+    done = fxsr_cli(*command, cwd=tiny)
+    assert done.returncode == 1
+    assert "gone.png" in done.stderr
+    assert {path: path.read_bytes() for path in tiny.rglob("*.*") if path.is_file()} == before
+
+
+def test_what_was_taken_away_or_is_called_otherwise_is_written_anew(tiny: Path) -> None:
+    engines = tiny / "engines"
+    assert "up to date" in export_tiny(tiny).stdout
+    (engines / "golden-x4-fp32.json").rename(engines / "other.json")
+    assert "up to date" not in export_tiny(tiny).stdout
+    assert (engines / "golden-x4-fp32.json").is_file()
+    assert export_tiny(tiny, "--name", "foo", "--out", "foo").returncode == 0
+    assert "golden-x4-fp32.onnx" in export_tiny(tiny, "--out", "foo").stdout
+    baked = ("--bake-t", "-0.0", "--esrgan")
+    assert "golden-x4-fp32-t0.onnx" in export_tiny(tiny, *baked).stdout
+    (pth,) = engines.glob("*.pth")
+    pth.unlink()
+    assert export_tiny(tiny, *baked).returncode == 0
+    assert pth.is_file()
+
+
+def test_a_network_of_nothing_but_zeros_is_verified(tmp_path: Path) -> None:
+    nothing = golden_checkpoint(TINY, 5)
+    zeros = {key: np.zeros_like(value) for key, value in nothing.weights.items()}
+    save_checkpoint(tmp_path / "x.safetensors", replace(nothing, weights=zeros))
+    done = fxsr_cli("export", "--checkpoint", "x.safetensors", "--engine", "none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "verified: 22 of 22" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
+        (["--batch", "\u00b2"], 2, "--batch \u00b2: write one number"),
         (["--scale", "8"], 2, "is a x4 model, not x8"),
         (["--model", "nothing"], 2, "not a bundled model"),
         (["--checkpoint", "gone.pth"], 1, "gone.pth: no such file"),

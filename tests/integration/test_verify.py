@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,13 +15,15 @@ import pytest
 
 from fxsr.checkpoint import Checkpoint, save_checkpoint
 from fxsr.errors import FxsrError
+from fxsr.export.compare import _record, read_subjects
 from fxsr.export.layers import layerwise_network
 from fxsr.export.runners import RunnerSession, load_backend, onnx_runner
 from fxsr.export.verify import Rounded
-from fxsr.manifest import read_manifest
+from fxsr.manifest import Verification, read_manifest, write_manifest
 from fxsr.runtime.engine_file import read_engine
 from fxsr.runtime.ort import read_facts
 from fxsr.runtime.session import open_session
+from fxsr.weights import DEFAULT_MODEL
 from tests.support import ROOT, SAMPLE, TINY, fxsr_cli, golden_checkpoint
 
 FORMS = {
@@ -124,6 +127,26 @@ def test_the_first_diverging_layer_is_named(folder: Path) -> None:
     layers = json.loads(done.stdout)
     assert {"conv_first", "RRDB_trunk.0.RDB2.sft3.add", "sr"} < {layer["name"] for layer in layers}
     assert any(layer["relative"] > 0 for layer in layers)
+
+
+def test_layers_of_the_bundled_model_agree(tmp_path: Path) -> None:
+    done = fxsr_cli("export", "--fp16", "--engine", "none", "--no-verify", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = fxsr_cli("verify", DEFAULT_MODEL, tmp_path / "fxsr-pd-x4-small-fp16.onnx", "--layers")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_results_do_not_undo_each_other(folder: Path, tmp_path: Path) -> None:
+    """Manifests are read once more when a result is written: others may have come in."""
+    here = Path(shutil.copytree(folder / "engines", tmp_path / "engines"))
+    onnx = here / graph(folder, "fp32").name
+    first, other = read_subjects([str(folder / "x.safetensors"), str(onnx)])
+    manifest = read_manifest(onnx.with_suffix(".json"))
+    write_manifest(onnx.with_suffix(".json"), replace(manifest, kept_because={"conv_last": "meanwhile"}))
+    _record(first, other, Verification(True, "1 dB", ()))
+    found = read_manifest(onnx.with_suffix(".json"))
+    assert found.kept_because == {"conv_last": "meanwhile"}
+    assert found.verification is not None
 
 
 @pytest.mark.parametrize("form", ["bf16", "fp32-t0.5", "fp32-uint8-packed"])

@@ -110,6 +110,18 @@ def write_truncated_safetensors(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
 
 
+def with_metadata(path: Path, **metadata: str) -> None:
+    save_file({key: value.numpy() for key, value in STATE.items()}, path, metadata=metadata)
+
+
+def scramble(path: Path) -> None:
+    """A file of the format before torch 1.6, whose reader fails in ways of its own."""
+    torch.save(STATE, path, _use_new_zipfile_serialization=False)
+    data = bytearray(path.read_bytes())
+    data[-200_000:] = data[-200_000:-100_000]
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
@@ -120,6 +132,17 @@ def write_truncated_safetensors(path: Path) -> None:
         ("a.pth", lambda path: torch.save({"epoch": 3}, path), "holds no tensors"),
         ("a.pth", lambda path: torch.save({"model.0.weight": torch.ones(1)}, path), "ESRGAN generator"),
         ("a.pth", lambda path: torch.save(STATE | {"x": torch.ones(1)}, path), "extra: x"),
+        (
+            "a.pth",
+            lambda path: torch.save(STATE | {"x": torch.ones(1, dtype=torch.complex64)}, path),
+            "x is not a plain",
+        ),
+        ("a.pth", lambda path: torch.save(STATE | {"x": torch.ones(2, 2).to_sparse()}, path), "x is not a plain"),
+        ("a.pth", lambda path: torch.save(STATE | {"RRDB_trunk.3000000.x": torch.ones(1)}, path), "extra: "),
+        ("a.pth", scramble, "not a PyTorch checkpoint"),
+        ("a.safetensors", lambda path: with_metadata(path, fxsr='{"name": 5}'), "header is damaged"),
+        ("a.safetensors", lambda path: with_metadata(path, fxsr='{"name": "\\ud800"}'), "header is damaged"),
+        ("a.safetensors", lambda path: with_metadata(path, **{"fxsr.recipe": "{"}), "recipe is damaged"),
         ("a.safetensors", lambda path: path.write_text("not weights"), "not a readable safetensors file"),
         ("a.safetensors", lambda path: path.write_bytes(b""), "not a readable safetensors file"),
         ("a.safetensors", write_truncated_safetensors, "not a readable safetensors file"),

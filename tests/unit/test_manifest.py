@@ -79,6 +79,7 @@ def damaged(**changes: object) -> bytes:
         (b"\xff\xfe", "not a manifest of fxsr"),
         (b"[]", "not a manifest of fxsr"),
         (damaged(), r"missing required field `file`"),
+        (b'{"schema": 1, "model": {"x": ' + b"[" * 300_000 + b"]" * 300_000 + b"}}", "not a manifest of fxsr"),
         (damaged(model=3), r"\$\.model"),
         (damaged(schema=99), "written with schema 99, this fxsr reads 1; export it again"),
     ],
