@@ -136,8 +136,9 @@ def _measure_group(
                 opened.append((subject, stack.enter_context(Worker(opener))))
         common = _common_workload([worker.info for _, worker in opened], size, options)
         sides: list[_Side] = []
+        place = f", {_text(common)}" if len(options.sizes) > 1 else ""  # other sizes may fit
         for subject, worker in opened:
-            with _tolerating(subject, faults):
+            with _tolerating(subject, faults, place):
                 workload = replace(common, full_map=subject.full_map)
                 _check_style(subject, worker.info, options)
                 tell(f"{subject.label}, {_text(workload)}: warming up")
@@ -246,12 +247,12 @@ def _check_style(subject: Subject, info: SessionInfo, options: BenchOptions) -> 
 
 
 @contextmanager
-def _tolerating(subject: Subject, faults: dict[str, FxsrError]) -> Iterator[None]:
+def _tolerating(subject: Subject, faults: dict[str, FxsrError], place: str = "") -> Iterator[None]:
     """Keep a subject's error for later, and go on."""
     try:
         yield
     except FxsrError as error:
-        faults[subject.label] = error
+        faults[subject.label + place] = error
 
 
 def _text(workload: Workload) -> str:

@@ -11,6 +11,7 @@ command line. Training, export, runtime and benchmarks are the sub-packages besi
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fxsr.errors import FxsrError
@@ -25,6 +26,11 @@ __all__ = ["FxsrError", "StyleMap", "Upscaler", "__version__", "load"]
 
 # Imported when first used, so that `import fxsr` costs next to nothing.
 _LAZY = {"load": "fxsr.runtime.upscaler", "Upscaler": "fxsr.runtime.upscaler", "StyleMap": "fxsr.stylemap"}
+
+
+_HERE = Path(__file__).resolve().parent
+if not (_HERE / "runtime").is_dir():  # a checkout, where the sub-packages lie beside this folder
+    __path__.append(str(_HERE.parent))
 
 
 def __getattr__(name: str) -> Any:

@@ -42,7 +42,7 @@ def bench(
     seconds: Annotated[
         float, typer.Option("--seconds", help="Time each model for so long on each size, or a little more.")
     ] = 3.0,
-    runs: Annotated[int, typer.Option("--runs", help="Time at least so many runs.")] = 10,
+    runs: Annotated[int, typer.Option("--runs", help="Time at least so many runs; with --compare one a round.")] = 10,
     rounds: Annotated[int, typer.Option("--rounds", help="With --compare: how often each model's turn comes.")] = 15,
     warm_up: Annotated[
         float, typer.Option("--warm-up", help="Seconds after which waiting for steady runs is given up.")

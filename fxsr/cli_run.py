@@ -195,6 +195,8 @@ def run(
         return
     if url := next((url for path in (*inputs, out, t_map) if path and (url := as_url(path))), None):
         raise UsageError(f"{url}: URLs are read and written with --ray; give --ray local for this machine alone")
+    if DASH in inputs and t_map is not None and t_map.is_dir():
+        raise UsageError(f"{t_map} is a folder, and standard input has no name to find a map by; give a single map")
     with (
         stand_in(inputs, out, format_name) as files,
         load(engine or DEFAULT_MODEL, device, size, overlap, provider=provider, trust=trust) as upscaler,

@@ -114,7 +114,7 @@ def depth(
     from fxsr.image import luminance, read_image
 
     def make(source: Path) -> Plane:
-        pixels = read_image(source).pixels
+        pixels = read_image(source, as_data=True).pixels
         values = luminance(pixels[..., :3]) if pixels.shape[2] >= 3 else pixels[..., 0]
         return tmap.from_depth(values, near, far, gamma=gamma, white_is_far=white is White.far)
 

@@ -30,8 +30,12 @@ _LINES = {3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
 """Lines that kinds of compression take together, where it is more than one."""
 
 
-def open_exr(path: Path, max_pixels: int | None = None) -> Rows:
+def open_exr(path: Path, max_pixels: int | None = None, as_data: bool = False) -> Rows:
     """Read an image of grey or RGB, with or without alpha; other channels are left out with a note.
+
+    Args:
+        as_data: the numbers as they are stored, not light to be encoded as sRGB's; a single channel may have any name,
+            such as Z, and what is infinitely large is as the largest finite number.
 
     Raises:
         TooLargeError: it has more pixels than `max_pixels`.
@@ -52,18 +56,24 @@ def open_exr(path: Path, max_pixels: int | None = None) -> Rows:
     except (RuntimeError, OSError, ValueError) as error:
         raise ImageError(f"{path}: not an image that can be read, or a damaged one ({first_line(error)})") from error
     kinds = [names for names in _NAMES.values() if set(names) <= set(planes)]
+    if as_data and len(planes) == 1:
+        kinds = [tuple(planes)]
     if not kinds:
         raise ImageError(f"{path}: has the channels {', '.join(planes)}; R, G, B or Y, and A, can be upscaled")
     names = kinds[-1]
     if len({planes[name].shape for name in names}) > 1:
         raise ImageError(f"{path}: its channels are of different sizes")
     light = np.stack([planes[name].astype(np.float32) for name in names], 2)
+    if as_data and (finite := light[np.isfinite(light)]).size:
+        light[light == np.inf] = finite.max()
     if not np.isfinite(light).all():
         raise ImageError(f"{path}: holds NaN or infinity")
     notes = [f"channel {name} is left out" for name in planes if name not in names]
     if parts > 1:
         notes.append(f"has {parts} parts; only the first is upscaled")
-    if names[-1] == "A":
+    if as_data:
+        pass
+    elif names[-1] == "A":
         alpha = light[..., -1:]
         light[..., :-1] /= np.where(alpha > 0, alpha, 1)
         light[..., :-1] = _encoded(light[..., :-1])

@@ -27,3 +27,4 @@ DEPTHS = {
 }
 """Types that a format holds; the others hold uint8."""
 WITHOUT_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
+WITHOUT_METADATA = frozenset({".bmp", ".exr"})

@@ -59,13 +59,16 @@ def luminance(rgb: Pixels) -> Pixels:
     return plane
 
 
-def read_image(path: Path | str) -> Picture:
+def read_image(path: Path | str, as_data: bool = False) -> Picture:
     """Read an image, turned as its orientation tag says, palette and CMYK resolved to RGB.
+
+    Args:
+        as_data: it holds numbers, such as a style map or depths, not light; see `fxsr.exr.open_exr`.
 
     Raises:
         ImageError: missing, not an image, damaged or truncated, or of a kind that can't be upscaled.
     """
-    rows = open_rows(path)
+    rows = open_rows(path, as_data=as_data)
     return Picture(rows.whole(), rows.metadata, rows.notes)
 
 

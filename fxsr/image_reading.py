@@ -23,7 +23,7 @@ _MIRRORED = 2
 """The one orientation beside the plain one that keeps the order of rows."""
 
 
-def open_rows(path: Path | str, max_pixels: int | None = None) -> Rows:
+def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = False) -> Rows:
     """Open an image, turned as its orientation tag says, palette and CMYK resolved to RGB.
 
     Some rows at a time are in memory; all of them are of BMP and EXR files, of images to be turned, and of what a
@@ -32,6 +32,7 @@ def open_rows(path: Path | str, max_pixels: int | None = None) -> Rows:
 
     Args:
         max_pixels: of an image that is still taken. Its header decides: nothing of a larger one is decoded.
+        as_data: it holds numbers, such as a style map or depths, not light; see `fxsr.exr.open_exr`.
 
     Raises:
         TooLargeError: it has more pixels.
@@ -49,7 +50,7 @@ def open_rows(path: Path | str, max_pixels: int | None = None) -> Rows:
         if magic[:2] == b"BM":
             return _open_bmp(path, max_pixels)
         if magic == MAGIC:
-            return open_exr(path, max_pixels)
+            return open_exr(path, max_pixels, as_data)
         return _open(path, max_pixels)
 
 
@@ -150,6 +151,7 @@ def _errors(path: Path) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The last line of what libvips says."""
+    """The system's error in what libvips says, else its last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    system = [line.partition("system error: ")[2] for line in lines if "system error: " in line]
+    return [type(error).__name__, *lines, *system][-1]

@@ -12,7 +12,7 @@ import numpy as np
 from fxsr.errors import ImageError
 from fxsr.exr import write_exr
 from fxsr.files import atomic_path
-from fxsr.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WRITABLE
+from fxsr.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE
 from fxsr.image_reading import reason, vips_bands
 from fxsr.resample import resampled
 from fxsr.rows import Pixels, Rows, dtype_peak
@@ -125,6 +125,8 @@ def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
             steps.append(lambda pixels: _converted(pixels.clip(0, dtype_peak(pixels.dtype)), target))
             notes.append(f"{suffix} holds no {dtype.name}: reduced to {target.name}")
         dtype = target
+    if suffix in WITHOUT_METADATA and any(name.startswith(("icc", "exif", "xmp")) for name in rows.metadata):
+        notes.append(f"{suffix} holds no ICC profile, EXIF or XMP here: left out, and colours taken as sRGB's")
     if suffix in WITHOUT_ALPHA and channels in (2, 4):
         notes.append(f"{suffix} holds no alpha: laid on white")
         steps.append(_on_white)

@@ -71,7 +71,7 @@ class StyleMap:
             StyleError: unreadable, or values out of 0..1; names the file.
         """
         try:
-            image = open_rows(path, max_pixels)
+            image = open_rows(path, max_pixels, as_data=True)
             grey = replace(image, channels=1, dtype=np.dtype(np.float32), bands=map(_grey, image.bands))
             return StyleMap.from_array(grey.whole())
         except TooLargeError as error:

@@ -15,6 +15,7 @@ from fxsr.runtime.batches import Place, Tile, upscale_tiles
 from fxsr.runtime.enlarge import layers
 from fxsr.runtime.jobs import Done, Failure, Job, RunOptions, enlarged_size, failure
 from fxsr.runtime.upscaler import Upscaler
+from fxsr.stylemap import StyleMap
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def _forecast(job: Job, upscaler: Upscaler, options: RunOptions, pace: _Pace) ->
     image = open_rows(job.source)
     size = enlarged_size(image.width, image.height, options.outscale or upscaler.scale)
     check_target(job.target, *size)
+    if job.t_map:
+        StyleMap.read(job.t_map, options.max_pixels)
     rows, columns = upscaler.plan(image.height), upscaler.plan(image.width)
     tiles = len(rows.starts) * len(columns.starts) * layers(image.channels)
     seconds = tiles * pace.seconds(rows.size, columns.size, mapped=job.t_map is not None)

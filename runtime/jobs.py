@@ -116,7 +116,7 @@ def plan_jobs(
         if out is not None and places.is_file(out):
             raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
         ending = FORMATS[format_name.lower()] if format_name else None
-        jobs = list(_expand(inputs, scale, out, suffix, ending, places))
+        jobs = list(_expand(inputs, scale, out, suffix, ending, t_map, places))
     if resume:
         written = {places.absolute(job.target) for job in jobs if job.target != job.source}
         jobs = [job for job in jobs if places.absolute(job.source) not in written]
@@ -150,13 +150,17 @@ def _expand(
     out: Path | None,
     suffix: str | None,
     ending: str | None,
+    t_map: Path | None,
     places: LocalPlaces,
 ) -> Iterator[Job]:
     mark = f"_x{scale:g}" if suffix is None else suffix
     for source in inputs:
         if places.is_dir(source):
-            folder = out or places.absolute(source).with_name(places.absolute(source).name + mark)
-            found = sorted(_images(source, folder, places))
+            whole = places.absolute(source)
+            if out is None and not whole.name:
+                raise UsageError(f"{source}: there is no place beside it for outputs; give -o FOLDER")
+            folder = out or whole.with_name(whole.name + mark)
+            found = sorted(_images(source, [folder, *([t_map] if t_map else [])], places))
             if not found:
                 yield Job(source, folder)  # refused below, as a folder without images
             for path in found:
@@ -166,13 +170,14 @@ def _expand(
             yield Job(source, folder / _renamed(Path(source.name), behind, ending))
 
 
-def _images(folder: Path, outputs: Path, places: LocalPlaces) -> Iterator[Path]:
-    """Images in a folder and below, without hidden files and without what an earlier run wrote."""
-    apart = places.absolute(outputs) != places.absolute(folder)
+def _images(folder: Path, others: Sequence[Path], places: LocalPlaces) -> Iterator[Path]:
+    """Images in a folder and below, without hidden files and without what lies in `others`: outputs of an earlier run,
+    style maps."""
+    apart = [places.absolute(other) for other in others if places.absolute(other) != places.absolute(folder)]
     for path in places.files(folder):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        written = apart and places.absolute(path).is_relative_to(places.absolute(outputs))
-        if path.suffix.lower() in READABLE and not hidden and not written:
+        elsewhere = any(places.absolute(path).is_relative_to(other) for other in apart)
+        if path.suffix.lower() in READABLE and not hidden and not elsewhere:
             yield path
 
 
@@ -225,7 +230,7 @@ def _pair(
         return [replace(job, t_map=t_map) for job in jobs]
     maps: dict[Path, Path] = {}
     """By place in the folder, without suffix."""
-    for path in sorted(_images(t_map, t_map, places)):
+    for path in sorted(_images(t_map, [], places)):
         place = path.relative_to(t_map).with_suffix("")
         if place in maps:
             raise StyleError(f"style maps {maps[place]} and {path} have the same stem; keep one")

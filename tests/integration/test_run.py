@@ -210,6 +210,30 @@ def test_a_dry_run_says_what_would_be_written_and_writes_nothing(folder: Path, t
     assert "1 to write, about" in fxsr_cli(*arguments, "--dry-run").stdout
 
 
+def test_maps_are_looked_at_by_a_dry_run_too_and_are_no_photos(photo: Any, tmp_path: Path) -> None:
+    write_image(tmp_path / "in" / "a.png", Picture(photo))
+    write_image(tmp_path / "in" / "b.png", Picture(photo))
+    write_image(tmp_path / "in" / "maps" / "a.png", Picture(photo[..., :1]))
+    (tmp_path / "in" / "maps" / "b.png").write_bytes(b"?")
+    arguments = ("run", tmp_path / "in", "--t-map", tmp_path / "in" / "maps", "-o", tmp_path / "out", "--json")
+    for more in (["--dry-run"], []):
+        done = fxsr_cli(*arguments, *more)
+        assert done.returncode == 1
+        good, bad = json.loads(done.stdout)
+        assert good["input"].endswith("in/a.png")
+        assert bad["status"] == "failed"
+    assert [path.name for path in (tmp_path / "out").rglob("*.*")] == ["a.png"]
+
+
+def test_places_without_a_name_are_refused(tmp_path: Path) -> None:
+    done = fxsr_cli("run", "/")
+    assert done.returncode == 2
+    assert done.stderr == "fxsr: /: there is no place beside it for outputs; give -o FOLDER\n"
+    done = fxsr_cli("run", "-", "--t-map", tmp_path)
+    assert done.returncode == 2
+    assert "standard input has no name" in done.stderr
+
+
 def test_names_with_spaces_brackets_and_umlauts(photo: Any, tmp_path: Path) -> None:
     path = tmp_path / "mein [bold] Bild ü.png"
     write_image(path, Picture(photo[:16, :16]))

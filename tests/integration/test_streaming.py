@@ -25,6 +25,7 @@ from fxsr.runtime.forecast import Forecast, forecast_jobs
 from fxsr.runtime.jobs import Done, Failure, Job, RunOptions
 from fxsr.runtime.pipeline import do_job, run_jobs
 from fxsr.runtime.upscaler import Progress, Upscaler
+from fxsr.stylemap import StyleMap
 from tests.support import ROOT, NearestSession
 
 RNG = np.random.default_rng(3)
@@ -136,6 +137,31 @@ def test_exr_holds_linear_light_multiplied_by_alpha(tmp_path: Path) -> None:
     assert light.shape == (20, 3, 4)
     half = 128 / 255
     assert np.allclose(light, [half, 0.5029 * half, 0, half], atol=1e-4)  # sRGB's 188 is half as much light
+
+
+def test_exr_of_numbers_is_taken_as_it_is(tmp_path: Path) -> None:
+    import OpenEXR
+
+    depth = np.linspace(1, 9, 20, dtype=np.float32).reshape(4, 5)
+    depth[0, 0] = np.inf
+    with OpenEXR.File({"type": OpenEXR.scanlineimage}, {"Z": depth}) as file:
+        file.write(str(tmp_path / "z.exr"))
+    depth[0, 0] = 9
+    assert np.array_equal(read_image(tmp_path / "z.exr", as_data=True).pixels[..., 0], depth)
+    with pytest.raises(ImageError, match="has the channels Z"):
+        read_image(tmp_path / "z.exr")
+    write_image(tmp_path / "half.exr", Picture(np.full((4, 5, 1), 0.5, np.float32)))  # as light, 0.21
+    assert StyleMap.read(tmp_path / "half.exr").values == pytest.approx(0.214, abs=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".exr"])
+def test_metadata_that_a_format_cannot_hold_is_named(suffix: str, tmp_path: Path) -> None:
+    profile = pyvips.Image.black(2, 2, bands=3).copy(interpretation="srgb").icc_export(output_profile="srgb")
+    profile.write_to_file(str(tmp_path / "a.png"))
+    picture = read_image(tmp_path / "a.png")
+    assert "icc-profile-data" in picture.metadata
+    (note,) = write_image(tmp_path / f"b{suffix}", picture)
+    assert f"{suffix} holds no ICC profile" in note
 
 
 def test_other_channels_of_exr_are_named(tmp_path: Path) -> None:
