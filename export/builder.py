@@ -148,6 +148,9 @@ def _configure(trt: Any, config: Any, order: Order) -> None:
         config.set_flag(flag.STRIP_PLAN)
     if options.refit:
         config.set_flag(getattr(flag, "REFIT_IDENTICAL", None) or flag.REFIT)
+    resize = getattr(trt.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)
+    if resize is not None:  # or contexts take the memory of the largest shapes
+        config.set_preview_feature(resize, True)
     if order.flavour == "tensorrt":
         if options.hardware_compatible:
             config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS

@@ -28,6 +28,7 @@ app = typer.Typer(
 
 def main() -> NoReturn:
     """Run the command line and exit; errors become one line and a status."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # GPUs are numbered as nvidia-smi does
     try:
         app(obj=Stop())
     except FxsrError as error:

@@ -35,8 +35,9 @@ class CudaMemory(DeviceMemory):
 
     def __init__(self, index: int) -> None:
         with needs("gpu"):
-            from cuda.bindings import runtime
+            from cuda.bindings import driver, runtime
         self.cuda: Any = runtime
+        self._driver: Any = driver
         self.index = index
         with self.current():
             self.call("cudaFree", 0)  # makes the context now, where failing is understood
@@ -61,8 +62,13 @@ class CudaMemory(DeviceMemory):
         try:
             yield
         finally:
-            if before != self.index:
+            if before != self.index and self._is_used(before):
                 self.call("cudaSetDevice", before)
+
+    def _is_used(self, index: int) -> bool:
+        """Whether this process has a context there: going back would make one, some hundred MB on another's GPU."""
+        status, _, active = self._driver.cuDevicePrimaryCtxGetState(index)
+        return int(status) == 0 and bool(active)
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Call a function of the CUDA runtime; returns its value, a tuple if several.
@@ -114,7 +120,10 @@ class CudaMemory(DeviceMemory):
 
     def capture(self, work: Callable[[Stream], None], stream: Stream) -> Graph | None:
         mode = self.cuda.cudaStreamCaptureMode(_THREAD_LOCAL)
-        self.call("cudaStreamBeginCapture", stream.handle, mode)
+        try:
+            self.call("cudaStreamBeginCapture", stream.handle, mode)
+        except FxsrError:  # it runs all the same, or says itself what is wrong
+            return None
         recorded = False
         try:
             work(stream)

@@ -161,7 +161,7 @@ def stream_handle(stream: Any) -> int:
     for name in ("cuda_stream", "ptr", "handle"):  # torch, CuPy, PyCUDA and numba
         found = getattr(stream, name, None)
         if found is not None:
-            stream = getattr(found, "value", found)
+            stream = getattr(found, "value", found) or 0  # ctypes calls 0 None
             break
     try:
         return int(stream)

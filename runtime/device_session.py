@@ -107,7 +107,7 @@ class DeviceSession(Session):
 
     @_on_device
     def measure(self, lr: Array, t_map: Array) -> Timing:
-        slot = self._free_slot(to_graph(self.facts, lr, t_map))
+        slot = self._free_slot(self._feed(lr, t_map))
         begin = time.perf_counter()
         first = self._into.record(timed=True)
         self._copy_in(slot)
@@ -129,7 +129,7 @@ class DeviceSession(Session):
     @_on_device
     def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
         """In a context of its own: TensorRT's keep the profiler that they were given."""
-        feed = to_graph(self.facts, lr, t_map)
+        feed = self._feed(lr, t_map)
         lane = self._new_lane({name: array.shape for name, array in feed.items()}, 1, staged=True)
         slot = _filled(lane, feed)
 
@@ -154,19 +154,19 @@ class DeviceSession(Session):
         return lanes + self._scratch.nbytes + self._engine.weight_bytes
 
     def close(self) -> None:
-        with self._memory.current():
-            with suppress(FxsrError):
-                self._settle()
-            for lane in self._lanes.values():
-                lane.close()
+        """Whatever fails, as all does on a device that is lost, the rest is closed too."""
+        with suppress(FxsrError), self._memory.current():
+            for step in (self._settle, *(lane.close for lane in self._lanes.values()), self._scratch.close):
+                with suppress(FxsrError):
+                    step()
             self._lanes.clear()
-            self._scratch.close()
             self._engine.close()
-        self._memory.close()
+        with suppress(FxsrError):
+            self._memory.close()
 
     @_on_device
     def _submit(self, lr: Array, t_map: Array) -> Slot:
-        slot = self._free_slot(to_graph(self.facts, lr, t_map))
+        slot = self._free_slot(self._feed(lr, t_map))
         self._copy_in(slot)
         self._work.wait(self._into.record())
         self._out.wait(self._launch(slot))
@@ -180,6 +180,10 @@ class DeviceSession(Session):
         slot.busy = False
         slot.ready.sync()
         return from_graph(self.facts, slot.result)
+
+    def _feed(self, lr: Array, t_map: Array) -> Mapping[str, Array]:
+        """The engine's inputs; its profiles ask for as many maps as images."""
+        return to_graph(self.facts, lr, np.broadcast_to(t_map, (len(lr), *t_map.shape[1:])))
 
     def _free_slot(self, feed: Mapping[str, Array]) -> Slot:
         """A slot for inputs of these shapes, with the inputs in its pinned memory."""
@@ -217,7 +221,12 @@ class DeviceSession(Session):
             try:
                 lane = self._new_lane(shapes, count, staged)
             except OutOfMemoryError:
-                if not self._drop_lanes(0):
+                room = self._drop_lanes(0)
+                if not self._lanes and self._scratch.nbytes:  # or old and new would be needed at once
+                    self._settle()
+                    self._scratch.close()
+                    room = True
+                if not room:
                     raise
                 lane = self._new_lane(shapes, count, staged)
         self._lanes[key] = lane  # the last one is the one used last

@@ -7,11 +7,12 @@ shape make a lane. `fxsr.runtime.device_session` gives them work.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
 
-from fxsr.errors import UsageError
+from fxsr.errors import FxsrError, UsageError
 from fxsr.manifest import ModelFacts, Shape
 from fxsr.runtime.device import Block, DeviceMemory, Event, Graph, Stream
 from fxsr.runtime.session import Array, Closable
@@ -140,7 +141,8 @@ class Lane(Closable):
             slot.forget_graph()
             slot.context.close()
         for block in self._blocks:
-            self._memory.free(block)
+            with suppress(FxsrError):  # of a device that is lost: the others are still to be tried
+                self._memory.free(block)
         self._blocks.clear()
 
     def _pair(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[Block, Block]:

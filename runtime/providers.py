@@ -91,7 +91,7 @@ def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path
     if taken == "cpu":
         if provider == "auto" and device.kind == "auto":
             return Opened(session, "cpu", "cpu")
-        raise DeviceError(f"{gpu} can't be used by ONNX Runtime (no such GPU, or no driver); try --device cpu")
+        raise DeviceError(f"{gpu} can't be used by ONNX Runtime (no such GPU, driver or library); try --device cpu")
     if provider not in ("auto", taken):
         raise DeviceError(f"ONNX Runtime's {provider} provider can't be loaded; is its library installed?")
     return Opened(session, taken, gpu)

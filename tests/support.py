@@ -117,10 +117,10 @@ def wait_until(
         time.sleep(0.01)
 
 
-def fxsr_cli(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def fxsr_cli(*arguments: str | Path, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run the command line of this checkout to its end."""
     with ended(fxsr_process(*arguments, cwd=cwd)) as process:
-        stdout, stderr = process.communicate(timeout=300)
+        stdout, stderr = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 

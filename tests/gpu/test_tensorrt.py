@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from tests.support import SAMPLE, fxsr_cli
 if not find_gpus():
     pytest.skip("the driver reports no NVIDIA GPU", allow_module_level=True)
 
+PYCUDA = os.environ.get("FXSR_CUDA") == "pycuda"
+"""It has no graphs, and takes no streams of others."""
+others_streams = pytest.mark.skipif(PYCUDA, reason="PyCUDA takes no streams of others")
 HALF = 50.0
 """dB against float32: what `fxsr export` asks of half precision."""
 RNG = np.random.default_rng(0)
@@ -31,7 +35,7 @@ RNG = np.random.default_rng(0)
 
 def build(folder: Path, flavour: str, *options: str) -> Path:
     """An engine that was verified here. In a process of its own: Polygraphy knows one flavour in each."""
-    done = fxsr_cli("export", "--engine", flavour, "--out", folder, *options)
+    done = fxsr_cli("export", "--engine", flavour, "--out", folder, *options, timeout=1500)
     if done.returncode == 3:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
@@ -79,11 +83,12 @@ def test_batches_in_flight_and_graphs_give_what_one_alone_gives(session: DeviceS
     alone = [session.run(*each) for each in batches[:4]]
     together = [np.array(sr) for sr in session.stream(batches)]
     again = [np.array(sr) for sr in session.stream(batches)]
-    assert all(slot.graph is not None for lane in session._lanes.values() for slot in lane.slots)
+    assert PYCUDA or all(slot.graph is not None for lane in session._lanes.values() for slot in lane.slots)
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=False))
     assert all(np.array_equal(a, b) for a, b in zip(together, again, strict=True))
 
 
+@others_streams
 def test_arrays_of_torch_go_in_and_out_without_a_copy(session: DeviceSession, gpu_torch: Any) -> None:
     lr, t_map = batch()
     expected = session.run(lr, t_map)
@@ -100,6 +105,7 @@ def test_arrays_of_torch_go_in_and_out_without_a_copy(session: DeviceSession, gp
         session.run_device(gpu_torch.from_numpy(lr), b, out)
 
 
+@others_streams
 def test_arrays_wait_for_the_stream_that_still_writes_them(session: DeviceSession, gpu_torch: Any) -> None:
     lr, t_map = batch()
     expected = session.run(lr, t_map)
@@ -116,6 +122,7 @@ def test_arrays_wait_for_the_stream_that_still_writes_them(session: DeviceSessio
     assert np.array_equal(out.cpu().numpy(), expected)
 
 
+@others_streams
 def test_arrays_of_cupy_go_in_and_out(session: DeviceSession) -> None:
     cupy = pytest.importorskip("cupy")
     lr, t_map = batch()
@@ -201,6 +208,6 @@ def test_layers_are_profiled_and_the_session_is_as_fast_afterwards(session: Devi
     layers = [session.profile_layers(*each) for _ in range(2)]
     assert [len(found) for found in layers] == [len(layers[0])] * 2
     assert all(seconds >= 0 for _, seconds in layers[0])
-    for _ in range(4):
+    for _ in range(6):  # each of three slots twice
         session.run(*each)
-    assert all(slot.graph is not None for lane in session._lanes.values() for slot in lane.slots)
+    assert PYCUDA or all(slot.graph is not None for lane in session._lanes.values() for slot in lane.slots)

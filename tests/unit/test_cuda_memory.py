@@ -41,6 +41,7 @@ class FakeCuda:
             "cudaMemGetInfo": (10, 20),
             "cudaStreamEndCapture": 11,
             "cudaGraphInstantiate": 12,
+            "cuDevicePrimaryCtxGetState": (0, 1),
         }
         self.cudaMemcpyKind = self.cudaStreamCaptureMode = int
 
@@ -49,7 +50,7 @@ class FakeCuda:
             self.calls.append((name, *arguments))
             status = self.failing.get(name, Status.cudaSuccess)
             value = self.values.get(name) if status == 0 else None
-            return (status, *value) if isinstance(value, tuple) else (status, value) if value else (status,)
+            return (status, *value) if isinstance(value, tuple) else (status,) if value is None else (status, value)
 
         return call
 
@@ -57,7 +58,7 @@ class FakeCuda:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     fake, bindings = FakeCuda(), ModuleType("cuda.bindings")
-    bindings.runtime = fake  # type: ignore[attr-defined]
+    bindings.runtime = bindings.driver = fake  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
     monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
     monkeypatch.delenv("FXSR_CUDA", raising=False)
@@ -97,6 +98,21 @@ def test_the_threads_own_device_is_left_as_it_was(cuda: FakeCuda) -> None:
         ("cudaSetDevice", 3),
         ("cudaSetDevice", 1),
     ]
+
+
+def test_no_context_is_made_on_a_device_to_go_back_to_it(cuda: FakeCuda) -> None:
+    memory = open_device(1)
+    cuda.calls.clear()
+    cuda.values |= {"cudaGetDevice": 0, "cuDevicePrimaryCtxGetState": (0, 0)}
+    with memory.current():
+        pass
+    assert [call for call in cuda.calls if call[0] == "cudaSetDevice"] == [("cudaSetDevice", 1)]
+
+
+def test_where_recording_cannot_begin_there_is_no_graph(cuda: FakeCuda) -> None:
+    memory = open_device(0)
+    cuda.failing["cudaStreamBeginCapture"] = Status.cudaErrorMemoryAllocation
+    assert memory.capture(lambda stream: None, memory.stream()) is None
 
 
 def test_only_our_own_streams_are_destroyed(cuda: FakeCuda) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fxsr.errors import FxsrError, ModelFileError, OutOfMemoryError, UsageError
+from fxsr.errors import DeviceError, FxsrError, ModelFileError, OutOfMemoryError, UsageError
 from fxsr.export.graph import GraphOptions
 from fxsr.files import sha256
 from fxsr.manifest import BuildOptions, FileFacts
@@ -49,6 +49,41 @@ def test_shapes_and_batches_may_change_at_every_step(rig: Rig) -> None:
         found = upscale(session, batches)
     for (lr, t_map), sr in zip(batches, found, strict=True):
         assert np.array_equal(sr, rig.expected(lr, t_map))
+
+
+def test_one_style_for_a_batch_that_is_fixed(tmp_path: Path) -> None:
+    lr, t_map = batch(16, 16, 2, t=0)
+    rig = Rig(tmp_path, GraphOptions(), "16x16,16x16,16x16", "2", HostMemory())
+    with rig.session() as session:
+        assert np.array_equal(session.run(lr, t_map[:1]), rig.expected(lr, t_map[:1]))
+        assert session.measure(lr, t_map[:1]).total > 0
+
+
+def test_scratch_memory_may_grow_to_all_that_there_is(tmp_path: Path) -> None:
+    rig = make_rig(tmp_path, HostMemory())
+    with rig.session() as session:
+        session.run(*batch(16, 16))
+        needed = rig.memory.used
+    rig.memory.limit = needed + 1000
+    with rig.session() as session:
+        session.run(*batch(8, 8))
+        lr, t_map = batch(16, 16)
+        assert np.array_equal(session.run(lr, t_map), rig.expected(lr, t_map))
+
+
+def test_a_lost_device_is_closed_without_another_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*arguments: Any) -> None:
+        raise DeviceError("the device is lost")
+
+    session, closed = rig.session(), []
+    session.run(*batch())
+    for name in ("free", "copy"):
+        monkeypatch.setattr(rig.memory, name, lost)
+    monkeypatch.setattr(rig.memory, "close", lambda: closed.append("memory"))
+    monkeypatch.setattr(session._engine, "close", lambda: closed.append("engine"))
+    with pytest.raises(DeviceError, match="lost"), session:
+        session.run(*batch())
+    assert closed == ["engine", "memory"]
 
 
 def test_several_batches_are_asked_for_before_the_first_result(rig: Rig) -> None:
