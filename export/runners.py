@@ -18,7 +18,7 @@ from fxsr.extras import needs
 from fxsr.manifest import EngineFacts, ModelFacts
 from fxsr.runtime.engine_file import EngineFile, check_runnable, load_flavour
 from fxsr.runtime.gpu import find_gpus
-from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
+from fxsr.runtime.layouts import from_graph, session_dtype, to_engine, to_graph
 from fxsr.runtime.providers import import_onnxruntime
 from fxsr.runtime.session import Array, Session, SessionInfo
 from fxsr.runtime.tensorrt import load_engine
@@ -70,9 +70,7 @@ class RunnerSession(Session):
         Raises:
             FxsrError: the shapes fit no profile of the engine, or the backend failed.
         """
-        if self._engine:  # whose profiles ask for as many maps as images
-            t_map = np.broadcast_to(t_map, (len(lr), *t_map.shape[1:]))
-        feed = to_graph(self.facts, lr, t_map)
+        feed = (to_engine if self._engine else to_graph)(self.facts, lr, t_map)
         try:
             if self._engine:
                 profile = self._engine.profile_for({name: array.shape for name, array in feed.items()})

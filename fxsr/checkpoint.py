@@ -194,7 +194,7 @@ def own_name(path: Path) -> str:
         CheckpointError: not a readable file.
     """
     if path.suffix.lower() != ".safetensors":
-        return About(name=path.stem.lower()).name
+        return path.stem.lower()
     with _opened(path) as file:
         return _about(path, file.metadata() or {}).name
 

@@ -71,14 +71,12 @@ def open_exr(path: Path, max_pixels: int | None = None, as_data: bool = False) -
     notes = [f"channel {name} is left out" for name in planes if name not in names]
     if parts > 1:
         notes.append(f"has {parts} parts; only the first is upscaled")
-    if as_data:
-        pass
-    elif names[-1] == "A":
-        alpha = light[..., -1:]
-        light[..., :-1] /= np.where(alpha > 0, alpha, 1)
-        light[..., :-1] = _encoded(light[..., :-1])
-    else:
-        light = _encoded(light)
+    if not as_data:
+        colours = light
+        if names[-1] == "A":
+            colours, alpha = light[..., :-1], light[..., -1:]
+            colours /= np.where(alpha > 0, alpha, 1)
+        colours[...] = _encoded(colours)
     rows = Rows.of(light)
     return Rows(rows.height, rows.width, rows.channels, rows.dtype, rows.bands, notes=tuple(notes))
 

@@ -20,7 +20,7 @@ from fxsr.manifest import Shape
 from fxsr.runtime.device import DeviceMemory, Event
 from fxsr.runtime.device_arrays import check_array, device_inputs, view_array
 from fxsr.runtime.lanes import Engine, Lane, Scratch, Slot
-from fxsr.runtime.layouts import from_graph, to_graph
+from fxsr.runtime.layouts import from_graph, to_engine
 from fxsr.runtime.session import Array, Session, SessionInfo
 from fxsr.runtime.timing import Timing
 
@@ -107,7 +107,7 @@ class DeviceSession(Session):
 
     @_on_device
     def measure(self, lr: Array, t_map: Array) -> Timing:
-        slot = self._free_slot(self._feed(lr, t_map))
+        slot = self._free_slot(to_engine(self.facts, lr, t_map))
         begin = time.perf_counter()
         first = self._into.record(timed=True)
         self._copy_in(slot)
@@ -129,7 +129,7 @@ class DeviceSession(Session):
     @_on_device
     def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
         """In a context of its own: TensorRT's keep the profiler that they were given."""
-        feed = self._feed(lr, t_map)
+        feed = to_engine(self.facts, lr, t_map)
         lane = self._new_lane({name: array.shape for name, array in feed.items()}, 1, staged=True)
         slot = _filled(lane, feed)
 
@@ -166,7 +166,7 @@ class DeviceSession(Session):
 
     @_on_device
     def _submit(self, lr: Array, t_map: Array) -> Slot:
-        slot = self._free_slot(self._feed(lr, t_map))
+        slot = self._free_slot(to_engine(self.facts, lr, t_map))
         self._copy_in(slot)
         self._work.wait(self._into.record())
         self._out.wait(self._launch(slot))
@@ -180,10 +180,6 @@ class DeviceSession(Session):
         slot.busy = False
         slot.ready.sync()
         return from_graph(self.facts, slot.result)
-
-    def _feed(self, lr: Array, t_map: Array) -> Mapping[str, Array]:
-        """The engine's inputs; its profiles ask for as many maps as images."""
-        return to_graph(self.facts, lr, np.broadcast_to(t_map, (len(lr), *t_map.shape[1:])))
 
     def _free_slot(self, feed: Mapping[str, Array]) -> Slot:
         """A slot for inputs of these shapes, with the inputs in its pinned memory."""

@@ -33,6 +33,11 @@ def to_graph(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
     return {"lr": _picture(facts, lr), "t_map": to_bytes(t_map) if facts.io == "uint8" else t_map}
 
 
+def to_engine(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
+    """As `to_graph`, with as many maps as images: the profiles of engines ask for that."""
+    return to_graph(facts, lr, np.broadcast_to(t_map, (len(lr), *t_map.shape[1:])))
+
+
 def from_graph(facts: ModelFacts, sr: Array) -> Array:
     """A graph's output as (N, 3, scale*H, scale*W) of `session_dtype`."""
     if facts.io == "uint8":

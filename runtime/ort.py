@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from fxsr.errors import FxsrError, ModelFileError, OutOfMemoryError, first_line
+from fxsr.errors import ModelFileError, first_line
 from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
 from fxsr.runtime.device import open_device
 from fxsr.runtime.device_arrays import check_array, device_inputs, view_array
 from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
 from fxsr.runtime.providers import import_onnxruntime, open_graph
-from fxsr.runtime.session import Array, Device, Session, SessionInfo
+from fxsr.runtime.session import Array, Device, Session, SessionInfo, tile_error
 from fxsr.runtime.timing import Timing
 
 _OUT_OF_MEMORY = re.compile("Failed to allocate memory|bad_alloc|out of memory|ALLOC_FAILED", re.IGNORECASE)
@@ -133,10 +133,7 @@ class OrtSession(Session):
         try:
             yield
         except Exception as error:
-            size = f"{lr.shape[3]}x{lr.shape[2]}"
-            if _OUT_OF_MEMORY.search(str(error)):
-                raise OutOfMemoryError(f"too little memory for a {size} tile in batches of {lr.shape[0]}") from error
-            raise FxsrError(f"ONNX Runtime failed on a {size} tile: {first_line(error)}") from error
+            raise tile_error("ONNX Runtime", _OUT_OF_MEMORY, lr, error) from error
 
     def close(self) -> None:
         self._session = None

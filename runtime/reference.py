@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fxsr.checkpoint import Checkpoint
-from fxsr.errors import DeviceError, FxsrError, OutOfMemoryError, first_line
+from fxsr.errors import DeviceError
 from fxsr.extras import needs
-from fxsr.runtime.session import Array, Device, Session, SessionInfo
+from fxsr.runtime.session import Array, Device, Session, SessionInfo, tile_error
 from fxsr.runtime.timing import Timing
 
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|not enough memory", re.IGNORECASE)
@@ -62,10 +62,7 @@ class TorchSession(Session):
             with torch.inference_mode():
                 sr = self._network(*self._move(lr, t_map)).cpu()
         except RuntimeError as error:
-            size = f"{lr.shape[3]}x{lr.shape[2]}"
-            if _OUT_OF_MEMORY.search(str(error)):
-                raise OutOfMemoryError(f"too little memory for a {size} tile in batches of {lr.shape[0]}") from error
-            raise FxsrError(f"torch failed on a {size} tile: {first_line(error)}") from error
+            raise tile_error("torch", _OUT_OF_MEMORY, lr, error) from error
         return np.asarray(sr.numpy())
 
     def measure(self, lr: Array, t_map: Array) -> Timing:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.checkpoint import load_checkpoint
-from fxsr.errors import UsageError
+from fxsr.errors import FxsrError, OutOfMemoryError, UsageError, first_line
 from fxsr.runtime.cgroup import cpu_quota
 from fxsr.runtime.engine_file import ENGINES
 from fxsr.runtime.timing import Timing
@@ -220,6 +220,14 @@ def open_session(model: str | Path, device: str = "auto", *, provider: str = "au
     raise UsageError(
         f"{path}: not a kind of model that can be run; give {', '.join(('.onnx', *ENGINES, *CHECKPOINTS))}"
     )
+
+
+def tile_error(library: str, out_of_memory: re.Pattern[str], lr: Any, error: Exception) -> FxsrError:
+    """A library's error on a batch of tiles as ours; `out_of_memory` is what it says then."""
+    size = f"{lr.shape[3]}x{lr.shape[2]}"
+    if out_of_memory.search(str(error)):
+        return OutOfMemoryError(f"too little memory for a {size} tile in batches of {lr.shape[0]}")
+    return FxsrError(f"{library} failed on a {size} tile: {first_line(error)}")
 
 
 def available_cpus() -> int:
