@@ -124,18 +124,19 @@ def _blocks(studio: Studio) -> Any:
             # numbered: the page sees what changes, and the same may be given again after it was painted over
             return gr.HTML(given={**painting.for_browser(), "number": next(numbers)})
 
-        def made(kind: str, photo: Photo | None) -> Any:
+        def made(kind: str, file: str | None, photo: Photo | None) -> Any:
             with _told():
-                return given(studio.make_map(kind, _needed(photo)))
+                return given(studio.make_map(kind, _needed(file, photo)))
 
-        def loaded(file: str, photo: Photo | None) -> Any:
+        def loaded(map_file: str, file: str | None, photo: Photo | None) -> Any:
             with _told():
-                return given(studio.read_map(Path(file), _needed(photo)))
+                return given(studio.read_map(Path(map_file), _needed(file, photo)))
 
-        def style_saved(photo: Photo | None, t: float, painted: Any) -> Any:
+        def style_saved(file: str | None, photo: Photo | None, t: float, painted: Any) -> Any:
             with _told():
-                file = studio.save_map(Style(t, Painting.from_browser(painted)), _needed(photo))
-                return gr.DownloadButton(value=str(file), visible=True)
+                needed = _needed(file, photo)
+                saved = studio.save_map(Style(t, Painting.from_browser(painted)), needed)
+                return gr.DownloadButton(value=str(saved), visible=True)
 
         def previewed(model: str, photo: Photo | None, t: float, painted: Any) -> Any:
             if photo is None:
@@ -150,20 +151,21 @@ def _blocks(studio: Studio) -> Any:
             t: float,
             painted: Any,
             kept: str,
+            file: str | None,
             request: gr.Request,
             progress: Any = gr.Progress(),  # noqa: B008 # how Gradio is asked for one
         ) -> Any:
             with _told():
                 style = Style(t, Painting.from_browser(painted))
-                file, before, after = studio.run(
+                result, before, after = studio.run(
                     str(request.session_hash),
                     model,
-                    _needed(photo),
+                    _needed(file, photo),
                     style,
                     None if kept == FORMATS[0] else kept,
                     lambda done, total: progress((done, total), unit="tiles"),
                 )
-                return (before, after), gr.DownloadButton(value=str(file), visible=True)
+                return (before, after), gr.DownloadButton(value=str(result), visible=True)
 
         def stopped(request: gr.Request) -> None:
             studio.stop(str(request.session_hash))
@@ -172,12 +174,12 @@ def _blocks(studio: Studio) -> Any:
         opening = upload.change(opened, upload, [photo, painter], show_progress="hidden")
         opening.failure(none_open, None, [photo, painter], show_progress="hidden")
         model.change(lambda model: _dial(studio, model), model, t, show_progress="hidden")
-        make.click(made, [kind, photo], painter)
-        load.upload(loaded, [load, photo], painter)
-        save.click(style_saved, [photo, t, painter], saved)
+        make.click(made, [kind, upload, photo], painter)
+        load.upload(loaded, [load, upload, photo], painter)
+        save.click(style_saved, [upload, photo, t, painter], saved)
         for change in (t.input, painter.change, model.change):
             change(previewed, seen, preview, show_progress="hidden", trigger_mode="always_last")
-        start.click(upscaled, [*seen, kept], [result, download], concurrency_limit=None)
+        start.click(upscaled, [*seen, kept, upload], [result, download], concurrency_limit=None)
         halt.click(stopped, show_progress="hidden")
         blocks.unload(stopped)
     return blocks.queue(default_concurrency_limit=4)
@@ -191,9 +193,10 @@ def _dial(studio: Studio, model: str) -> Any:
     return gr.Slider(0, 1, DEFAULT_T, step=0.01, label=label, interactive=True, elem_id="dial")
 
 
-def _needed(photo: Photo | None) -> Photo:
-    if photo is None:
-        raise FxsrError("open a photo first")
+def _needed(file: str | None, photo: Photo | None) -> Photo:
+    """The photo, if it is what the page shows as chosen: an earlier one stays until the next is read."""
+    if photo is None or not file or photo.file != Path(file):
+        raise FxsrError("no photo is open yet")
     return photo
 
 

@@ -151,7 +151,7 @@ function forget() {
 }
 image.addEventListener("load", begin);
 watch("photo", () => {
-  if (props.photo) image.src = props.photo; else if (width) forget();
+  if (props.photo) image.src = props.photo; else if (image.hasAttribute("src")) forget();  // it may not have loaded yet
 });
 watch("window", place);
 watch("given", async () => {

@@ -152,14 +152,30 @@ def test_it_fits_a_phone(page: Any) -> None:
 def test_a_photo_that_cannot_be_opened_takes_the_last_ones_place(page: Any, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(SAMPLE.read_bytes()[:5000])
     page.click("#photo [aria-label=Clear]")
-    page.wait_for_selector("#painter .empty")
-    page.set_input_files("#photo input[type=file]", str(SAMPLE))
-    page.wait_for_selector("#preview img")
-    page.click("#photo [aria-label=Clear]")
     page.set_input_files("#photo input[type=file]", str(tmp_path / "broken.png"))
     page.wait_for_selector("#painter .empty")
     page.click("#upscale")
-    page.wait_for_selector("text=open a photo first")
+    page.wait_for_selector("text=no photo is open yet")
+
+
+def test_the_last_photo_is_not_upscaled_while_the_next_one_opens(page: Any) -> None:
+    opening: list[Any] = []
+
+    def hold_the_first(route: Any) -> None:
+        if opening:
+            route.continue_()
+        else:
+            opening.append(route)
+
+    page.wait_for_timeout(1000)  # the preview's requests are through
+    page.route("**/queue/join*", hold_the_first)
+    page.click("#photo [aria-label=Clear]")
+    while not opening:
+        page.wait_for_timeout(50)
+    page.click("#upscale")
+    page.wait_for_selector("text=no photo is open yet")
+    opening[0].continue_()
+    page.wait_for_selector("#painter .empty")
 
 
 def test_files_of_this_machine_are_not_for_clients() -> None:
@@ -167,7 +183,7 @@ def test_files_of_this_machine_are_not_for_clients() -> None:
         config = client.get("/config").json()
         takes_files = {each["id"] for each in config["components"] if each["type"] in ("file", "uploadbutton")}
         open_to_files = [each for each in config["dependencies"] if takes_files & {*each["inputs"]}]
-        assert len(open_to_files) == 2  # photos and maps
+        assert len(open_to_files) == 5  # what takes a photo or a map
         for each in open_to_files:
             named = {"path": str(SAMPLE), "meta": {"_type": "gradio.FileData"}}
             data = [named if component in takes_files else None for component in each["inputs"]]
