@@ -124,19 +124,18 @@ def _blocks(studio: Studio) -> Any:
             # numbered: the page sees what changes, and the same may be given again after it was painted over
             return gr.HTML(given={**painting.for_browser(), "number": next(numbers)})
 
-        def made(kind: str, file: str | None, photo: Photo | None) -> Any:
+        def made(kind: str, chosen: str | None, photo: Photo | None) -> Any:
             with _told():
-                return given(studio.make_map(kind, _needed(file, photo)))
+                return given(studio.make_map(kind, _needed(chosen, photo)))
 
-        def loaded(map_file: str, file: str | None, photo: Photo | None) -> Any:
+        def loaded(file: str, chosen: str | None, photo: Photo | None) -> Any:
             with _told():
-                return given(studio.read_map(Path(map_file), _needed(file, photo)))
+                return given(studio.read_map(Path(file), _needed(chosen, photo)))
 
-        def style_saved(file: str | None, photo: Photo | None, t: float, painted: Any) -> Any:
+        def style_saved(chosen: str | None, photo: Photo | None, t: float, painted: Any) -> Any:
             with _told():
-                needed = _needed(file, photo)
-                saved = studio.save_map(Style(t, Painting.from_browser(painted)), needed)
-                return gr.DownloadButton(value=str(saved), visible=True)
+                file = studio.save_map(Style(t, Painting.from_browser(painted)), _needed(chosen, photo))
+                return gr.DownloadButton(value=str(file), visible=True)
 
         def previewed(model: str, photo: Photo | None, t: float, painted: Any) -> Any:
             if photo is None:
@@ -151,21 +150,21 @@ def _blocks(studio: Studio) -> Any:
             t: float,
             painted: Any,
             kept: str,
-            file: str | None,
+            chosen: str | None,
             request: gr.Request,
             progress: Any = gr.Progress(),  # noqa: B008 # how Gradio is asked for one
         ) -> Any:
             with _told():
                 style = Style(t, Painting.from_browser(painted))
-                result, before, after = studio.run(
+                file, before, after = studio.run(
                     str(request.session_hash),
                     model,
-                    _needed(file, photo),
+                    _needed(chosen, photo),
                     style,
                     None if kept == FORMATS[0] else kept,
                     lambda done, total: progress((done, total), unit="tiles"),
                 )
-                return (before, after), gr.DownloadButton(value=str(result), visible=True)
+                return (before, after), gr.DownloadButton(value=str(file), visible=True)
 
         def stopped(request: gr.Request) -> None:
             studio.stop(str(request.session_hash))
@@ -193,9 +192,9 @@ def _dial(studio: Studio, model: str) -> Any:
     return gr.Slider(0, 1, DEFAULT_T, step=0.01, label=label, interactive=True, elem_id="dial")
 
 
-def _needed(file: str | None, photo: Photo | None) -> Photo:
-    """The photo, if it is what the page shows as chosen: an earlier one stays until the next is read."""
-    if photo is None or not file or photo.file != Path(file):
+def _needed(chosen: str | None, photo: Photo | None) -> Photo:
+    """The photo, if it is of the chosen file: an earlier one stays until the next is read."""
+    if photo is None or chosen is None or photo.file != Path(chosen):
         raise FxsrError("no photo is open yet")
     return photo
 

@@ -161,17 +161,12 @@ def test_a_photo_that_cannot_be_opened_takes_the_last_ones_place(page: Any, tmp_
 def test_the_last_photo_is_not_upscaled_while_the_next_one_opens(page: Any) -> None:
     opening: list[Any] = []
 
-    def hold_the_first(route: Any) -> None:
-        if opening:
-            route.continue_()
-        else:
-            opening.append(route)
+    def opens(request: Any) -> bool:
+        return "/queue/join" in request.url and request.post_data_json["data"] == [None]  # no file is chosen
 
-    page.wait_for_timeout(1000)  # the preview's requests are through
-    page.route("**/queue/join*", hold_the_first)
-    page.click("#photo [aria-label=Clear]")
-    while not opening:
-        page.wait_for_timeout(50)
+    page.route("**/queue/join*", lambda route: opening.append(route) if opens(route.request) else route.continue_())
+    with page.expect_request(opens):
+        page.click("#photo [aria-label=Clear]")
     page.click("#upscale")
     page.wait_for_selector("text=no photo is open yet")
     opening[0].continue_()
