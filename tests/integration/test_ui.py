@@ -153,6 +153,7 @@ def test_a_photo_that_cannot_be_opened_takes_the_last_ones_place(page: Any, tmp_
     (tmp_path / "broken.png").write_bytes(SAMPLE.read_bytes()[:5000])
     page.click("#photo [aria-label=Clear]")
     page.set_input_files("#photo input[type=file]", str(tmp_path / "broken.png"))
+    page.wait_for_selector("text=broken.png: not an image that can be read")
     page.wait_for_selector("#painter .empty")
     page.click("#upscale")
     page.wait_for_selector("text=no photo is open yet")
