@@ -24,7 +24,16 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the run. [default: runs/ and the recipe's name]")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in that folder stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in that folder, by the recipe that is stored there.")
+    ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", min=0.1, help="Time limit. The recipe's steps are adjusted so that it ends on time."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print the time per step and the memory that training needs here.")
+    ] = False,
     list_recipes: Annotated[bool, typer.Option("--list", help="Show the recipes that come with fxsr.")] = False,
     plot_objective: Annotated[
         Path | None, typer.Option("--plot-objective", help="Draw every loss term's weight over t, and do not train.")
@@ -39,22 +48,35 @@ def train(
     goes on. For several GPUs: `accelerate launch -m fxsr.cli train ...`, or torchrun likewise.
     """
     from fxsr.report import print_recipes, print_run
-    from fxsr.training.recipes import bundled_recipes, load_recipe
+    from fxsr.training.recipes import bundled_recipes, load_recipe, overridden
 
     if list_recipes:
         print_recipes([load_recipe(name) for name in bundled_recipes()], as_json)
         return
-    if recipe is None:
+    if recipe is None and not (resume and out):
         raise UsageError("name a recipe; `fxsr train --list` shows those that come with fxsr")
+    if plan and (resume or minutes):
+        raise UsageError(
+            f"--plan and {'--resume' if resume else '--minutes'} exclude each other: a plan trains nothing"
+        )
     if device not in ("auto", "cpu"):
         raise UsageError(f"--device {device}: it must be auto or cpu; choose GPUs by CUDA_VISIBLE_DEVICES")
-    resolved = load_recipe(recipe, overrides or ())
+    resolved = load_recipe(recipe, overrides or ()) if recipe else None
+    folder = out or Path("runs") / (resolved.name if resolved else "")
+    if resume:
+        from fxsr.training.state import stored_recipe
+
+        if stored := stored_recipe(folder):
+            resolved = overridden(stored, overrides or ())
+    if resolved is None:
+        raise UsageError(f"{folder} holds no run to continue; name a recipe to begin one")
     if plot_objective:
         from fxsr.training.plots import plot_weights
 
         plot_weights(resolved, plot_objective)
         return
 
+    from fxsr.training.loop import plan as plan_recipe
     from fxsr.training.loop import train as run_recipe
     from fxsr.training.monitor import RunMonitor
 
@@ -64,10 +86,15 @@ def train(
         stop.patient = True  # from the first step on there is something to save
         return stop.received
 
-    folder = out or Path("runs") / resolved.name
     first = os.environ.get("RANK", "0") == "0"
     with RunMonitor(resolved, folder, quiet=quiet or as_json or not first) as monitor:
-        outcome = run_recipe(resolved, folder, monitor, resume, should_stop, device)
+        if plan:
+            lines = plan_recipe(resolved, folder, monitor, device)
+        else:
+            outcome = run_recipe(resolved, folder, monitor, resume, should_stop, device, minutes)
+    if plan:
+        typer.echo("\n".join(lines))
+        return
     if first:
         print_run(outcome, quiet=quiet, as_json=as_json)
     stop.check()

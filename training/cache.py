@@ -32,12 +32,17 @@ class Entry:
     width: int
     hr: int
     """Offset of the HR pixels in bytes; the reduction's follow them."""
+    kind: int = 0
+    """Number of its kind of input in the recipe."""
+    native: bool = False
+    """There are no HR pixels: the offset is that of the input's."""
 
 
 class ImageCache:
     """Pairs of HR and LR images, each (H, W, 3) uint8, read from disk as they are used."""
 
     def __init__(self, path: Path, entries: Sequence[Entry], scale: int) -> None:
+        self.path = path
         self.entries = tuple(entries)
         self.scale = scale
         self._bytes = np.memmap(path, np.uint8, "r")
@@ -46,12 +51,30 @@ class ImageCache:
         return len(self.entries)
 
     def pair(self, index: int) -> tuple[Pixels, Pixels]:
-        """HR and LR pixels of an image."""
+        """HR and LR pixels of an image.
+
+        Raises:
+            ValueError: it is native and has no HR pixels.
+        """
+        hr = self.photo(index)
+        if hr is None:
+            raise ValueError(f"{self.entries[index].name} is native: it has no HR pixels")
+        return hr, self.input(index)
+
+    def photo(self, index: int) -> Pixels | None:
+        """HR pixels; None of a native image."""
+        entry = self.entries[index]
+        if entry.native:
+            return None
+        end = entry.hr + entry.height * entry.width * 3
+        return self._bytes[entry.hr : end].reshape(entry.height, entry.width, 3)
+
+    def input(self, index: int) -> Pixels:
+        """LR pixels."""
         entry = self.entries[index]
         small = entry.height // self.scale, entry.width // self.scale
-        middle = entry.hr + entry.height * entry.width * 3
-        hr = self._bytes[entry.hr : middle].reshape(entry.height, entry.width, 3)
-        return hr, self._bytes[middle : middle + small[0] * small[1] * 3].reshape(*small, 3)
+        begin = entry.hr + (0 if entry.native else entry.height * entry.width * 3)
+        return self._bytes[begin : begin + small[0] * small[1] * 3].reshape(*small, 3)
 
 
 def open_cache(
@@ -133,8 +156,13 @@ def find_pairs(hr_folders: Sequence[Path], lr_folders: Sequence[Path]) -> Iterat
 
 def _key(sources: Sequence[tuple[Path, Path | None]], scale: int, smallest: int) -> str:
     """Changes with any image's place, size or time of change."""
-    facts: list[object] = [_FORMAT, scale, smallest]
-    for path in (path for pair in sources for path in pair if path):
+    return cache_key([_FORMAT, scale, smallest], [path for pair in sources for path in pair if path])
+
+
+def cache_key(facts: Sequence[object], paths: Sequence[Path]) -> str:
+    """A name that changes with the facts and with any file's place, size or time of change."""
+    facts = list(facts)
+    for path in paths:
         stat = path.stat() if path.is_file() else None
         facts.append([str(path.resolve()), stat and stat.st_size, stat and stat.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

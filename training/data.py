@@ -4,16 +4,19 @@ nor of processes nor a restart changes what is trained on."""
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fxsr.extras import needs
-from fxsr.training.cache import ImageCache
+from fxsr.training.cache import ImageCache, Pixels
 from fxsr.training.degrade import degrade
 from fxsr.training.recipe import STAGES, Recipe
+from fxsr.training.samples import inputs_of
 from fxsr.training.styles import draw_style
+from fxsr.training.teachers import TeacherPictures
 
 with needs("train"):
     import torch
@@ -28,39 +31,116 @@ class Batch:
     lr: Tensor
     """(N, 3, h, w), RGB in 0..1."""
     hr: Tensor
-    """(N, 3, scale*h, scale*w), RGB in 0..1."""
+    """(N, 3, scale*h, scale*w), RGB in 0..1: photos; nothing is in those of native inputs."""
     t_map: Tensor
-    """(N, 1, h, w) in 0..1."""
+    """(N, 1, h, w) in 0..1; (N, 1, 1, 1) if every crop has one t."""
+    teachers: Mapping[str, Tensor] = field(default_factory=dict)
+    """Teachers' pictures by name, of the photos' shape."""
+    bounds: tuple[tuple[float, float], ...] = ()
+    """Least and largest t of each crop, known without asking the device."""
 
 
-class Crops(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """The endless list of a stage's crops, as (3, ...) uint8 lr and hr, and (1, h, w) float32 t_map."""
+@dataclass(frozen=True)
+class Choice:
+    """What one crop is cut from, and how."""
 
-    def __init__(self, recipe: Recipe, stage: str, cache: ImageCache) -> None:
-        self._cache = cache
+    index: int
+    """In the cache."""
+    y: int
+    """First row of the input; likewise the column."""
+    x: int
+    turns: int
+    """Quarter turns."""
+    flip: bool
+    t_map: NDArray[np.float32]
+    """(1, h, w) or (1, 1, 1)."""
+    rng: np.random.Generator = field(repr=False)
+    """For what is still to be drawn."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that crops are cut from."""
+
+    cache: ImageCache
+    teachers: Mapping[str, TeacherPictures] = field(default_factory=dict)
+
+
+_Item = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]
+
+
+class Crops(Dataset[_Item]):
+    """The endless list of a stage's crops: (3, ...) uint8 lr and hr, float32 t_map, its bounds, teachers' pictures."""
+
+    def __init__(self, recipe: Recipe, stage: str, sources: Sources) -> None:
+        plan = recipe.stages[stage]
+        self._sources = sources
+        self._cache = sources.cache
         self._data = recipe.data
+        self._kinds = inputs_of(recipe.data)
         self._scale = recipe.network.scale
-        self._style = recipe.stages[stage].style
-        self._batch = recipe.stages[stage].batch
+        self._style = plan.style
+        self._batch = plan.batch
         self._seed = (recipe.seed, STAGES.index(stage))
+        shares = np.array([kind.share for kind in self._kinds])
+        self._limits = np.cumsum(shares / shares.sum())
+        of_kind = [entry.kind for entry in self._cache.entries]
+        self._members = [np.flatnonzero(np.array(of_kind) == number) for number in range(len(self._kinds))]
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    def choose(self, number: int) -> Choice:
+        """Where a crop comes from."""
         rng = np.random.default_rng([*self._seed, 0, number])
         batch_rng = np.random.default_rng([*self._seed, 1, number // self._batch])
-        hr, lr = self._cache.pair(int(rng.integers(len(self._cache))))
-        side = self._data.patch // self._scale
-        y, x = (int(rng.integers(size - side + 1)) for size in lr.shape[:2])
-        lr = lr[y : y + side, x : x + side]
-        hr = hr[y * self._scale :, x * self._scale :][: self._data.patch, : self._data.patch]
+        kind = self._kinds[0]
+        if self._data.inputs:
+            place = min(int(np.searchsorted(self._limits, rng.random(), "right")), len(self._kinds) - 1)
+            kind, members = self._kinds[place], self._members[place]
+            index = int(members[rng.integers(len(members))])
+        else:
+            index = int(rng.integers(len(self._cache)))
+        side, margin = self._data.patch // self._scale, kind.margin
+        sizes = self._cache.input(index).shape[:2]
+        y, x = (margin + int(rng.integers(size - 2 * margin - side + 1)) for size in sizes)
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-        if self._data.rotations:
-            hr, lr = np.rot90(hr, turns), np.rot90(lr, turns)
-        if self._data.flips and flip:
-            hr, lr = hr[:, ::-1], lr[:, ::-1]
+        maps = self._style.per == "pixel" and (number // self._batch) % self._style.map_every == 0
+        t_map = draw_style(self._style, batch_rng, rng, side, maps)
+        low, high = kind.t
+        return Choice(
+            index,
+            y,
+            x,
+            turns if self._data.rotations else 0,
+            flip and self._data.flips,
+            (low + (high - low) * t_map).astype(np.float32),
+            rng,
+        )
+
+    def __getitem__(self, number: int) -> _Item:
+        choice = self.choose(number)
+        lr = self._cut(self._cache.input(choice.index), choice, 1)
+        photo = self._cache.photo(choice.index)
+        if photo is None:
+            hr = np.zeros((self._data.patch, self._data.patch, 3), np.uint8)
+        else:
+            hr = self._cut(photo, choice, self._scale)
         if self._data.degradation:
-            lr = degrade(np.ascontiguousarray(hr), self._scale, self._data.degradation, rng)
-        t_map = draw_style(self._style, batch_rng, rng, side)
-        return _channels_first(lr), _channels_first(hr), torch.from_numpy(t_map)
+            lr = degrade(np.ascontiguousarray(hr), self._scale, self._data.degradation, choice.rng)
+        pictures = {
+            name: _channels_first(self._cut(teacher.picture(choice.index), choice, self._scale))
+            for name, teacher in self._sources.teachers.items()
+        }
+        bounds = torch.tensor([float(choice.t_map.min()), float(choice.t_map.max())])
+        return _channels_first(lr), _channels_first(hr), torch.from_numpy(choice.t_map), bounds, pictures
+
+    def _cut(self, pixels: Pixels, choice: Choice, scale: int) -> Pixels:
+        part = pixels[window(choice, self._data.patch // self._scale, scale)]
+        part = np.rot90(part, choice.turns)
+        return part[:, ::-1] if choice.flip else part
+
+
+def window(choice: Choice, side: int, scale: int) -> tuple[slice, slice]:
+    """Rows and columns of a crop of `side` input pixels, in a picture `scale` times the input's size."""
+    return tuple(slice(first * scale, (first + side) * scale) for first in (choice.y, choice.x))  # type: ignore[return-value]
 
 
 class _Numbers(Sampler[list[int]]):
@@ -80,33 +160,53 @@ class _Numbers(Sampler[list[int]]):
 
 
 def batches(
-    recipe: Recipe, stage: str, cache: ImageCache, first: int, device: torch.device, rank: int = 0, ranks: int = 1
+    recipe: Recipe,
+    stage: str,
+    sources: Sources,
+    first: int,
+    device: torch.device,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Iterator[Batch]:
     """The batches of a stage from step `first` to its end.
 
     Args:
         recipe, stage: decide what the crops are.
-        cache: the images.
+        sources: the pictures.
         first: step to begin with.
-        device: where the batches go.
+        device: where the batches go. On a GPU they are cut there, if all pictures fit into its memory.
         rank, ranks: this process among those that share a batch; `ranks` divides it.
     """
     plan = recipe.stages[stage]
+    crops = Crops(recipe, stage, sources)
+    numbers = _Numbers(first, plan.steps, plan.batch, rank, ranks)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+
+    def picture(x: Tensor) -> Tensor:
+        return x.to(device, non_blocking=True).float().div_(255).contiguous(memory_format=layout)
+
+    if device.type == "cuda" and not recipe.data.degradation:
+        from fxsr.training.resident import Resident, fits
+
+        if fits(sources, device):
+            resident = Resident(crops, sources, recipe.data.patch, recipe.network.scale, device)
+            for each in numbers:
+                lr, hr, t_map, bounds, pictures = resident.cut(each)
+                teachers = {name: picture(x) for name, x in pictures.items()}
+                yield Batch(picture(lr), picture(hr), t_map, teachers, bounds)
+            return
     loader = DataLoader(
-        Crops(recipe, stage, cache),
-        batch_sampler=_Numbers(first, plan.steps, plan.batch, rank, ranks),
+        crops,
+        batch_sampler=numbers,
         num_workers=recipe.data.workers,
         worker_init_fn=_leave_signals,
         pin_memory=device.type == "cuda",
         persistent_workers=False,
     )
-
-    def picture(x: Tensor) -> Tensor:
-        return x.to(device, non_blocking=True).float().div_(255).contiguous(memory_format=layout)
-
-    for lr, hr, t_map in loader:
-        yield Batch(picture(lr), picture(hr), t_map.to(device, non_blocking=True))
+    for lr, hr, t_map, bounds, pictures in loader:
+        teachers = {name: picture(x) for name, x in pictures.items()}
+        limits = tuple((float(low), float(high)) for low, high in bounds)
+        yield Batch(picture(lr), picture(hr), t_map.to(device, non_blocking=True), teachers, limits)
 
 
 def _leave_signals(number: int) -> None:

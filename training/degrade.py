@@ -1,29 +1,43 @@
-"""Making lr worse than a clean reduction, for pictures from the wild: blur, noise, JPEG."""
+"""Making lr worse than a clean reduction, for pictures from the wild: blur, resizing, noise, JPEG and WebP.
+
+One round of it, or several as in Real-ESRGAN (Wang et al. 2021, section 3), whose photos went through a camera, an
+editor and the internet. Every strength is drawn from a range of the recipe.
+"""
 
 from __future__ import annotations
 
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from fxsr.training.cache import Pixels
-from fxsr.training.recipe import Degradation
+from fxsr.training.recipe_data import Degradation, Round
 from fxsr.training.resize import reduce, to_uint8
+
+_FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+"""Those that a resizing is drawn from; each averages over the pixels that it takes in."""
+_LEAST_SIDE = 8
+"""In pixels: no resizing goes below it."""
 
 
 def degrade(hr: Pixels, scale: int, degradation: Degradation, rng: np.random.Generator) -> Pixels:
-    """The reduction of an HR crop, degraded: blurred, reduced, noised, compressed, in this order.
+    """The reduction of a picture, degraded: blurred, reduced, noised, compressed, in this order, or by rounds.
 
     Args:
         hr: (H, W, 3).
-        scale: divides H and W.
+        scale: divides H and W; 1: the picture keeps its size.
         degradation: the ranges from which each strength is drawn.
-        rng: of this crop.
+        rng: of this picture.
 
     Returns:
         (H / scale, W / scale, 3).
     """
+    if degradation.rounds:
+        if rng.random() >= degradation.share:
+            return to_uint8(reduce(hr, scale))
+        return _by_rounds(hr, (hr.shape[0] // scale, hr.shape[1] // scale), degradation.rounds, rng)
     hit = rng.random() < degradation.share
     blur, noise, quality = (rng.uniform(*bounds) for bounds in (degradation.blur, degradation.noise, degradation.jpeg))
     grain = rng.standard_normal((hr.shape[0] // scale, hr.shape[1] // scale, 3))
@@ -34,6 +48,61 @@ def degrade(hr: Pixels, scale: int, degradation: Degradation, rng: np.random.Gen
     lr = to_uint8((reduce(hr, scale) + noise * grain).astype(np.float32))
     if quality >= 100:
         return lr
+    return _compressed(lr, quality, "JPEG")
+
+
+def _by_rounds(pixels: Pixels, size: tuple[int, int], rounds: tuple[Round, ...], rng: np.random.Generator) -> Pixels:
+    """One round after the other; the last one's resizing leads to `size` (height, width)."""
+    for number, each in enumerate(rounds, 1):
+        pixels = blur(pixels, each, rng)
+        factor = rng.uniform(*each.resize)
+        wanted = size if number == len(rounds) else (round(pixels.shape[0] * factor), round(pixels.shape[1] * factor))
+        method = _FILTERS[int(rng.integers(len(_FILTERS)))]
+        height, width = (max(side, _LEAST_SIDE) for side in wanted) if number < len(rounds) else wanted
+        if (height, width) != pixels.shape[:2]:
+            pixels = np.asarray(Image.fromarray(pixels).resize((width, height), method))
+        pixels = _noised(pixels, each, rng)
+        hit, webp, quality = rng.random() < each.compressed, rng.random() < each.webp, rng.uniform(*each.quality)
+        if hit:
+            pixels = _compressed(pixels, quality, "WEBP" if webp else "JPEG")
+    return pixels
+
+
+def blur(pixels: Pixels, plan: Round, rng: np.random.Generator) -> Pixels:
+    """A Gaussian blur, often longer than wide, at an angle of its own; borders are mirrored.
+
+    Its transfer function is applied to the picture's spectrum, so that no kernel is cut off.
+    """
+    hit, angle = rng.random() < plan.blurred, rng.uniform(0, np.pi)
+    long, ratio = rng.uniform(*plan.blur), rng.uniform(1, plan.stretch)
+    if not (hit and long):
+        return pixels
+    margin = int(np.ceil(3 * long)) + 1
+    margins = [(min(margin, side - 1),) * 2 for side in pixels.shape[:2]]
+    padded = np.pad(pixels.astype(np.float32), [*margins, (0, 0)], mode="symmetric")
+    down = np.fft.fftfreq(padded.shape[0])[:, None]
+    across = np.fft.rfftfreq(padded.shape[1])
+    along = down * np.sin(angle) + across * np.cos(angle)
+    athwart = down * np.cos(angle) - across * np.sin(angle)
+    transfer = np.exp(-2 * np.pi**2 * ((along * long) ** 2 + (athwart * long / ratio) ** 2))
+    spectrum = np.fft.rfft2(padded, axes=(0, 1)) * transfer[..., None]
+    found = np.fft.irfft2(spectrum, padded.shape[:2], axes=(0, 1))
+    (top, _), (left, _) = margins
+    return to_uint8(found[top : top + pixels.shape[0], left : left + pixels.shape[1]].astype(np.float32))
+
+
+def _noised(pixels: Pixels, plan: Round, rng: np.random.Generator) -> Pixels:
+    """Noise of one strength everywhere, or such as grows with the square root of brightness, in colour or grey."""
+    strength, grey, shot = rng.uniform(*plan.noise), rng.random() < plan.grey, rng.random() < plan.shot
+    channels = 1 if grey else 3
+    grain: NDArray[np.float32] = rng.standard_normal((*pixels.shape[:2], channels), np.float32)
+    if not strength:
+        return pixels
+    level = np.sqrt(pixels.astype(np.float32) / 255 * 2) if shot else np.float32(1)
+    return to_uint8((pixels + np.float32(strength) * level * grain).astype(np.float32))
+
+
+def _compressed(pixels: Pixels, quality: float, kind: str) -> Pixels:
     file = io.BytesIO()
-    Image.fromarray(lr).save(file, "JPEG", quality=round(quality))
-    return np.asarray(Image.open(file))
+    Image.fromarray(pixels).save(file, kind, quality=round(quality))
+    return np.asarray(Image.open(file).convert("RGB"))

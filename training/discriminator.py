@@ -8,6 +8,7 @@ from fxsr.extras import needs
 from fxsr.training import recipe
 
 with needs("train"):
+    import torch.nn.functional as F
     from torch import Tensor, nn
     from torch.nn.utils.parametrizations import spectral_norm
 
@@ -54,9 +55,44 @@ class Patch(nn.Module):
         return logits
 
 
+class UNet(nn.Module):
+    """(N, 3, H, W) to (N, 1, H, W), H and W multiples of 8: a verdict for every pixel that has seen its surroundings.
+
+    Real-ESRGAN's (Wang et al. 2021, section 3.4): spectrally normalised, without batch statistics, features of the
+    way down added on the way up.
+    """
+
+    def __init__(self, nf: int) -> None:
+        super().__init__()
+        widths = (nf, 2 * nf, 4 * nf, 8 * nf)
+        self.first = nn.Conv2d(3, nf, 3, padding=1)
+        self.down = nn.ModuleList(_spectral(narrow, wide, 4, 2) for narrow, wide in pairwise(widths))
+        self.up = nn.ModuleList(_spectral(wide, narrow, 3, 1) for narrow, wide in reversed(list(pairwise(widths))))
+        self.refine = nn.ModuleList(_spectral(nf, nf, 3, 1) for _ in range(2))
+        self.last = nn.Conv2d(nf, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.first(x), _SLOPE)
+        passed = []
+        for conv in self.down:
+            passed.append(x)
+            x = F.leaky_relu(conv(x), _SLOPE)
+        for conv in self.up:
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = F.leaky_relu(conv(x), _SLOPE) + passed.pop()
+        for conv in self.refine:
+            x = F.leaky_relu(conv(x), _SLOPE)
+        logits: Tensor = self.last(x)
+        return logits
+
+
 def build_discriminator(plan: recipe.Discriminator) -> nn.Module:
     """The discriminator that a recipe asks for, with fresh weights."""
-    return VGG128(plan.nf) if plan.kind == "vgg128" else Patch(plan.nf)
+    return {"vgg128": VGG128, "patch": Patch, "unet": UNet}[plan.kind](plan.nf)
+
+
+def _spectral(cin: int, cout: int, kernel: int, stride: int) -> nn.Module:
+    return spectral_norm(nn.Conv2d(cin, cout, kernel, stride, padding=1, bias=False))
 
 
 def _halve(width: int) -> list[nn.Module]:

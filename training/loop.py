@@ -7,6 +7,8 @@ on bit by bit.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,10 +18,14 @@ from typing import Protocol
 from fxsr.checkpoint import load_start
 from fxsr.errors import UsageError
 from fxsr.extras import needs
-from fxsr.training.cache import ImageCache, open_cache
-from fxsr.training.data import batches
+from fxsr.training.cache import open_cache
+from fxsr.training.data import Sources, batches
+from fxsr.training.objective import Objective
 from fxsr.training.recipe import Recipe
+from fxsr.training.samples import open_samples
+from fxsr.training.schedule import StageCost, fit, in_words, try_out
 from fxsr.training.state import RunFolder
+from fxsr.training.teachers import open_pictures
 
 with needs("train"):
     import torch
@@ -37,6 +43,10 @@ class Monitor(Protocol):
 
     def say(self, line: str) -> None:
         """Something the user should read."""
+        ...
+
+    def prepare(self, what: str, done: int, count: int) -> None:
+        """So many pictures of a kind are made, of so many."""
         ...
 
     def begin(self, stage: str, done: int, steps: int) -> None:
@@ -77,6 +87,7 @@ def train(
     resume: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     device: str = "auto",
+    minutes: float | None = None,
 ) -> Outcome:
     """Run a recipe to its end, or until `should_stop`.
 
@@ -87,35 +98,58 @@ def train(
         resume: go on from the newest state in `out`.
         should_stop: asked after every step; the state is then saved.
         device: "auto" or "cpu".
+        minutes: how long it may take, caches and a trial of each stage included: the recipe's steps are changed in
+            proportion. With `resume` the schedule stays, and the run is stopped and saved in time.
 
     Raises:
         UsageError: the recipe can't be run like this; says why.
         UnavailableError: feature weights or a device are missing.
         TrainingError: a loss became NaN or infinite; names the term.
     """
+    deadline = math.inf if minutes is None else time.monotonic() + minutes * 60
     accelerator = _accelerator(recipe, device)
     folder = RunFolder(out, recipe)
     state = folder.latest(monitor.say) if resume else None
     if not resume and folder.states():
         raise UsageError(f"{out} holds a run already; go on with it by --resume, or begin another with --out")
+    objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}  # feature weights are found first
     with accelerator.main_process_first():
-        cache = _open(recipe, out, monitor.say)
+        sources = _open(recipe, out, monitor, accelerator.device)
     if recipe.precision == "bf16" and accelerator.device.type == "cpu" and _lacks_bfloat16():
         monitor.say("this CPU has no bfloat16: steps take far longer than with --set precision=fp32")
     generator = _first_generator(recipe, recipe.init if state is None else "")
-    run = _Run(folder, monitor, accelerator, should_stop)
+    if minutes is not None and not state:
+        costs = try_out(recipe, sources, generator, accelerator, objectives, monitor.say)
+        recipe = fit(recipe, _agreed(costs, accelerator), deadline - time.monotonic())
+        folder = RunFolder(out, recipe)
+        monitor.say(f"{_steps(recipe)}, to end in {minutes:g} minutes")
+        objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
+    run = _Run(folder, monitor, accelerator, lambda: should_stop() or time.monotonic() > deadline)
     stages = list(recipe.stages)
     for name in stages[stages.index(state.stage) if state else 0 :]:
         if recipe.stages[name].restart_style and not state:
             restart_style(generator)
-        trainer = Trainer(recipe, name, generator, accelerator)
+        trainer = Trainer(recipe, name, generator, accelerator, objectives.pop(name))
         if state:
             trainer.load(state)
             state = None
-        if not run.to_the_end(trainer, cache):
+        if not run.to_the_end(trainer, sources):
             return Outcome(False, name, trainer.done, folder.weights, run.losses)
         generator = trainer.averaged
     return Outcome(True, stages[-1], recipe.stages[stages[-1]].steps, folder.weights, run.losses)
+
+
+def plan(recipe: Recipe, out: Path, monitor: Monitor, device: str = "auto") -> list[str]:
+    """What a recipe takes here, in lines: time per step, time in all, memory. Makes its caches, trains nothing.
+
+    Raises: as `train` does.
+    """
+    accelerator = _accelerator(recipe, device)
+    objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
+    sources = _open(recipe, out, monitor, accelerator.device)
+    generator = _first_generator(recipe, recipe.init)
+    where = torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else "this CPU"
+    return in_words(try_out(recipe, sources, generator, accelerator, objectives), where)
 
 
 class _Run:
@@ -131,7 +165,7 @@ class _Run:
         self.main = accelerator.is_main_process
         self.losses: list[Mapping[str, float]] = []
 
-    def to_the_end(self, trainer: Trainer, cache: ImageCache) -> bool:
+    def to_the_end(self, trainer: Trainer, sources: Sources) -> bool:
         """Take a stage's remaining steps; False if it was stopped."""
         recipe, plan, accelerator = trainer.recipe, trainer.plan, self.accelerator
         if self.main:
@@ -139,13 +173,14 @@ class _Run:
         rank, ranks = accelerator.process_index, accelerator.num_processes
         total: dict[str, Tensor] = {}
         steps = 0
-        for batch in batches(recipe, trainer.name, cache, trainer.done, accelerator.device, rank, ranks):
+        for batch in batches(recipe, trainer.name, sources, trainer.done, accelerator.device, rank, ranks):
             for label, loss in trainer.step(batch).items():
                 total[label] = total[label] + loss if label in total else loss
             steps += 1
             done = trainer.done
             last = done == plan.steps
-            if done % recipe.log_every == 0:
+            if done % recipe.log_every == 0 or last or _early(done, plan.steps, recipe.log_every):
+                trainer.check()
                 self._log(trainer, {label: float(value) / steps for label, value in total.items()})
                 total, steps = {}, 0
             if last or done % recipe.validation.every == 0:
@@ -191,6 +226,24 @@ class _Run:
         return bool(self.accelerator.reduce(flag, "sum").item())
 
 
+def _steps(recipe: Recipe) -> str:
+    return " and ".join(f"{stage.steps:,} {name} steps" for name, stage in recipe.stages.items())
+
+
+def _agreed(costs: list[StageCost], accelerator: Accelerator) -> list[StageCost]:
+    """The first process's costs: all must come to the same number of steps."""
+    if accelerator.num_processes == 1:
+        return costs
+    from accelerate.utils import broadcast_object_list
+
+    return list(broadcast_object_list(costs))
+
+
+def _early(done: int, steps: int, every: int) -> bool:
+    """Whether a step of a run's beginning is logged: the first, and every tenth part of a run shorter than `every`."""
+    return (done == 1 and every > 1) or (steps < every and done % max(steps // 10, 1) == 0)
+
+
 def _accelerator(recipe: Recipe, device: str) -> Accelerator:
     cpu = device == "cpu"
     if recipe.precision == "fp16" and (cpu or not torch.cuda.is_available()):
@@ -210,10 +263,17 @@ def _lacks_bfloat16() -> bool:
     return torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
 
 
-def _open(recipe: Recipe, out: Path, tell: Callable[[str], None]) -> ImageCache:
-    data = recipe.data
+def _open(recipe: Recipe, out: Path, monitor: Monitor, device: torch.device) -> Sources:
+    """The pictures that are trained on; what is not in the cache yet is made, teachers' pictures last."""
+    data, scale = recipe.data, recipe.network.scale
     folder = Path(data.cache) if data.cache else out / "cache"
-    return open_cache(folder, data.hr_folders, data.lr_folders, recipe.network.scale, data.patch, tell)
+    if not (data.inputs or recipe.targets):
+        return Sources(open_cache(folder, data.hr_folders, data.lr_folders, scale, data.patch, monitor.say))
+    cache = open_samples(folder, data, scale, recipe.seed, monitor.say, monitor.prepare)
+    teachers = {
+        name: open_pictures(cache, recipe.teachers[name], name, device, monitor.prepare) for name in recipe.targets
+    }
+    return Sources(cache, teachers)
 
 
 def _first_generator(recipe: Recipe, init: str) -> Generator:

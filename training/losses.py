@@ -157,12 +157,23 @@ class Adversarial:
     def __init__(self, gan: str) -> None:
         self.gan = gan
 
-    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Error map of the generator from logits (N, 1, h, w)."""
+    @property
+    def compares(self) -> bool:
+        """Whether the generator's loss depends on the verdicts on real pictures."""
+        return self.gan == "ragan"
+
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """Error map of the generator from logits (N, 1, h, w).
+
+        Raises:
+            ValueError: verdicts on real pictures are needed and missing.
+        """
         if self.gan == "hinge":
             return -fake
         if self.gan == "vanilla":
             return F.softplus(-fake)
+        if real is None:
+            raise ValueError("ragan compares with the verdicts on real pictures; there are none")
         return (F.softplus(real - _mean(fake)) + F.softplus(_mean(real) - fake)) / 2
 
     def discriminator(self, fake: Tensor, real: Tensor) -> Tensor:

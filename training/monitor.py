@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from fxsr.extras import needs
 from fxsr.files import atomic_path
@@ -46,13 +47,14 @@ class RunMonitor:
         self._out = out
         self._err = Console(stderr=True, soft_wrap=True, highlight=False)
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("eta"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=8)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("eta", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            # what does not fit is cut off here, not there
+            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
+            expand=True,
             console=self._err,
             disable=quiet or not self._err.is_terminal,
         )
@@ -70,6 +72,13 @@ class RunMonitor:
 
     def say(self, line: str) -> None:
         self._err.print(f"fxsr: {line}", markup=False)
+
+    def prepare(self, what: str, done: int, count: int) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=count, losses="")
+        self._bar.update(self._tasks[what], completed=done)
+        if not (self._quiet or self._err.is_terminal) and (done == count or done % max(count // 20, 1) == 0):
+            self._err.print(f"{what} {done}/{count}", markup=False)
 
     def begin(self, stage: str, done: int, steps: int) -> None:
         """Before the first stage, look for what measuring needs.

@@ -12,12 +12,15 @@ from itertools import pairwise
 import numpy as np
 
 from fxsr.extras import needs
+from fxsr.training.data import Batch
 from fxsr.training.features import load_features
 from fxsr.training.losses import FEATURE_LOSSES, PIXEL_LOSSES, Adversarial
 from fxsr.training.recipe import Knot, Stage, Term
+from fxsr.training.targets import Targets, places
 
 with needs("train"):
     import torch
+    import torch.distributed as dist
     import torch.nn.functional as F
     from torch import Tensor, nn
 
@@ -50,6 +53,7 @@ class _Compared(nn.Module):
     def __init__(self, terms: Sequence[Term]) -> None:
         super().__init__()
         self.terms = terms
+        self.ends = terms[0].ends
         self.pixel = {term.label: PIXEL_LOSSES[term.kind] for term in terms if term.kind in PIXEL_LOSSES}
         self.feature = {term.label: FEATURE_LOSSES[term.kind](term) for term in terms if term.kind in FEATURE_LOSSES}
         self.displace = terms[0].displace
@@ -58,13 +62,13 @@ class _Compared(nn.Module):
             layers = sorted({layer for loss in self.feature.values() for layer in loss.layers})
             self.features = load_features(terms[0].extractor, terms[0].weights, layers)
 
-    def forward(self, sr: Tensor, hr: Tensor, lr: Tensor, step: int) -> dict[str, list[Tensor]]:
+    def forward(self, sr: Tensor, target: Tensor, lr: Tensor, step: int) -> dict[str, list[Tensor]]:
         """Error maps by term."""
-        found = {label: [loss(sr, hr, lr)] for label, loss in self.pixel.items()}
+        found = {label: [loss(sr, target, lr)] for label, loss in self.pixel.items()}
         if self.features:
-            sr, hr = _displaced((sr, hr), self.displace, step)
+            sr, target = _displaced((sr, target), self.displace, step)
             with torch.no_grad():
-                wanted = self.features(hr)
+                wanted = self.features(target)
             ours = self.features(sr)
             for label, loss in self.feature.items():
                 found[label] = [loss(ours[layer].float(), wanted[layer].float(), layer) for layer in loss.layers]
@@ -80,58 +84,111 @@ class Objective(nn.Module):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
-        groups: dict[tuple[str, str, int] | None, list[Term]] = {}
+        groups: dict[tuple[object, ...], list[Term]] = {}
         for term in stage.terms:
             if term.kind != "adversarial":
-                look = (term.extractor, term.weights, term.displace) if term.extractor else None
-                groups.setdefault(look, []).append(term)
+                look = (term.extractor, term.weights, term.displace) if term.extractor else ()
+                groups.setdefault((*look, term.ends), []).append(term)
         self.groups = [_Compared(terms) for terms in groups.values()]
         self.members = nn.ModuleList(self.groups)  # so that `to(device)` reaches their weights
         self.opponent = next((term for term in stage.terms if term.kind == "adversarial"), None)
+        self.sees_all = stage.discriminator.sees == "all"
 
     def forward(
-        self, sr: Tensor, hr: Tensor, lr: Tensor, t_map: Tensor, step: int, judge: nn.Module | None
+        self, sr: Tensor, batch: Batch, step: int, judge: nn.Module | None, targets: Targets | None = None
     ) -> dict[str, Tensor]:
         """Every term's part of the loss, weighed: scalars by label, to be added.
 
         Crops for which none of the terms on some features weighs anything are left out of them, to spare the work.
+        Which those are is known from `batch.bounds`: nothing here waits for the device.
 
         Args:
-            sr, hr: (N, 3, scale*h, scale*w).
-            lr: (N, 3, h, w).
-            t_map: (N, 1, h, w).
+            sr: (N, 3, scale*h, scale*w).
+            batch: what it was made of, and what it is compared with.
             step: of the stage.
             judge: the discriminator, if there is an adversarial term.
+            targets: the pictures to compare with, if not simply the batch's.
         """
+        targets = targets or Targets(batch)
         parts = {}
         for group in self.groups:
-            weights = {term.label: weight_at(term.knots, t_map) * fade_in(term, step) for term in group.terms}
-            chosen = torch.stack([weight.flatten(1).amax(1) for weight in weights.values()]).amax(0) > 0
-            share = chosen.float().mean()
-            if not share:
+            numbers = [n for n in range(len(sr)) if any(_reaches(term, batch, n, step) for term in group.terms)]
+            if not numbers:
                 continue
-            some = (x if share == 1 else x[chosen] for x in (sr, hr, lr))
-            for label, maps in group(*some, step).items():
-                if weights[label].any():
-                    parts[label] = share * torch.stack([_weigh(each, weights[label][chosen]) for each in maps]).sum()
-        if self.opponent and judge and fade_in(self.opponent, step):
+            share = len(numbers) / len(sr)
+            some, t_map = _chosen((sr, targets(group.ends), batch.lr, batch.t_map), numbers)
+            errors = group(*some, step)
+            for term in group.terms:
+                if any(_reaches(term, batch, number, step) for number in numbers):
+                    weight = weight_at(term.knots, t_map) * fade_in(term, step)
+                    parts[term.label] = share * torch.stack([_weigh(each, weight) for each in errors[term.label]]).sum()
+        numbers = self.judged(batch, step)
+        if self.opponent and judge and numbers and fade_in(self.opponent, step):
+            share = len(numbers) / len(sr)
+            (fake, real, _), t_map = _chosen((sr, targets(self.opponent.ends), batch.lr, batch.t_map), numbers)
             weight = weight_at(self.opponent.knots, t_map) * fade_in(self.opponent, step)
+            loss = Adversarial(self.opponent.gan)
             with torch.no_grad():
-                real = judge(hr).float()
-            error = Adversarial(self.opponent.gan).generator(judge(sr).float(), real)
-            parts[self.opponent.label] = _weigh(error, weight)
+                verdict = judge(real).float() if loss.compares else None
+            error = loss.generator(judge(fake).float(), verdict)
+            parts[self.opponent.label] = share * _weigh(error, weight)
         return parts
 
-    def judge_loss(self, sr: Tensor, hr: Tensor, judge: nn.Module) -> Tensor:
-        """The discriminator's loss: on all crops, whatever their style (as published).
+    def judged(self, batch: Batch, step: int) -> list[int]:
+        """Numbers of the crops that the discriminator sees."""
+        term = self.opponent
+        count = range(len(batch.lr))
+        if term is None or self.sees_all:
+            return list(count)
+        return [number for number in count if _weighs(term, batch, number)]
+
+    def judge_loss(
+        self, sr: Tensor, batch: Batch, step: int, judge: nn.Module, targets: Targets | None = None
+    ) -> Tensor | None:
+        """The discriminator's loss: on all crops, whatever their style (as published), or those that count.
+
+        Returns:
+            A scalar; None if there is no such crop in this batch.
 
         Raises:
             ValueError: no term is adversarial.
         """
         if self.opponent is None:
             raise ValueError("this objective has no adversarial term")
-        fake, real = judge(sr.detach()).float(), judge(hr).float()
+        numbers = self.judged(batch, step)
+        if not numbers:  # other processes may have some: all must descend together
+            together = dist.is_available() and dist.is_initialized()
+            return judge(sr[:1].detach()).float().sum() * 0 if together else None
+        targets = targets or Targets(batch)
+        (ours, wanted, _), _ = _chosen((sr.detach(), targets(self.opponent.ends), batch.lr, batch.t_map), numbers)
+        fake, real = judge(ours).float(), judge(wanted).float()
         return Adversarial(self.opponent.gan).discriminator(fake, real)
+
+
+def _weighs(term: Term, batch: Batch, number: int) -> bool:
+    """Whether a term has any weight somewhere in a crop: between the ends of its t, or at a knot within."""
+    if not batch.bounds:
+        return True
+    low, high = batch.bounds[number]
+    at = [low, high, *(t for t, _ in term.knots if low < t < high)]
+    places, values = zip(*term.knots, strict=True)
+    return bool(np.interp(at, places, values).max() > 0)
+
+
+def _reaches(term: Term, batch: Batch, number: int, step: int) -> bool:
+    return fade_in(term, step) > 0 and _weighs(term, batch, number)
+
+
+def _chosen(
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor], numbers: Sequence[int]
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    """Some crops of sr, target and lr, and of the style map."""
+    if len(numbers) < len(tensors[0]):
+        index = places(numbers, tensors[0].device)
+        sr, target, lr, t_map = (x.index_select(0, index) for x in tensors)
+    else:
+        sr, target, lr, t_map = tensors
+    return (sr, target, lr), t_map
 
 
 def _displaced(pictures: tuple[Tensor, Tensor], most: int, step: int) -> tuple[Tensor, ...]:

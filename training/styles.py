@@ -12,7 +12,7 @@ _CELLS = 4
 
 
 def draw_style(
-    style: Style, batch_rng: np.random.Generator, rng: np.random.Generator, side: int
+    style: Style, batch_rng: np.random.Generator, rng: np.random.Generator, side: int, maps: bool
 ) -> NDArray[np.float32]:
     """The style of one crop.
 
@@ -21,17 +21,18 @@ def draw_style(
         batch_rng: in the same state for all crops of a batch.
         rng: this crop's own.
         side: of the lr crop.
+        maps: whether this batch has maps.
 
     Returns:
-        (1, side, side) in 0..1.
+        In 0..1: (1, side, side) with maps, else (1, 1, 1).
     """
-    if style.per == "pixel" and rng.random() >= style.uniform:
+    if maps and rng.random() >= style.uniform:
         return _smooth_map(rng, side)[None]
     source = batch_rng if style.per == "batch" else rng
     t = source.random()
     if source.random() < style.ends:
         t = round(t)
-    return np.full((1, side, side), t, np.float32)
+    return np.full((1, side, side) if maps else (1, 1, 1), t, np.float32)
 
 
 def _smooth_map(rng: np.random.Generator, side: int) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from fxsr.training.discriminator import build_discriminator
 from fxsr.training.objective import Objective
 from fxsr.training.recipe import Recipe, Stage
 from fxsr.training.state import RunState
+from fxsr.training.targets import Targets, own_line
 
 with needs("train"):
     import torch
@@ -35,7 +36,14 @@ class TrainingError(FxsrError):
 class Trainer:
     """What one stage trains: generator, its average, optimisers, and a discriminator if the objective needs one."""
 
-    def __init__(self, recipe: Recipe, name: str, generator: Generator, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        name: str,
+        generator: Generator,
+        accelerator: Accelerator,
+        objective: Objective | None = None,
+    ) -> None:
         self.recipe, self.name, self.accelerator = recipe, name, accelerator
         self.plan: Stage = recipe.stages[name]
         if self.plan.batch % accelerator.num_processes:
@@ -45,7 +53,8 @@ class Trainer:
         self.done = 0
         self.best: float | None = None
         set_seed(recipe.seed)
-        self.objective = self._place(Objective(self.plan))
+        self.objective = self._place(objective or Objective(self.plan))
+        self._finite: dict[str, Tensor] = {}
         self.raw = self._place(generator.train())
         self.average = AveragedModel(self.raw, multi_avg_fn=_ema(recipe.ema))
         optimiser = torch.optim.Adam(_groups(self.raw, self.plan.style_rate), self.plan.rate, self.plan.betas)
@@ -77,31 +86,35 @@ class Trainer:
         return self.plan.rate * rate_factor(self.plan, self.done)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Descend once; returns each term's loss.
+        """Descend once; returns each term's loss. On a GPU nothing waits for it; see `check`.
 
         Raises:
-            TrainingError: one of them is not finite.
+            TrainingError: one of them is not finite (on a CPU; on a GPU `check` says so).
         """
         accelerator = self.accelerator
         factor = rate_factor(self.plan, self.done)
         _set_rate(self.optimiser, self.plan.rate * factor)
+        with accelerator.autocast():
+            own = own_line(self.averaged, batch) if self.plan.between == "own" else None
+        targets = Targets(batch, own)
         sr = self.generator(batch.lr, batch.t_map).float()
         if self.judge and self.raw_judge:
             self.raw_judge.requires_grad_(False)
         with accelerator.autocast():
-            parts = self.objective(sr, batch.hr, batch.lr, batch.t_map, self.done, self.raw_judge)
+            parts = self.objective(sr, batch, self.done, self.raw_judge, targets)
         total = torch.stack([*parts.values(), sr.sum() * 0]).sum()
-        self._check_finite(parts, total)
+        self._watch({**parts, "the generator's output": total})
         self._descend(self.optimiser, self.raw, total)
         self.average.update_parameters(self.raw)
         if self.judge and self.raw_judge and self.done >= self.plan.discriminator.start:
             self.raw_judge.requires_grad_(True)
             _set_rate(self.judge_optimiser, self.plan.discriminator.rate * factor)
             with accelerator.autocast():
-                loss = self.objective.judge_loss(sr, batch.hr, self.judge)
-            self._check_finite({"discriminator": loss}, loss)
-            self._descend(self.judge_optimiser, self.raw_judge, loss)
-            parts["discriminator"] = loss
+                loss = self.objective.judge_loss(sr, batch, self.done, self.judge, targets)
+            if loss is not None:
+                self._watch({"discriminator": loss})
+                self._descend(self.judge_optimiser, self.raw_judge, loss)
+                parts["discriminator"] = loss
         self.done += 1
         return {label: loss.detach() for label, loss in parts.items()}
 
@@ -113,11 +126,25 @@ class Trainer:
             nn.utils.clip_grad_norm_(module.parameters(), self.plan.clip)
         optimiser.step()
 
-    def _check_finite(self, parts: Mapping[str, Tensor], total: Tensor) -> None:
-        if torch.isfinite(total):
+    def _watch(self, parts: Mapping[str, Tensor]) -> None:
+        for label, loss in parts.items():
+            finite = torch.isfinite(loss.detach())
+            self._finite[label] = finite & self._finite[label] if label in self._finite else finite
+        if self.accelerator.device.type == "cpu":
+            self.check(self.done + 1)
+
+    def check(self, step: int | None = None) -> None:
+        """See that all losses since the last call were finite. Waits for the device.
+
+        Raises:
+            TrainingError: one was not; names the term.
+        """
+        watched, self._finite = self._finite, {}
+        if not watched or torch.stack(list(watched.values())).all():
             return
-        bad = [label for label, loss in parts.items() if not torch.isfinite(loss)] or ["the generator's output"]
-        raise self._astray(self.done + 1, ", ".join(bad))
+        bad = [label for label, finite in watched.items() if not finite]
+        terms = [label for label in bad if label != "the generator's output"]
+        raise self._astray(step or self.done, ", ".join(terms or bad))
 
     def _astray(self, step: int, what: str) -> TrainingError:
         return TrainingError(
@@ -131,6 +158,7 @@ class Trainer:
         Raises:
             TrainingError: a weight is not finite; what was saved before is better.
         """
+        self.check()
         for module in filter(None, (self.raw, self.raw_judge)):
             for name, weight in module.named_parameters():
                 if not torch.isfinite(weight).all():

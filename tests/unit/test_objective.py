@@ -12,6 +12,7 @@ import torch
 
 from fxsr.errors import CheckpointError
 from fxsr.training import losses
+from fxsr.training.data import Batch
 from fxsr.training.features import CHANNELS
 from fxsr.training.objective import Objective, _displaced, fade_in, weight_at
 from fxsr.training.recipe import Stage, Term
@@ -122,7 +123,7 @@ def test_terms_are_displaced_each_by_its_own() -> None:
     for displace in (0, 7):
         plan = [terms[0], {**terms[1], "displace": displace}]
         stage = msgspec.convert({"steps": 1, "terms": [{**term, "weight": 1} for term in plan]}, Stage)
-        found[displace] = Objective(stage)(sr, hr, lr, t, 3, None)
+        found[displace] = Objective(stage)(sr, Batch(lr, hr, t), 3, None)
     assert found[0]["a"] == found[7]["a"]
     assert found[0]["b"] != found[7]["b"]
 
@@ -160,21 +161,21 @@ def test_a_weight_is_looked_up_pixel_by_pixel() -> None:
     ours = torch.zeros(1, 3, 4, 8)
     original = torch.ones(1, 3, 4, 8)
     t_map = torch.tensor([[[[0.0, 1.0]]]])  # left half faithful, right half perceptual
-    parts = objective(Term(kind="l1", weight=((0, 3), (1, 1))))(ours, original, ours, t_map, 0, None)
+    parts = objective(Term(kind="l1", weight=((0, 3), (1, 1))))(ours, Batch(ours, original, t_map), 0, None)
     assert parts["l1"].item() == pytest.approx((3 + 1) / 2)
 
 
 def test_a_uniform_map_gives_weight_times_loss() -> None:
     sr, hr = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
     t_map = torch.full((2, 1, 2, 2), 0.25)
-    parts = objective(Term(kind="l2", weight=((0, 0), (1, 8))))(sr, hr, sr, t_map, 0, None)
+    parts = objective(Term(kind="l2", weight=((0, 0), (1, 8))))(sr, Batch(sr, hr, t_map), 0, None)
     assert parts["l2"].item() == pytest.approx(2 * (sr - hr).square().mean().item(), rel=1e-5)
 
 
 def test_crops_without_weight_count_as_nothing_but_in_the_mean() -> None:
     sr, hr = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
     t_map = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
-    parts = objective(Term(kind="l1", weight=((0, 0), (1, 1))))(sr, hr, sr, t_map, 0, None)
+    parts = objective(Term(kind="l1", weight=((0, 0), (1, 1))))(sr, Batch(sr, hr, t_map), 0, None)
     assert parts["l1"].item() == pytest.approx(0.5)
 
 
@@ -182,8 +183,8 @@ def test_terms_that_have_not_begun_are_absent() -> None:
     sr = torch.rand(1, 3, 4, 4)
     stage = objective(Term(kind="l1", weight=1), Term(kind="l2", weight=1, start=5))
     t_map = torch.zeros(1, 1, 1, 1)
-    assert set(stage(sr, sr, sr, t_map, 4, None)) == {"l1"}
-    assert set(stage(sr, sr, sr, t_map, 5, None)) == {"l1", "l2"}
+    assert set(stage(sr, Batch(sr, sr, t_map), 4, None)) == {"l1"}
+    assert set(stage(sr, Batch(sr, sr, t_map), 5, None)) == {"l1", "l2"}
 
 
 def random_vgg(kind: str, layers: list[str]) -> Features:

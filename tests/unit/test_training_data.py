@@ -9,9 +9,10 @@ import torch
 from fxsr.errors import UsageError
 from fxsr.image import Picture, write_image
 from fxsr.training.cache import ImageCache, open_cache, read_rgb
-from fxsr.training.data import Batch, batches
+from fxsr.training.data import Batch, Sources, batches
 from fxsr.training.degrade import degrade
-from fxsr.training.recipe import Degradation, Recipe, Style
+from fxsr.training.recipe import Recipe, Style
+from fxsr.training.recipe_data import Degradation
 from fxsr.training.resize import reduce_uint8
 from fxsr.training.styles import draw_style
 from tests.support import tiny_recipe, write_photos
@@ -26,7 +27,7 @@ def opened(tmp_path: Path, recipe: Recipe, tell: list[str] | None = None) -> Ima
 
 
 def first_batches(recipe: Recipe, cache: ImageCache, first: int = 0, **ranks: int) -> list[Batch]:
-    return list(batches(recipe, "psnr", cache, first, CPU, **ranks))
+    return list(batches(recipe, "psnr", Sources(cache), first, CPU, **ranks))
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -101,7 +102,7 @@ def test_crops_lie_at_one_place_in_both_pictures(tmp_path: Path) -> None:
     for batch in first_batches(recipe, opened(tmp_path, recipe)):
         assert batch.lr.shape == (4, 3, 8, 8)
         assert batch.hr.shape == (4, 3, 32, 32)
-        assert batch.t_map.shape == (4, 1, 8, 8)
+        assert batch.t_map.shape == (4, 1, 1, 1)  # one t for each crop
         for lr, hr in zip(batch.lr, batch.hr, strict=True):
             own = reduce_uint8((hr.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8), 4)
             inner = (lr.permute(1, 2, 0).numpy() * 255 - own)[2:-2, 2:-2]
@@ -148,7 +149,7 @@ def write_photo_like(size: tuple[int, int]) -> np.ndarray:
 
 
 def draw(style: Style, number: int) -> np.ndarray:
-    return draw_style(style, np.random.default_rng(0), np.random.default_rng(number), 12)
+    return draw_style(style, np.random.default_rng(0), np.random.default_rng(number), 12, style.per == "pixel")
 
 
 def test_one_style_per_batch_is_the_same_for_all_its_crops() -> None:

