@@ -72,7 +72,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(nf, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.first(x), _SLOPE)
+        x = F.leaky_relu(self.first(x * 2 - 1), _SLOPE)
         passed = []
         for conv in self.down:
             passed.append(x)

@@ -1,0 +1,113 @@
+"""Measures of an upscaler on photos as people have them, for which there is no original to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.metrics import luma
+from fxsr.training.cache import Pixels
+from fxsr.training.resize import enlarge_uint8
+
+_WINDOW = 64
+"""Pixels a side of the patches whose spectra are looked at."""
+_AROUND = 4
+"""Frequencies on each side that a peak is compared with; those next to it belong to the window's main lobe."""
+_LOBE = 1
+
+
+@dataclass(frozen=True)
+class NativeScores:
+    """Means over the photos at one t."""
+
+    t: float | None
+    """None: bicubic enlargement, for comparison."""
+    grid: float
+    """See `grid`."""
+    change: float | None
+    """Mean absolute change from the t before, in levels of 255: how evenly the dial is spread. None: the first."""
+
+
+def measure_native(
+    upscale: Callable[[Pixels, float], Pixels],
+    photos: Sequence[Pixels],
+    scale: int,
+    styles: Sequence[float],
+    advance: Callable[[], None] = lambda: None,
+) -> tuple[NativeScores, ...]:
+    """Upscale photos at every t and measure what comes out.
+
+    Args:
+        upscale: (H, W, 3) uint8 and t to (scale*H, scale*W, 3) uint8.
+        photos: the inputs; each side at least 64 / scale.
+        scale: what it upscales by.
+        styles: values of t, ascending.
+        advance: called after every photo.
+
+    Returns:
+        Bicubic first, then one for each t.
+    """
+    grids: list[list[float]] = []
+    changes: list[list[float]] = []
+    for photo in photos:
+        pictures = [upscale(photo, t) for t in styles]
+        grids.append([grid(each, scale) for each in (enlarge_uint8(photo, scale), *pictures)])
+        changes.append([float(np.abs(b.astype(np.int16) - a).mean()) for a, b in pairwise(pictures)])
+        advance()
+    means = np.mean(grids, 0)
+    steps: list[float | None] = [None, None, *np.mean(changes, 0).tolist()] if len(styles) > 1 else [None, None]
+    return tuple(NativeScores(t, float(g), c) for t, g, c in zip((None, *styles), means, steps, strict=True))
+
+
+def grid(picture: Pixels, scale: int) -> float:
+    """Amplitude of what repeats with the input's pixels, in levels of 255: 0 in a photo, more where a network stamps.
+
+    In windowed 64x64 patches of luma, the power at multiples of 1/scale cycles per pixel, across and down, in excess
+    of the median of the frequencies around; as the amplitude of one wave of that power. The mean over the flatter half
+    of the patches, where the eye sees it.
+
+    Args:
+        picture: (H, W, 3), H and W at least 64.
+        scale: output pixels per input pixel.
+    """
+    patches = _patches(luma(picture))
+    flat = patches.std((1, 2))
+    patches = patches[flat <= np.median(flat)]
+    hann = np.hanning(_WINDOW + 1)[:-1]
+    taper = hann[:, None] * hann
+    centred = patches - patches.mean((1, 2), keepdims=True)
+    power = np.abs(np.fft.fft2(centred * taper)) ** 2
+    excess = np.zeros(len(patches))
+    for number in range(1, scale // 2 + 1):
+        place = _WINDOW * number // scale
+        for y, x in ((place, 0), (0, place)):
+            excess += np.maximum(power[:, y, x] - _around(power, y, x), 0)
+    return float((2 * np.sqrt(excess) / taper.sum()).mean())
+
+
+def _patches(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    half = _WINDOW // 2
+    height, width = values.shape
+    return np.stack(
+        [
+            values[y : y + _WINDOW, x : x + _WINDOW]
+            for y in range(0, height - _WINDOW + 1, half)
+            for x in range(0, width - _WINDOW + 1, half)
+        ]
+    ).astype(np.float64)
+
+
+def _around(power: NDArray[np.float64], y: int, x: int) -> NDArray[np.float64]:
+    """Median over the frequencies around one, those of its own lobe left out; (patches,)."""
+    offsets = range(-_AROUND, _AROUND + 1)
+    near = [
+        power[:, (y + dy) % _WINDOW, (x + dx) % _WINDOW]
+        for dy in offsets
+        for dx in offsets
+        if max(abs(dy), abs(dx)) > _LOBE
+    ]
+    return np.asarray(np.median(np.stack(near), 0))
