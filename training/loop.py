@@ -15,17 +15,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from fxsr.checkpoint import load_start
+from fxsr.checkpoint import load_start, start_from
 from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.training.cache import open_cache
 from fxsr.training.data import Sources, batches
+from fxsr.training.ncnn import load_ncnn_rrdb
 from fxsr.training.objective import Objective
 from fxsr.training.recipe import Recipe
-from fxsr.training.samples import open_samples
+from fxsr.training.samples import inputs_of, open_samples
 from fxsr.training.schedule import StageCost, fit, in_words, try_out
 from fxsr.training.state import RunFolder
-from fxsr.training.teachers import open_pictures
+from fxsr.training.teachers import located, open_pictures
 
 with needs("train"):
     import torch
@@ -270,8 +271,10 @@ def _open(recipe: Recipe, out: Path, monitor: Monitor, device: torch.device) -> 
     if not (data.inputs or recipe.targets):
         return Sources(open_cache(folder, data.hr_folders, data.lr_folders, scale, data.patch, monitor.say))
     cache = open_samples(folder, data, scale, recipe.seed, monitor.say, monitor.prepare)
+    untaught = [number for number, kind in enumerate(inputs_of(data)) if not kind.taught]
     teachers = {
-        name: open_pictures(cache, recipe.teachers[name], name, device, monitor.prepare) for name in recipe.targets
+        name: open_pictures(cache, recipe.teachers[name], name, device, monitor.prepare, untaught)
+        for name in recipe.targets
     }
     return Sources(cache, teachers)
 
@@ -283,4 +286,7 @@ def _first_generator(recipe: Recipe, init: str) -> Generator:
     if not init:
         return fresh
     own = {key: value.numpy() for key, value in fresh.state_dict().items()}
-    return build_generator(config, load_start(init, config, own))
+    path = located(init, "init")
+    if path.suffix == ".param":
+        return build_generator(config, start_from(load_ncnn_rrdb(path), config, own, init))
+    return build_generator(config, load_start(path, config, own))

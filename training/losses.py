@@ -120,12 +120,15 @@ class Perceptual:
         self.layers = term.layers
         self._squared = term.distance == "l2"
         self._normalise = term.normalise
+        self._relative = term.relative
 
     def __call__(self, ours: Tensor, wanted: Tensor, layer: str) -> Tensor:
         if self._normalise:
             ours, wanted = unit_length(ours), unit_length(wanted)
         difference = ours - wanted
         error = difference.square() if self._squared else difference.abs()
+        if self._relative:
+            error = error / (wanted.square() if self._squared else wanted.abs()).mean()
         return error.sum(1, keepdim=True) if self._normalise else error.mean(1, keepdim=True)
 
 
@@ -139,8 +142,7 @@ class LPIPS:
 
     def __init__(self, term: recipe.Term) -> None:
         self.layers = PERCEPTUAL_LAYERS
-        linear = _lpips_linear(term.linear)
-        self._linear = {layer: linear[name] for layer, name in zip(self.layers, _LPIPS_NAMES, strict=True)}
+        self._linear = lpips_linear(term.linear)
 
     def __call__(self, ours: Tensor, wanted: Tensor, layer: str) -> Tensor:
         difference = (unit_length(ours) - unit_length(wanted)).square()
@@ -196,7 +198,13 @@ PIXEL_LOSSES: dict[str, PixelLoss] = {
 FEATURE_LOSSES: dict[str, Callable[[recipe.Term], FeatureLoss]] = {"perceptual": Perceptual, "lpips": LPIPS}
 
 
-def _lpips_linear(path: str) -> dict[str, Tensor]:
+def lpips_linear(path: str) -> dict[str, Tensor]:
+    """LPIPS's linear weights by layer, (1, C, 1, 1) each, out of a file; "": that of the package lpips.
+
+    Raises:
+        UnavailableError: they are not here.
+        CheckpointError: the file is not of them.
+    """
     if not path:
         spec = importlib.util.find_spec("lpips")
         if spec is None or not spec.submodule_search_locations:
@@ -207,7 +215,7 @@ def _lpips_linear(path: str) -> dict[str, Tensor]:
     linear = read_arrays(Path(path), "LPIPS weights")
     if set(linear) != set(_LPIPS_NAMES):
         raise CheckpointError(f"{path}: not the linear weights of LPIPS on VGG-16")
-    return {name: torch.tensor(kernel) for name, kernel in linear.items()}
+    return {layer: torch.tensor(linear[name]) for layer, name in zip(PERCEPTUAL_LAYERS, _LPIPS_NAMES, strict=True)}
 
 
 def _mean(logits: Tensor) -> Tensor:

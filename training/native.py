@@ -13,11 +13,13 @@ from fxsr.metrics import luma
 from fxsr.training.cache import Pixels
 from fxsr.training.resize import enlarge_uint8
 
-_WINDOW = 64
+WINDOW = 64
 """Pixels a side of the patches whose spectra are looked at."""
 _AROUND = 4
 """Frequencies on each side that a peak is compared with; those next to it belong to the window's main lobe."""
 _LOBE = 1
+_FULL_RANGE = 255 / 219
+"""Luma of 16 to 235 in levels of 255."""
 
 
 @dataclass(frozen=True)
@@ -74,29 +76,30 @@ def grid(picture: Pixels, scale: int) -> float:
         picture: (H, W, 3), H and W at least 64.
         scale: output pixels per input pixel.
     """
-    patches = _patches(luma(picture))
+    patches = _patches(luma(picture) * _FULL_RANGE)
     flat = patches.std((1, 2))
     patches = patches[flat <= np.median(flat)]
-    hann = np.hanning(_WINDOW + 1)[:-1]
+    hann = np.hanning(WINDOW + 1)[:-1]
     taper = hann[:, None] * hann
     centred = patches - patches.mean((1, 2), keepdims=True)
     power = np.abs(np.fft.fft2(centred * taper)) ** 2
-    excess = np.zeros(len(patches))
+    squares = np.zeros(len(patches))
     for number in range(1, scale // 2 + 1):
-        place = _WINDOW * number // scale
+        place = WINDOW * number // scale
+        share = 1 if 2 * place == WINDOW else 2  # a wave's power is in two frequencies, but for the highest
         for y, x in ((place, 0), (0, place)):
-            excess += np.maximum(power[:, y, x] - _around(power, y, x), 0)
-    return float((2 * np.sqrt(excess) / taper.sum()).mean())
+            squares += share**2 * np.maximum(power[:, y, x] - _around(power, y, x), 0)
+    return float((np.sqrt(squares) / taper.sum()).mean())
 
 
 def _patches(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    half = _WINDOW // 2
+    half = WINDOW // 2
     height, width = values.shape
     return np.stack(
         [
-            values[y : y + _WINDOW, x : x + _WINDOW]
-            for y in range(0, height - _WINDOW + 1, half)
-            for x in range(0, width - _WINDOW + 1, half)
+            values[y : y + WINDOW, x : x + WINDOW]
+            for y in range(0, height - WINDOW + 1, half)
+            for x in range(0, width - WINDOW + 1, half)
         ]
     ).astype(np.float64)
 
@@ -105,7 +108,7 @@ def _around(power: NDArray[np.float64], y: int, x: int) -> NDArray[np.float64]:
     """Median over the frequencies around one, those of its own lobe left out; (patches,)."""
     offsets = range(-_AROUND, _AROUND + 1)
     near = [
-        power[:, (y + dy) % _WINDOW, (x + dx) % _WINDOW]
+        power[:, (y + dy) % WINDOW, (x + dx) % WINDOW]
         for dy in offsets
         for dx in offsets
         if max(abs(dy), abs(dx)) > _LOBE

@@ -1,4 +1,4 @@
-"""The perceptual distance of pictures: LPIPS without learned weights.
+"""The perceptual distance of pictures: LPIPS without learned weights, or with them where they are at hand.
 
 VGG-16 features after ReLU of five layers, each position's vector of unit length, squared differences summed over the
 channels, averaged over the positions, added over the layers.
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fxsr.extras import needs
 from fxsr.training.cache import Pixels
 from fxsr.training.features import PERCEPTUAL_LAYERS, load_features
+from fxsr.training.losses import lpips_linear
 
 with needs("train"):
     import torch
@@ -21,11 +22,15 @@ with needs("train"):
     from fxsr.training.vgg import unit_length
 
 
+PUBLISHED = "lpips"
+
+
 class PerceptualDistance:
     """Distance at every pixel, between uint8 pictures.
 
     Args:
-        weights: of VGG-16, see `fxsr.training.features.load_features`.
+        weights: of VGG-16, see `fxsr.training.features.load_features`; or "lpips": LPIPS in its published form,
+            version 0.1, with torchvision's weights and the linear ones of the package lpips.
 
     Raises:
         UnavailableError: the weights can't be had here.
@@ -33,7 +38,9 @@ class PerceptualDistance:
 
     def __init__(self, weights: str) -> None:
         self._device = torch.device("cpu")
-        self._features = load_features("vgg16", weights, PERCEPTUAL_LAYERS)
+        self._linear = lpips_linear("") if weights == PUBLISHED else None
+        source = "torchvision" if weights == PUBLISHED else weights
+        self._features = load_features("vgg16", source, PERCEPTUAL_LAYERS)
         self._original: tuple[Pixels, dict[str, Tensor]] | None = None
 
     def __call__(self, sr: Pixels, hr: Pixels) -> NDArray[np.float32]:
@@ -41,7 +48,11 @@ class PerceptualDistance:
             self._original = hr, self._directions(hr)
         total = np.zeros(sr.shape[:2], np.float32)
         for layer, ours in self._directions(sr).items():
-            error = (ours - self._original[1][layer]).square().sum(1, keepdim=True)
+            error = (ours - self._original[1][layer]).square()
+            if self._linear:
+                error = F.conv2d(error, self._linear[layer].to(error.device))
+            else:
+                error = error.sum(1, keepdim=True)
             total += F.interpolate(error, sr.shape[:2], mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
         return total
 

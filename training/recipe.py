@@ -91,6 +91,9 @@ class Term(Part, frozen=True):
     """Perceptual: between features."""
     normalise: bool = False
     """Perceptual: every position's feature vector is divided by its length first, as LPIPS does."""
+    relative: bool = False
+    """Perceptual: each layer's distance is divided by the mean size of the target's features, so that layers count
+    alike and weights do not depend on whose network it is."""
     displace: Count = 0
     """Perceptual: crops are compared from a random corner on, up to so many pixels in. Otherwise every crop meets the
     network's pooling in the same phase, and patterns grow that please it."""

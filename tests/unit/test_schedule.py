@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from fxsr.errors import UsageError
+from fxsr.training.recipe import Discriminator, Recipe, Stage, Term
+from fxsr.training.schedule import Phase, StageCost, borders, fit, in_words
+
+STAGE = Stage(
+    steps=100,
+    warmup=10,
+    milestones=(50, 80),
+    terms=(
+        Term(kind="l1", weight=1),
+        Term(kind="adversarial", weight=1, start=40, ramp=20),
+    ),
+    discriminator=Discriminator(kind="patch", start=20),
+)
+COST = StageCost("conditional", (Phase(0, 20, 1), Phase(20, 40, 2), Phase(40, 100, 3)), 2**30)
+
+
+def test_a_stage_has_a_phase_for_each_set_of_terms() -> None:
+    assert borders(STAGE) == [0, 20, 40, 100]
+    assert borders(Stage(steps=30, terms=STAGE.terms[:1], discriminator=STAGE.discriminator)) == [0, 30]
+
+
+def test_a_stage_costs_what_its_phases_do() -> None:
+    assert COST.seconds == 20 + 40 + 180
+    assert COST.steps == 100
+
+
+def test_all_step_numbers_follow_the_time() -> None:
+    recipe = Recipe(name="x", description="", conditional=STAGE, save_every=60)
+    fitted = fit(recipe, [COST], 125)  # half of the time, and a reserve
+    stage = fitted.conditional
+    assert stage is not None
+    assert stage.steps == 50
+    assert (stage.warmup, stage.milestones) == (5, (25, 40))
+    assert (stage.terms[1].start, stage.terms[1].ramp) == (20, 10)
+    assert stage.discriminator.start == 10
+    assert fitted.save_every == 30
+
+
+def test_more_time_makes_more_steps_but_saves_as_often() -> None:
+    fitted = fit(Recipe(name="x", description="", conditional=STAGE, save_every=60), [COST], 500)
+    assert fitted.conditional is not None
+    assert fitted.conditional.steps == 200
+    assert fitted.save_every == 60
+
+
+def test_too_little_time_is_refused() -> None:
+    with pytest.raises(UsageError, match="less than a step of each stage"):
+        fit(Recipe(name="x", description="", conditional=STAGE), [COST], 1)
+
+
+def test_a_plan_says_time_and_memory() -> None:
+    assert in_words([COST], "this CPU") == [
+        "conditional: 100 steps of 1 s, then 2 s, then 3 s on this CPU, 4 min; memory 1.0 GiB",
+        "in all 4 min, without measuring",
+    ]
