@@ -21,7 +21,7 @@ _BLOCK = re.compile(r"RRDB_trunk\.(\d+)\.")
 
 
 class _Dense(nn.Module):
-    """Residual dense block. Features lie side by side in one buffer, so that nothing is concatenated."""
+    """Residual dense block."""
 
     def __init__(self, nf: int, gc: int) -> None:
         super().__init__()
@@ -71,7 +71,9 @@ class RRDBNet(nn.Module):
         x = first + self.trunk_conv(x)
         for conv in (self.upconv1, self.upconv2):
             x = F.leaky_relu_(conv(F.interpolate(x, scale_factor=2, mode="nearest")), SLOPE)
-        sr: Tensor = self.conv_last(F.leaky_relu_(self.HRconv(x), SLOPE))
+        x = F.leaky_relu_(self.HRconv(x), SLOPE)
+        with torch.autocast(x.device.type, enabled=False):  # as in `fxsr.network`: bfloat16 is coarser than 8 bits
+            sr: Tensor = self.conv_last(x.to(self.conv_last.weight.dtype))
         return sr
 
 

@@ -135,7 +135,7 @@ def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) 
 
     def forward(x: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-            sr = network(x, torch.full((1, 1, 1, 1), t, device=device)) if t is not None else network(x)
+            sr: Tensor = network(x, torch.full((1, 1, 1, 1), t, device=device)) if t is not None else network(x)
         return sr.float()
 
     def draw(lr: Pixels, name: str) -> Pixels:

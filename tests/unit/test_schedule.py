@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from io import StringIO
+from pathlib import Path
+
 import pytest
 
 from fxsr.errors import UsageError
@@ -58,3 +61,23 @@ def test_a_plan_says_time_and_memory() -> None:
         "conditional: 100 steps of 1 s, then 2 s, then 3 s on this CPU, 4 min; memory 1.0 GiB",
         "in all 4 min, without measuring",
     ]
+
+
+def test_progress_keeps_bar_count_and_time_at_eighty_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from fxsr.training.monitor import RunMonitor
+
+    recipe = Recipe(name="x", description="", conditional=STAGE)
+    monitor = RunMonitor(recipe, tmp_path)
+    monitor.begin("conditional", 37, 400000)
+    monitor.advance("conditional", 12345)
+    task = monitor._tasks["conditional"]
+    monitor._bar.update(task, losses="l1 0.1234  perceptual 0.1234  adversarial 0.1234  discriminator 0.6931")
+    console = Console(width=80, record=True, force_terminal=True, file=StringIO())
+    console.print(monitor._bar.get_renderable())
+    (line,) = console.export_text().rstrip().splitlines()
+    assert "12345/400000" in line
+    assert "eta" in line
+    assert "l1 0.1" in line
+    assert line.count("━") + line.count("╸") >= 8

@@ -37,7 +37,7 @@ def test_a_line_follows_the_style_map() -> None:
     maps = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]]])
     found = Targets(Batch(torch.rand(1, 3, 2, 2), PHOTO[:1], maps, {"crisp": CRISP[:1]}))(("photo", "crisp"))
     assert found[0, 0, ::4, ::4].tolist() == [[0, 1], [0.5, 0.25]]
-    assert found[0, 0, :4, :4].unique().tolist() == [0]
+    assert found[0, 0, :4, :4].abs().max() == 0
 
 
 class Double(nn.Module):

