@@ -77,7 +77,7 @@ def photo_figures(
     bicubic, *scores = measure_native(upscale, native, scale, STYLES)
     figures.append(Figure("native: grid of bicubic", bicubic.grid))
     figures += [Figure(f"native: grid at t = {each.t:g}", each.grid, 0.18) for each in scores if each.t is not None]
-    figures += _spread([each.change for each in scores])
+    figures += _spread([each.change for each in scores], "native: ", None)
     figures += _flats(upscale, scale, 2, STYLES)
     rows: dict[str, list[float]] = {}
     paths = _photos(folder, "bsd-like", limit) + _photos(folder, "set5-like", limit)
@@ -134,7 +134,7 @@ def pd_figures(
         figures.append(Figure(f"{name}: PSNR-Y over bicubic at t = 0, dB{count}", means["gain 0"], least, False))
         figures.append(Figure(f"{name}: PSNR-Y lost at t = 1, dB", means["gain 0"] - means["gain 1"], 1.2))
         figures.append(Figure(f"{name}: LR-PSNR at t = 0, dB", means["lr"], 46, False))
-        figures += _spread([None, means["change 0"], means["change 1"]], f"{name}: ")
+        figures += _spread([None, means["change 0"], means["change 1"]], f"{name}: ", 1.5)
         for judge, most in zip(judges, (0.50, 0.70), strict=False):
             share = means[f"{judge} 1"] / means[f"{judge} 0"]
             figures.append(Figure(f"{name}: {judge} at t = 1, as a share of t = 0's", share, most))
@@ -150,10 +150,10 @@ def worn(hr: Pixels, scale: int, number: int) -> Pixels:
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-def _spread(changes: Sequence[float | None], prefix: str = "native: ") -> list[Figure]:
+def _spread(changes: Sequence[float | None], prefix: str, most: float | None) -> list[Figure]:
     """The largest change per step of t over the smallest."""
     found = [change for change in changes if change is not None]
-    return [Figure(f"{prefix}largest change per step of t over the smallest", max(found) / max(min(found), 1e-9), 1.5)]
+    return [Figure(f"{prefix}largest change per step of t over the smallest", max(found) / max(min(found), 1e-9), most)]
 
 
 def _flats(upscale: Upscale, scale: int, most: float, styles: Sequence[float]) -> list[Figure]:

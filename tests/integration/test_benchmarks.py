@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from fxsr.benchmarks.__main__ import app
+from fxsr.benchmarks.sheet import draw_sheet
+from fxsr.errors import UsageError
 from fxsr.image import Picture, read_image, write_image
-from tests.support import SAMPLE
+from tests.support import SAMPLE, write_photos
 
 
 @pytest.fixture
@@ -71,3 +74,35 @@ def test_a_cold_start_is_timed_beside_what_it_stands_on() -> None:
     assert done.exit_code == 0, done.output
     medians = [row["stats"]["median"] for row in json.loads(done.stdout)["rows"]]
     assert medians == sorted(medians)
+
+
+def test_a_contact_sheet_holds_every_style_next_to_bicubic_and_teachers(tmp_path: Path) -> None:
+    from fxsr.training.resize import enlarge_uint8
+    from tests.unit.test_teachers import write_ncnn
+
+    pixels = read_image(SAMPLE).pixels[90:122, 140:180]
+    write_image(tmp_path / "photos" / "one.png", Picture(pixels))
+    write_ncnn(tmp_path / "net.param")
+    out = tmp_path / "sheet.png"
+    options = ["--t", "0", "--t", "1", "--teacher", str(tmp_path / "net.param"), "--side", "16", "-o", str(out)]
+    done = CliRunner().invoke(app, ["sheet", str(tmp_path / "photos"), *options])
+    assert done.exit_code == 0, done.output
+    sheet = read_image(out).pixels
+    assert sheet.shape == (22 + 64 + 28, 4 * 64 + 3 * 6, 3)
+    assert np.array_equal(sheet[22:86, :64], enlarge_uint8(pixels, 4)[32:96, 48:112])
+    assert not np.array_equal(sheet[22:86, 70:134], sheet[22:86, 140:204])
+
+
+def test_a_sheet_of_no_picture_format_is_refused(photo: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"sheet\.txt: contact sheets are written as"):
+        draw_sheet(photo.parent, tmp_path / "sheet.txt", "fxsr-pd-x4-small")
+
+
+def test_acceptance_prints_figures_and_fails_when_one_is_missed(tmp_path: Path) -> None:
+    for name in ("native", "bsd-like", "set5-like"):
+        write_photos(tmp_path / name, 1, (32, 32))
+    done = CliRunner().invoke(app, ["acceptance", str(tmp_path), "--kind", "pd", "--json"])
+    assert done.exit_code == 1, done.output
+    figures = json.loads(done.stdout)
+    assert any("LR-PSNR at t = 0" in figure["name"] for figure in figures)
+    assert any(figure["accepted"] is False for figure in figures)

