@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fxsr.benchmarks.machine import machine
+from fxsr.console import print_json, steps
 from fxsr.errors import FxsrError, UnavailableError, UsageError
-from fxsr.report import print_json, steps
 from fxsr.weights import DEFAULT_MODEL
 
 app = typer.Typer(help="Measurements that anyone can rerun.", no_args_is_help=True, pretty_exceptions_enable=False)

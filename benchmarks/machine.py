@@ -7,8 +7,9 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
+from fxsr.runtime.cpus import available_cpus
 from fxsr.runtime.gpu import find_gpus
-from fxsr.runtime.session import Device, available_cpus
+from fxsr.runtime.session import Device
 
 _VARIANTS = ("", "-gpu", "-cu13", "-cu12")
 """What packages are called for a GPU, or for a version of CUDA."""

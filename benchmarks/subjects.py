@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from fxsr.errors import UnavailableError, UsageError
+from fxsr.runtime.cpus import available_cpus
 from fxsr.runtime.engine_file import ENGINES
-from fxsr.runtime.session import CHECKPOINTS, Device, Session, available_cpus, open_session
+from fxsr.runtime.open import open_session
+from fxsr.runtime.session import CHECKPOINTS, Device, Session
 from fxsr.weights import model_path
 
 Form = Literal["torch", "torch-fp16", "torch-compile", "torch-compile-fp16", "onnx", "openvino", "plan"]

@@ -15,7 +15,7 @@ from fxsr.checkpoint import Checkpoint, load_checkpoint
 from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.export.cases import Material, Shapes, make_cases
 from fxsr.export.graph import options_of, save_graph
-from fxsr.export.reuse import alone_in
+from fxsr.export.lock import alone_in
 from fxsr.export.runners import RunnerSession, claim_backend, engine_runner, onnx_runner
 from fxsr.export.verify import Rounded, threshold, verify
 from fxsr.files import sha256

@@ -18,8 +18,8 @@ import platformdirs
 
 from fxsr.errors import ModelFileError, UnavailableError, UsageError
 from fxsr.export.builder import Built, News, Order, serve
+from fxsr.export.engine_request import EngineRequest
 from fxsr.export.profiles import engine_profiles
-from fxsr.export.request import EngineRequest
 from fxsr.files import atomic_path, sha256
 from fxsr.manifest import BuildOptions, EngineFacts, FileFacts, Flavour, ModelFacts
 from fxsr.runtime.engine_file import EXTRAS

@@ -17,9 +17,10 @@ from fxsr.export.compare import Subject, compare
 from fxsr.export.engine import build_engine
 from fxsr.export.esrgan import write_esrgan
 from fxsr.export.graph import GraphOptions, model_facts, save_graph
+from fxsr.export.lock import alone_in
 from fxsr.export.precision import settle_precision
 from fxsr.export.request import ExportRequest
-from fxsr.export.reuse import alone_in, engines_of, find_engine, find_graph
+from fxsr.export.reuse import engines_of, find_engine, find_graph
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
 from fxsr.manifest import EngineFacts, FileFacts, Manifest, model_stem, write_manifest

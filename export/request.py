@@ -5,19 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fxsr.export.engine_request import EngineRequest
 from fxsr.export.graph import GraphOptions
-from fxsr.export.profiles import Tiles
-from fxsr.manifest import BuildOptions, Flavour
-
-
-@dataclass(frozen=True)
-class EngineRequest:
-    """Which engine to build."""
-
-    flavour: Flavour
-    tiles: Tiles = field(default_factory=Tiles)
-    options: BuildOptions = field(default_factory=BuildOptions)
-    timing_cache: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from fxsr.checkpoint import own_name
-from fxsr.errors import CheckpointError, FxsrError, ModelFileError
+from fxsr.errors import CheckpointError, ModelFileError
 from fxsr.export.engine import builder_version, target_gpu
+from fxsr.export.engine_request import EngineRequest
 from fxsr.export.graph import GraphOptions, options_of, producer
 from fxsr.export.profiles import engine_profiles
-from fxsr.export.request import EngineRequest, ExportRequest
-from fxsr.extras import needs
+from fxsr.export.request import ExportRequest
 from fxsr.files import sha256
 from fxsr.manifest import EngineFacts, FileFacts, Manifest, ModelFacts, Profile, is_intact, read_manifest
 
@@ -66,33 +61,6 @@ def engines_of(manifest_path: Path, onnx: FileFacts) -> tuple[tuple[EngineFacts,
     engines = manifest.engines if manifest else ()
     kept = tuple(each for each in engines if each.onnx_sha256 == onnx.sha256)
     return kept, tuple(each.file.file for each in engines if each not in kept)
-
-
-@contextmanager
-def alone_in(out: Path, step: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """One export at a time into a folder, so that a manifest describes the files beside it and not another's.
-
-    Raises:
-        FxsrError: the machine's folder for temporary files can't be written to.
-    """
-    with needs("export"):
-        from filelock import FileLock, Timeout
-
-    digest = hashlib.sha256(os.fsencode(out.resolve())).hexdigest()[:16]
-    user = os.getuid() if hasattr(os, "getuid") else 0  # another's lock file can't be opened
-    lock = FileLock(Path(tempfile.gettempdir()) / f"fxsr-export-{user}-{digest}.lock")
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            step("waiting for another export into this folder")
-            lock.acquire()
-    except OSError as error:
-        raise FxsrError(f"{lock.lock_file}: cannot be locked ({error.strerror})") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _manifest(path: Path) -> Manifest | None:

@@ -14,7 +14,8 @@ import typer
 
 import fxsr
 from fxsr import cli_bench, cli_export, cli_run, cli_serve, cli_tmap, cli_training, cli_ui
-from fxsr.cli_options import Json, Stop
+from fxsr.cli_options import Json
+from fxsr.cli_stop import Stop
 from fxsr.errors import FxsrError
 
 app = typer.Typer(

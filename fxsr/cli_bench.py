@@ -68,7 +68,7 @@ def bench(
     from fxsr.benchmarks.speed import BenchOptions, measure_models
     from fxsr.benchmarks.speed_report import write_report
     from fxsr.benchmarks.subjects import parse_subject
-    from fxsr.report import steps
+    from fxsr.console import steps
     from fxsr.report_bench import print_bench
     from fxsr.runtime.bench import Workload
     from fxsr.runtime.session import Device

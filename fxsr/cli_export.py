@@ -186,12 +186,13 @@ def export(
 
     Examples: `fxsr export --scale 4 --fp16`, `fxsr export --checkpoint FxSR-PD-4x.pth --fp16 --tile 192`
     """
+    from fxsr.console import steps
     from fxsr.export import EngineRequest, ExportRequest, export_model
     from fxsr.export.engine import check_options, choose_flavour, default_timing_cache, why_none
     from fxsr.export.graph import GraphOptions
     from fxsr.export.profiles import parse_tiles
     from fxsr.manifest import BuildOptions, Precision
-    from fxsr.report import print_export, steps
+    from fxsr.report import print_export
     from fxsr.weights import DEFAULT_MODEL, model_path
 
     if checkpoint and model:
@@ -286,9 +287,10 @@ def verify(
 
     Examples: `fxsr verify FxSR-PD-4x.pth engines/fxsr-pd-x4-fp16.onnx`, `fxsr verify engines/fxsr-pd-x4-fp16.plan`
     """
+    from fxsr.console import steps
     from fxsr.export.cases import bundled_photos, read_photos
     from fxsr.export.compare import compare_files, read_subjects
-    from fxsr.report import print_comparisons, print_layers, steps
+    from fxsr.report import print_comparisons, print_layers
 
     photos = read_photos(images or ())
     subjects = read_subjects(files)

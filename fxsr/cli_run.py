@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from fxsr.cli_options import DeviceName, Json, Provider, Quiet, Stop, Trust
+from fxsr.cli_options import DeviceName, Json, Provider, Quiet, Trust
+from fxsr.cli_stop import Stop
 from fxsr.errors import StyleError, UsageError
 
 RAY = "--ray"

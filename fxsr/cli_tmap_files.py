@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fxsr.cli_options import Stop
+from fxsr.cli_stop import Stop
 from fxsr.errors import FxsrError, ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def _try(job: Job, make: Callable[[Path], Plane], finish: Finish) -> Done | Fail
 
 def write_map(out: Path, plane: Plane, finish: Finish, *, quiet: bool, as_json: bool) -> None:
     """One map, and a line about it."""
+    from fxsr.console import print_json
     from fxsr.image import write_image
-    from fxsr.report import print_json
 
     if out.suffix.lower() != ".png":
         raise UsageError(_NO_PNG.format(out))

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli_options import DeviceName, Json, Quiet, Stop
+from fxsr.cli_options import DeviceName, Json, Quiet
+from fxsr.cli_stop import Stop
 from fxsr.errors import StyleError, UsageError
 
 
@@ -106,7 +107,8 @@ def evaluate(
     Example: `fxsr eval fxsr-pd-x4-small --hr photos --plot tradeoff.png`
     """
     from fxsr.benchmarks.quality import Images, evaluate_model
-    from fxsr.report import print_quality, steps
+    from fxsr.console import steps
+    from fxsr.report import print_quality
     from fxsr.training.plots import check_plot, plot_tradeoff
 
     styles = None if t is None else _styles(t)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli_options import DeviceName, Host, Provider, Stop, Trust
+from fxsr.cli_options import DeviceName, Host, Provider, Trust
+from fxsr.cli_stop import Stop
 
 
 def ui(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fxsr.console import plain_console
+from fxsr.console import plain_console, print_json
 
 if TYPE_CHECKING:
     from fxsr.export import Exported
@@ -24,14 +21,6 @@ if TYPE_CHECKING:
     from fxsr.training.loop import Outcome
     from fxsr.training.recipe import Recipe
     from fxsr.weights import PublishedModel
-
-
-@contextmanager
-def steps(silent: bool) -> Iterator[Callable[[str], None]]:
-    """A spinner that names the step under way."""
-    console = Console(stderr=True, quiet=silent)
-    with console.status("starting") as status:
-        yield lambda step: status.update(step)
 
 
 def print_export(exported: Exported, *, quiet: bool, as_json: bool) -> None:
@@ -229,24 +218,6 @@ def print_quality(report: Report, *, quiet: bool, as_json: bool) -> None:
     console.print(f"{report.images} images; means over them")
     if report.diversity is not None:
         console.print(f"diversity {report.diversity:.2f} %")
-
-
-def json_text(document: Any) -> str:
-    """JSON, which has no infinity and no NaN: they are null."""
-    return json.dumps(_finite(document), indent=2, default=str)
-
-
-def print_json(document: Any) -> None:
-    """One JSON document on standard output."""
-    print(json_text(document))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_failed(verification: Verification) -> None:

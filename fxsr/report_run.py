@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fxsr.console import plain_console
+from fxsr.console import plain_console, print_json
 from fxsr.places import name_of
-from fxsr.report import print_json
 from fxsr.runtime.forecast import Forecast
 from fxsr.runtime.jobs import Failure
 

@@ -4,7 +4,8 @@ Needs no torch and never imports `fxsr.export` or `fxsr.training`: a deployment 
 an image library, nothing more.
 """
 
-from fxsr.runtime.session import Device, Session, SessionInfo, open_session
+from fxsr.runtime.open import open_session
+from fxsr.runtime.session import Device, Session, SessionInfo
 from fxsr.runtime.upscaler import Upscaler, load
 
 __all__ = ["Device", "Session", "SessionInfo", "Upscaler", "load", "open_session"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fxsr.errors import UnavailableError
 from fxsr.runtime.cgroup import memory_left
-from fxsr.runtime.device import open_device
+from fxsr.runtime.device_open import open_device
 from fxsr.runtime.session import Device, SessionInfo
 from fxsr.runtime.tiles import DEFAULT_TILE
 

@@ -15,10 +15,11 @@ import fxsr
 from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import UsageError
 from fxsr.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
+from fxsr.runtime.cpus import available_cpus
 from fxsr.runtime.engine_file import ENGINES, read_engine
 from fxsr.runtime.gpu import find_gpus
 from fxsr.runtime.providers import import_onnxruntime
-from fxsr.runtime.session import CHECKPOINTS, available_cpus
+from fxsr.runtime.session import CHECKPOINTS
 from fxsr.weights import bundled_models, model_path
 
 _PACKAGES = {

@@ -6,7 +6,6 @@ implementation; tests run it on one of host memory.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -167,23 +166,3 @@ def stream_handle(stream: Any) -> int:
         return int(stream)
     except (TypeError, ValueError):
         raise UsageError(f"{stream!r} is not a CUDA stream; give its handle, or a stream of torch or CuPy") from None
-
-
-def open_device(index: int) -> DeviceMemory:
-    """GPU number `index`, through cuda-python, or through what the environment variable FXSR_CUDA names.
-
-    Raises:
-        UsageError: FXSR_CUDA names neither "cuda-python" nor "pycuda".
-        MissingExtraError: that package is not installed.
-        DeviceError: there is no such GPU, or no driver.
-    """
-    provider = os.environ.get("FXSR_CUDA", PROVIDERS[0])
-    if provider == "cuda-python":
-        from fxsr.runtime.cuda import CudaMemory
-
-        return CudaMemory(index)
-    if provider == "pycuda":
-        from fxsr.runtime.pycuda import PycudaMemory
-
-        return PycudaMemory(index)
-    raise UsageError(f"FXSR_CUDA is {provider!r}; it must be {' or '.join(PROVIDERS)}")

@@ -17,10 +17,11 @@ from fxsr.config import NetworkConfig, is_style, state_shapes
 from fxsr.errors import ModelFileError
 from fxsr.extras import needs
 from fxsr.manifest import Precision, Shape, read_manifest
+from fxsr.runtime.cpus import available_cpus
 from fxsr.runtime.engine_file import ENGINES, manifest_path
 from fxsr.runtime.layouts import to_graph
 from fxsr.runtime.ort import read_facts
-from fxsr.runtime.session import CHECKPOINTS, Device, available_cpus
+from fxsr.runtime.session import CHECKPOINTS, Device
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
 """Of the square matrices that are multiplied."""

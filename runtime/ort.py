@@ -17,8 +17,8 @@ import numpy as np
 
 from fxsr.errors import ModelFileError, first_line
 from fxsr.manifest import METADATA_KEY, ModelFacts, decode_facts
-from fxsr.runtime.device import open_device
 from fxsr.runtime.device_arrays import check_array, device_inputs, view_array
+from fxsr.runtime.device_open import open_device
 from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
 from fxsr.runtime.providers import import_onnxruntime, open_graph
 from fxsr.runtime.session import Array, Device, Session, SessionInfo, tile_error

@@ -14,7 +14,8 @@ import platformdirs
 
 from fxsr.errors import DeviceError, FxsrError, ModelFileError, UsageError, first_line
 from fxsr.extras import needs
-from fxsr.runtime.session import Device, available_cpus
+from fxsr.runtime.cpus import available_cpus
+from fxsr.runtime.session import Device
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx")
 _NAMES = {

@@ -7,25 +7,18 @@ A session runs one model on one device, on whole tensors. It knows nothing of im
 
 from __future__ import annotations
 
-import math
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import FxsrError, OutOfMemoryError, UsageError, first_line
-from fxsr.runtime.cgroup import cpu_quota
-from fxsr.runtime.engine_file import ENGINES
 from fxsr.runtime.timing import Timing
-from fxsr.weights import model_path
 
 Array = NDArray[Any]
 
@@ -182,59 +175,9 @@ class Device:
         return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
 
 
-def open_session(model: str | Path, device: str = "auto", *, provider: str = "auto", trust: bool = False) -> Session:
-    """Open a model for running.
-
-    Args:
-        model: a bundled name, an `.onnx` file exported by fxsr, an engine built from one (`.plan`, `.engine`), or a
-            checkpoint (`.pth`, `.safetensors`; runs on torch, for reference).
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        provider: for `.onnx` files: one of `fxsr.runtime.providers.PROVIDERS`.
-        trust: load an engine without a manifest. Engines are code that runs: only one whose origin you know.
-
-    Raises:
-        UsageError: no such model, or a kind of file that can't be run.
-        ModelFileError, CheckpointError: the file is damaged or not a model of fxsr.
-        DeviceError: the device is absent.
-        MissingExtraError: the package that runs this kind of file is not installed.
-    """
-    where = Device.parse(device)
-    path = model_path(model, ".onnx")
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder, not a model")
-    if suffix == ".onnx":
-        from fxsr.runtime.ort import OrtSession
-
-        return OrtSession(path, where, provider)
-    if provider != "auto" and suffix in (*CHECKPOINTS, *ENGINES):
-        raise UsageError(f"--provider is for .onnx files; {path.name} runs without ONNX Runtime")
-    if suffix in CHECKPOINTS:
-        from fxsr.runtime.reference import TorchSession
-
-        return TorchSession(load_checkpoint(path), where)
-    if suffix in ENGINES:
-        from fxsr.runtime.tensorrt import open_engine
-
-        return open_engine(path, where, trust=trust)
-    raise UsageError(
-        f"{path}: not a kind of model that can be run; give {', '.join(('.onnx', *ENGINES, *CHECKPOINTS))}"
-    )
-
-
 def tile_error(library: str, out_of_memory: re.Pattern[str], lr: Any, error: Exception) -> FxsrError:
     """A library's error on a batch of tiles as ours; `out_of_memory` is what it says then."""
     size = f"{lr.shape[3]}x{lr.shape[2]}"
     if out_of_memory.search(str(error)):
         return OutOfMemoryError(f"too little memory for a {size} tile in batches of {lr.shape[0]}")
     return FxsrError(f"{library} failed on a {size} tile: {first_line(error)}")
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use: its affinity mask, limited by the cgroup's quota and by OMP_NUM_THREADS, which
-    launchers of several processes set."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    count = min(count, int(asked) or 1) if asked.isdecimal() else count
-    quota = cpu_quota()
-    return count if quota is None else max(1, min(count, math.ceil(quota)))

@@ -16,7 +16,8 @@ import platformdirs
 from fxsr.errors import DeviceError, FxsrError, ModelFileError, OutOfMemoryError, UsageError
 from fxsr.files import atomic_path
 from fxsr.manifest import BuildOptions, ModelFacts, Profile, Shape, is_intact
-from fxsr.runtime.device import Block, Stream, open_device
+from fxsr.runtime.device import Block, Stream
+from fxsr.runtime.device_open import open_device
 from fxsr.runtime.device_session import DeviceSession
 from fxsr.runtime.engine_file import EngineFile, check_runnable, flavour_of, load_flavour, manifest_path, read_engine
 from fxsr.runtime.gpu import Gpu, find_gpus

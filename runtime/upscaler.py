@@ -15,7 +15,8 @@ from fxsr.errors import ImageError, UsageError
 from fxsr.rows import Pixels, Rows
 from fxsr.runtime.auto_tile import auto_tile, free_memory
 from fxsr.runtime.enlarge import Enlargement, layers
-from fxsr.runtime.session import Closable, Session, open_session
+from fxsr.runtime.open import open_session
+from fxsr.runtime.session import Closable, Session
 from fxsr.runtime.tiles import DEFAULT_TILE, AxisPlan, check_tiling, default_overlap, plan_axis
 from fxsr.stylemap import DEFAULT_T, StyleMap, as_style
 from fxsr.weights import DEFAULT_MODEL

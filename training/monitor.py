@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from fxsr.console import json_text
 from fxsr.extras import needs
 from fxsr.files import atomic_path
-from fxsr.report import json_text
 from fxsr.training.cache import Pixels
 from fxsr.training.evaluate import STYLES, Pair, Report, evaluate, load_pairs, spread
 from fxsr.training.plots import plot_tradeoff

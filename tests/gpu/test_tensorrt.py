@@ -17,7 +17,7 @@ from fxsr.metrics import psnr
 from fxsr.runtime.device_session import DeviceSession
 from fxsr.runtime.engine_file import read_engine
 from fxsr.runtime.gpu import find_gpus
-from fxsr.runtime.session import open_session
+from fxsr.runtime.open import open_session
 from fxsr.runtime.upscaler import Upscaler
 from fxsr.weights import DEFAULT_MODEL
 from tests.support import SAMPLE, fxsr_cli

@@ -10,8 +10,9 @@ from fxsr.export.cases import Material, make_cases
 from fxsr.export.verify import threshold, verify
 from fxsr.image import read_image
 from fxsr.metrics import luma, psnr
+from fxsr.runtime.open import open_session
 from fxsr.runtime.ort import OrtSession
-from fxsr.runtime.session import Device, open_session
+from fxsr.runtime.session import Device
 from fxsr.training.losses import reduce, weave
 from fxsr.weights import bundled_models, model_path
 from tests.support import SAMPLE

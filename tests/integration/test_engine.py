@@ -22,7 +22,7 @@ from fxsr.export.graph import GraphOptions
 from fxsr.manifest import read_manifest
 from fxsr.runtime.engine_file import check_runnable, load_flavour, read_engine
 from fxsr.runtime.gpu import Gpu, find_gpus
-from fxsr.runtime.session import open_session
+from fxsr.runtime.open import open_session
 from tests.support import ROOT, TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")

@@ -15,7 +15,7 @@ from fxsr.config import NetworkConfig
 from fxsr.files import sha256
 from fxsr.manifest import read_manifest
 from fxsr.network import build_generator
-from fxsr.runtime.session import open_session
+from fxsr.runtime.open import open_session
 from fxsr.weights import model_path
 from tests.schemas import check_schema
 from tests.support import SAMPLE, TINY, fxsr_cli, golden_checkpoint, relative

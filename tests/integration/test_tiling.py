@@ -7,7 +7,7 @@ import pytest
 
 from fxsr.image import read_image
 from fxsr.metrics import psnr
-from fxsr.runtime.session import open_session
+from fxsr.runtime.open import open_session
 from fxsr.runtime.tiles import DEFAULT_OVERLAP
 from fxsr.runtime.upscaler import Upscaler
 from fxsr.weights import DEFAULT_MODEL

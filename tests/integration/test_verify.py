@@ -21,8 +21,8 @@ from fxsr.export.runners import RunnerSession, load_backend, onnx_runner
 from fxsr.export.verify import Rounded
 from fxsr.manifest import Verification, read_manifest, write_manifest
 from fxsr.runtime.engine_file import read_engine
+from fxsr.runtime.open import open_session
 from fxsr.runtime.ort import read_facts
-from fxsr.runtime.session import open_session
 from fxsr.weights import DEFAULT_MODEL
 from tests.support import ROOT, SAMPLE, TINY, fxsr_cli, golden_checkpoint
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from fxsr.errors import DeviceError, FxsrError, MissingExtraError, OutOfMemoryError, UsageError
-from fxsr.runtime.device import open_device, stream_handle
+from fxsr.runtime.device import stream_handle
+from fxsr.runtime.device_open import open_device
 
 
 class Status(IntEnum):

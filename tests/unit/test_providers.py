@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from fxsr.errors import DeviceError, FxsrError, OutOfMemoryError, UnavailableError, UsageError
+from fxsr.runtime.open import open_session
 from fxsr.runtime.ort import OrtSession
 from fxsr.runtime.providers import open_graph
-from fxsr.runtime.session import Device, open_session
+from fxsr.runtime.session import Device
 from fxsr.weights import DEFAULT_MODEL, model_path
 
 GRAPH = model_path(DEFAULT_MODEL, ".onnx")

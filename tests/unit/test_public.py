@@ -10,7 +10,8 @@ import pytest
 import fxsr
 from fxsr.errors import DeviceError, ModelFileError, UsageError
 from fxsr.metrics import psnr
-from fxsr.runtime.session import Device, open_session
+from fxsr.runtime.open import open_session
+from fxsr.runtime.session import Device
 from fxsr.weights import model_path
 from tests.support import ROOT, SAMPLE
 
