@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fxsr.benchmarks.machine import machine
 from fxsr.console import print_json, steps
 from fxsr.errors import FxsrError, UnavailableError, UsageError
-from fxsr.weights import DEFAULT_MODEL
+from fxsr.models.bundled import DEFAULT_MODEL
+from fxsr.runtime.machine.name import machine
 
 app = typer.Typer(help="Measurements that anyone can rerun.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -67,7 +67,7 @@ def memory(
 ) -> None:
     """Measure the peak memory of upscaling an image of some size by 4, all but the model's."""
     from fxsr.benchmarks.memory import measure_memory
-    from fxsr.formats import FORMATS
+    from fxsr.images.formats import FORMATS
 
     height, _, width = size.partition("x")
     if not (height.isdecimal() and width.isdecimal() and format_name in FORMATS):
@@ -117,7 +117,7 @@ def building(
 ) -> None:
     """Build engines over sizes and options; print what the builder says that they take."""
     from fxsr.benchmarks.building import COLUMNS, VARIANTS, cells, measure_builds
-    from fxsr.export.engine import choose_flavour
+    from fxsr.export.engine.engine import choose_flavour
 
     flavour = choose_flavour("auto")
     if flavour is None:

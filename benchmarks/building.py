@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fxsr.benchmarks.engines import random_checkpoint
-from fxsr.checkpoint import save_checkpoint
-from fxsr.config import NetworkConfig
 from fxsr.errors import ModelFileError
 from fxsr.export import EngineRequest, ExportRequest, export_model
-from fxsr.export.graph import GraphOptions
-from fxsr.export.profiles import parse_tiles
-from fxsr.manifest import Flavour
+from fxsr.export.engine.profiles import parse_tiles
+from fxsr.export.graph.graph import GraphOptions
+from fxsr.models.checkpoint import save_checkpoint
+from fxsr.models.config import NetworkConfig
+from fxsr.models.manifest import Flavour
 
 
 @dataclass(frozen=True)

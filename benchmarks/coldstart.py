@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fxsr.benchmarks.speed.bench import Stats, summarise
 from fxsr.errors import FxsrError
-from fxsr.image import Picture, read_image, write_image
-from fxsr.runtime.bench import Stats, summarise
+from fxsr.images.image import Picture, read_image, write_image
 
 SIDE = 256
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from fxsr.errors import UsageError
-from fxsr.image import Picture, read_image, write_image
-from fxsr.runtime.upscaler import load
+from fxsr.images.image import Picture, read_image, write_image
+from fxsr.runtime.upscale.upscaler import load
 
 _GAP = 12
 """White pixels between panels."""

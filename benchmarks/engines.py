@@ -1,6 +1,6 @@
 """What does the exported graph buy, against the torch network that it came from and against other ways to run it?
 
-The sides take turns, each in a process of its own: see `fxsr.runtime.interleave`.
+The sides take turns, each in a process of its own: see `fxsr.benchmarks.speed.interleave`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from fxsr.benchmarks.machine import hardware
-from fxsr.benchmarks.speed import BenchOptions, measure_models
-from fxsr.benchmarks.speed_report import BenchReport
-from fxsr.benchmarks.subjects import Subject
-from fxsr.checkpoint import About, Checkpoint, save_checkpoint
-from fxsr.config import NetworkConfig, state_shapes
+from fxsr.benchmarks.speed.measure import BenchOptions, measure_models
+from fxsr.benchmarks.speed.report import BenchReport
+from fxsr.benchmarks.speed.subjects import Subject
 from fxsr.files import atomic_path
-from fxsr.stylemap import DEFAULT_T
+from fxsr.models.checkpoint import About, Checkpoint, save_checkpoint
+from fxsr.models.config import NetworkConfig, state_shapes
+from fxsr.runtime.machine.name import hardware
+from fxsr.styles.style_map import DEFAULT_T
 
 Style = Literal["map", "uniform"]
 STYLES: tuple[Style, ...] = ("map", "uniform")
@@ -158,7 +158,7 @@ def write_table(table: Table, folder: Path, command: str) -> list[Path]:
 def _export(checkpoint: Path, half: bool) -> dict[str, Path]:
     """The graph as it is exported, without its rewrites, and with the style baked in."""
     from fxsr.export import ExportRequest, export_model
-    from fxsr.export.graph import GraphOptions
+    from fxsr.export.graph.graph import GraphOptions
 
     ours = GraphOptions("fp16" if half else "fp32")
     forms = {

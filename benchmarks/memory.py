@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from fxsr.benchmarks.speed.bench import peak_host_bytes
 from fxsr.errors import FxsrError
-from fxsr.image_writing import write_rows
-from fxsr.rows import Pixels, Rows
-from fxsr.runtime.bench import peak_host_bytes
-from fxsr.runtime.jobs import Failure, Job, RunOptions
-from fxsr.runtime.pipeline import run_jobs
+from fxsr.images.rows import Pixels, Rows
+from fxsr.images.writing import write_rows
+from fxsr.runtime.jobs.jobs import Failure, Job, RunOptions
+from fxsr.runtime.jobs.pipeline import run_jobs
 from fxsr.runtime.session import Array, Session, SessionInfo
-from fxsr.runtime.upscaler import Progress, Upscaler
+from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 
 
 @dataclass(frozen=True)

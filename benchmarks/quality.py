@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fxsr.errors import UsageError
-from fxsr.runtime.upscaler import load
+from fxsr.runtime.upscale.upscaler import load
 from fxsr.training.evaluate import STYLES, Report, evaluate, load_pairs
 
 
@@ -81,6 +81,6 @@ def evaluate_model(
 
 
 def _installed() -> str:
-    from fxsr.training.features import available_weights
+    from fxsr.training.vgg_layers import available_weights
 
     return available_weights() or "none"

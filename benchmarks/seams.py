@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fxsr.image import dtype_peak, read_image
+from fxsr.images.image import dtype_peak, read_image
 from fxsr.metrics import psnr
-from fxsr.runtime.upscaler import Upscaler, load
+from fxsr.runtime.upscale.upscaler import Upscaler, load
 
 
 @dataclass(frozen=True)

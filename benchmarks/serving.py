@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from fxsr.errors import FxsrError
-from fxsr.image import Picture, read_image, write_image
+from fxsr.images.image import Picture, read_image, write_image
 
 _TYPE = "multipart/form-data; boundary=x"
 _METRIC = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)

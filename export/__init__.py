@@ -1,6 +1,6 @@
 """From a checkpoint to files that deploy: ONNX graph with its exact rewrites, engines, verification, manifest."""
 
-from fxsr.export.engine_request import EngineRequest
+from fxsr.export.engine.request import EngineRequest
 from fxsr.export.exporter import Exported, export_model, write_onnx
 from fxsr.export.request import ExportRequest
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fxsr.checkpoint import Checkpoint
-from fxsr.config import is_style, state_shapes
-from fxsr.export.bake import bake, esrgan_weights
-from fxsr.export.cases import Material, Shapes, make_cases
-from fxsr.export.verify import agreement
+from fxsr.export.graph.bake import bake, esrgan_weights
+from fxsr.export.verify.cases import Material, Shapes, make_cases
+from fxsr.export.verify.verify import agreement
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
-from fxsr.manifest import EsrganFacts, FileFacts
-from fxsr.runtime.reference import TorchSession
+from fxsr.models.checkpoint import Checkpoint
+from fxsr.models.config import is_style, state_shapes
+from fxsr.models.manifest import EsrganFacts, FileFacts
+from fxsr.runtime.backends.torch import TorchSession
 from fxsr.runtime.session import Array, Device
 
 _SIZE = ((64, 64),)
@@ -25,7 +25,7 @@ _BORDER = 16
 def write_esrgan(checkpoint: Checkpoint, t: float, path: Path) -> EsrganFacts:
     """Write a `.pth` file under the names of ESRGAN's first release, and measure how it differs from the network.
 
-    It does near the borders, since shifts in biases reach beyond them; see `fxsr.export.bake`.
+    It does near the borders, since shifts in biases reach beyond them; see `fxsr.export.graph.bake`.
 
     Raises:
         UsageError: this network can't be written as an ESRGAN.

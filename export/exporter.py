@@ -9,23 +9,23 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from fxsr.checkpoint import Checkpoint, load_checkpoint
 from fxsr.errors import MissingExtraError, ModelFileError, UnavailableError, UsageError
-from fxsr.export.builder import News
-from fxsr.export.cases import bundled_photos, read_photos
-from fxsr.export.compare import Subject, compare
-from fxsr.export.engine import build_engine
+from fxsr.export.engine.builder import News
+from fxsr.export.engine.engine import build_engine
 from fxsr.export.esrgan import write_esrgan
-from fxsr.export.graph import GraphOptions, model_facts, save_graph
+from fxsr.export.graph.graph import GraphOptions, model_facts, save_graph
 from fxsr.export.lock import alone_in
-from fxsr.export.precision import settle_precision
 from fxsr.export.request import ExportRequest
 from fxsr.export.reuse import engines_of, find_engine, find_graph
+from fxsr.export.verify.cases import bundled_photos, read_photos
+from fxsr.export.verify.compare import Subject, compare
+from fxsr.export.verify.precision import settle_precision
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
-from fxsr.manifest import EngineFacts, FileFacts, Manifest, model_stem, write_manifest
-from fxsr.runtime.engine_file import EngineFile
-from fxsr.runtime.gpu import find_gpus
+from fxsr.models.checkpoint import Checkpoint, load_checkpoint
+from fxsr.models.manifest import EngineFacts, FileFacts, Manifest, model_stem, write_manifest
+from fxsr.runtime.backends.tensorrt.engine_file import EngineFile
+from fxsr.runtime.machine.gpu import find_gpus
 
 _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\:\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 """A checkpoint says its name itself, and where files are written to is not for it to say."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fxsr.export.engine_request import EngineRequest
-from fxsr.export.graph import GraphOptions
+from fxsr.export.engine.request import EngineRequest
+from fxsr.export.graph.graph import GraphOptions
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from fxsr.checkpoint import own_name
 from fxsr.errors import CheckpointError, ModelFileError
-from fxsr.export.engine import builder_version, target_gpu
-from fxsr.export.engine_request import EngineRequest
-from fxsr.export.graph import GraphOptions, options_of, producer
-from fxsr.export.profiles import engine_profiles
+from fxsr.export.engine.engine import builder_version, target_gpu
+from fxsr.export.engine.profiles import engine_profiles
+from fxsr.export.engine.request import EngineRequest
+from fxsr.export.graph.graph import GraphOptions, options_of, producer
 from fxsr.export.request import ExportRequest
 from fxsr.files import sha256
-from fxsr.manifest import EngineFacts, FileFacts, Manifest, ModelFacts, Profile, is_intact, read_manifest
+from fxsr.models.checkpoint import own_name
+from fxsr.models.manifest import EngineFacts, FileFacts, Manifest, ModelFacts, Profile, is_intact, read_manifest
 
 
 def find_graph(request: ExportRequest) -> tuple[Path, Manifest] | None:

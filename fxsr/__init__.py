@@ -17,15 +17,19 @@ from typing import TYPE_CHECKING, Any
 from fxsr.errors import FxsrError
 
 if TYPE_CHECKING:
-    from fxsr.runtime.upscaler import Upscaler as Upscaler
-    from fxsr.runtime.upscaler import load as load
-    from fxsr.stylemap import StyleMap as StyleMap
+    from fxsr.runtime.upscale.upscaler import Upscaler as Upscaler
+    from fxsr.runtime.upscale.upscaler import load as load
+    from fxsr.styles.style_map import StyleMap as StyleMap
 
 __version__ = "0.1.0"
 __all__ = ["FxsrError", "StyleMap", "Upscaler", "__version__", "load"]
 
 # Imported when first used, so that `import fxsr` costs next to nothing.
-_LAZY = {"load": "fxsr.runtime.upscaler", "Upscaler": "fxsr.runtime.upscaler", "StyleMap": "fxsr.stylemap"}
+_LAZY = {
+    "load": "fxsr.runtime.upscale.upscaler",
+    "Upscaler": "fxsr.runtime.upscale.upscaler",
+    "StyleMap": "fxsr.styles.style_map",
+}
 
 
 _HERE = Path(__file__).resolve().parent

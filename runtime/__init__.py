@@ -6,6 +6,6 @@ an image library, nothing more.
 
 from fxsr.runtime.open import open_session
 from fxsr.runtime.session import Device, Session, SessionInfo
-from fxsr.runtime.upscaler import Upscaler, load
+from fxsr.runtime.upscale.upscaler import Upscaler, load
 
 __all__ = ["Device", "Session", "SessionInfo", "Upscaler", "load", "open_session"]

@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 
 import fxsr
-from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import UsageError
-from fxsr.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
-from fxsr.runtime.cpus import available_cpus
-from fxsr.runtime.engine_file import ENGINES, read_engine
-from fxsr.runtime.gpu import find_gpus
-from fxsr.runtime.providers import import_onnxruntime
+from fxsr.models.bundled import bundled_models, model_path
+from fxsr.models.checkpoint import load_checkpoint
+from fxsr.models.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
+from fxsr.runtime.backends.providers import import_onnxruntime
+from fxsr.runtime.backends.tensorrt.engine_file import ENGINES, read_engine
+from fxsr.runtime.machine.cpus import available_cpus
+from fxsr.runtime.machine.gpu import find_gpus
 from fxsr.runtime.session import CHECKPOINTS
-from fxsr.weights import bundled_models, model_path
 
 _PACKAGES = {
     "onnxruntime": "cpu",
@@ -54,7 +54,7 @@ def describe(file: str) -> dict[str, Any]:
         raise UsageError(f"{path}: a folder; give a file")
     head = {"file": str(path), "bytes": path.stat().st_size}
     if suffix == ".onnx":
-        from fxsr.runtime.ort import read_facts
+        from fxsr.runtime.backends.onnxruntime import read_facts
 
         return head | {"kind": "ONNX graph of fxsr"} | _facts(read_facts(path))
     if suffix == ".json":

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.manifest import ModelFacts
+from fxsr.models.manifest import ModelFacts
 
 Array = NDArray[Any]
 

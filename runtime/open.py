@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import UsageError
-from fxsr.runtime.engine_file import ENGINES
-from fxsr.runtime.ort import OrtSession
-from fxsr.runtime.reference import TorchSession
+from fxsr.models.bundled import model_path
+from fxsr.models.checkpoint import load_checkpoint
+from fxsr.runtime.backends.onnxruntime import OrtSession
+from fxsr.runtime.backends.tensorrt.engine_file import ENGINES
+from fxsr.runtime.backends.tensorrt.session import open_engine
+from fxsr.runtime.backends.torch import TorchSession
 from fxsr.runtime.session import CHECKPOINTS, Device, Session
-from fxsr.runtime.tensorrt import open_engine
-from fxsr.weights import model_path
 
 
 def open_session(model: str | Path, device: str = "auto", *, provider: str = "auto", trust: bool = False) -> Session:
@@ -25,7 +25,7 @@ def open_session(model: str | Path, device: str = "auto", *, provider: str = "au
         model: a bundled name, an `.onnx` file exported by fxsr, an engine built from one (`.plan`, `.engine`), or a
             checkpoint (`.pth`, `.safetensors`; runs on torch, for reference).
         device: "auto", "cpu", "cuda" or "cuda:N".
-        provider: for `.onnx` files: one of `fxsr.runtime.providers.PROVIDERS`.
+        provider: for `.onnx` files: one of `fxsr.runtime.backends.providers.PROVIDERS`.
         trust: load an engine without a manifest. Engines are code that runs: only one whose origin you know.
 
     Raises:

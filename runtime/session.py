@@ -1,8 +1,8 @@
 """What a session is, and how a model file becomes one.
 
 A session runs one model on one device, on whole tensors. It knows nothing of images, tiles or styles; see
-`fxsr.runtime.upscaler` for those. A new backend is one module with a class that has these methods, and one line in
-`open_session`.
+`fxsr.runtime.upscale` for those. A new backend is one module in `fxsr.runtime.backends` with a class that has these
+methods, and one line in `fxsr.runtime.open`.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from fxsr.manifest import Profile, Shape
+from fxsr.models.manifest import Profile, Shape
 from tests.hostdevice import ALIGNMENT, HostMemory
 
 
 class FakeTensorRT(SimpleNamespace):
-    """What `fxsr.runtime.tensorrt` needs of the module `tensorrt_rtx`; an engine's bytes are those of an ONNX file.
+    """What `fxsr.runtime.backends.tensorrt` needs of the module `tensorrt_rtx`; an engine's bytes are an ONNX file's.
 
     It refuses what TensorRT refuses: shapes outside the profile, work without shapes, addresses or scratch memory.
     """

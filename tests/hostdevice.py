@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.errors import DeviceError, OutOfMemoryError
-from fxsr.runtime.device import Block, DeviceMemory, Event, Graph, Stream
+from fxsr.runtime.device.protocols import Block, DeviceMemory, Event, Graph, Stream
 
 ALIGNMENT = 256
 _POISON = 0xCD

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from fxsr.export import write_onnx
-from fxsr.export.graph import GraphOptions, model_facts
-from fxsr.export.profiles import engine_profiles, parse_tiles
+from fxsr.export.engine.profiles import engine_profiles, parse_tiles
+from fxsr.export.graph.graph import GraphOptions, model_facts
 from fxsr.files import sha256
-from fxsr.manifest import BuildOptions, EngineFacts, FileFacts, Manifest
-from fxsr.runtime.device_session import DeviceSession
-from fxsr.runtime.engine_file import EngineFile
-from fxsr.runtime.gpu import Gpu
-from fxsr.runtime.ort import OrtSession
+from fxsr.models.manifest import BuildOptions, EngineFacts, FileFacts, Manifest
+from fxsr.runtime.backends.onnxruntime import OrtSession
+from fxsr.runtime.backends.tensorrt.engine_file import EngineFile
+from fxsr.runtime.backends.tensorrt.library import runtime_log
+from fxsr.runtime.backends.tensorrt.session import TensorRTEngine, load_engine, session_info
+from fxsr.runtime.device.session import DeviceSession
+from fxsr.runtime.machine.gpu import Gpu
 from fxsr.runtime.session import Array, Device
-from fxsr.runtime.tensorrt import TensorRTEngine, load_engine, session_info
-from fxsr.runtime.trt import runtime_log
 from tests.faketensorrt import FakeTensorRT
 from tests.hostdevice import HostMemory
 from tests.support import TINY, golden_checkpoint

@@ -17,12 +17,12 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.image import Picture, write_image
+from fxsr.images.image import Picture, write_image
 from fxsr.runtime.serve.app import create_app
 from fxsr.runtime.serve.guard import Guard
 from fxsr.runtime.serve.server import listen, make_server
 from fxsr.runtime.serve.settings import Settings
-from fxsr.runtime.upscaler import Upscaler
+from fxsr.runtime.upscale.upscaler import Upscaler
 from tests.support import NearestSession, ended, fxsr_process
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.checkpoint import About, Checkpoint
-from fxsr.config import NetworkConfig, state_shapes
-from fxsr.image import Picture, write_image
+from fxsr.images.image import Picture, write_image
+from fxsr.models.checkpoint import About, Checkpoint
+from fxsr.models.config import NetworkConfig, state_shapes
 from fxsr.runtime.session import Session, SessionInfo
 from fxsr.training.recipe import Recipe
 from fxsr.training.recipes import load_recipe

@@ -13,9 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from fxsr.checkpoint import load_start
 from fxsr.errors import UsageError
 from fxsr.extras import needs
+from fxsr.models.checkpoint import load_start
 from fxsr.training.cache import ImageCache, open_cache
 from fxsr.training.data import batches
 from fxsr.training.recipe import Recipe
@@ -27,7 +27,7 @@ with needs("train"):
     from accelerate.utils import InitProcessGroupKwargs, KwargsHandler, set_seed
     from torch import Tensor
 
-    from fxsr.network import Generator, build_generator
+    from fxsr.models.network import Generator, build_generator
     from fxsr.training.initial import initialise, restart_style
     from fxsr.training.trainer import Trainer
 

@@ -24,7 +24,7 @@ from fxsr.training.recipe import Recipe
 with needs("train"):
     import torch
 
-    from fxsr.network import Generator
+    from fxsr.models.network import Generator
     from fxsr.training.perceptual import PerceptualDistance
 
 _STRIPS = 4

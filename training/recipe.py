@@ -13,8 +13,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from fxsr.config import NetworkConfig, Trunk
 from fxsr.errors import UsageError
+from fxsr.models.config import NetworkConfig, Trunk
 
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -39,7 +39,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Network(Part, frozen=True):
-    """The generator's size; see `fxsr.config.NetworkConfig`, whose defaults these are."""
+    """The generator's size; see `fxsr.models.config.NetworkConfig`, whose defaults these are."""
 
     scale: int = 4
     trunk: Trunk = "rrdb"
@@ -154,7 +154,7 @@ class Term(Part, frozen=True):
     """Adversarial: which loss."""
 
     def __post_init__(self) -> None:
-        from fxsr.training.features import check_layers
+        from fxsr.training.vgg_layers import check_layers
 
         values = [value for _, value in self.knots]
         places = [t for t, _ in self.knots]

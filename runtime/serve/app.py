@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import fxsr
 from fxsr.extras import needs
-from fxsr.runtime.jobs import RunOptions
+from fxsr.runtime.jobs.jobs import RunOptions
 from fxsr.runtime.serve.guard import Guard, Message, Receive, Send
 from fxsr.runtime.serve.images import Enlarged, store, upscale_file
 from fxsr.runtime.serve.metrics import Metrics
@@ -21,8 +21,8 @@ from fxsr.runtime.serve.protocol import VERSION, describe_model, infer
 from fxsr.runtime.serve.service import Served, Service
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.serve.tensors import decode_request, encode_response, inflate
-from fxsr.runtime.upscaler import Upscaler
-from fxsr.stylemap import DEFAULT_T
+from fxsr.runtime.upscale.upscaler import Upscaler
+from fxsr.styles.style_map import DEFAULT_T
 
 with needs("serve"):
     from fastapi import FastAPI, File, Form, Request, Response, UploadFile

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fxsr.errors import FxsrError, ImageError, StyleError
-from fxsr.formats import FORMATS
-from fxsr.runtime.jobs import Failure, Job, RunOptions
-from fxsr.runtime.pipeline import do_job
+from fxsr.images.formats import FORMATS
+from fxsr.runtime.jobs.jobs import Failure, Job, RunOptions
+from fxsr.runtime.jobs.pipeline import do_job
 from fxsr.runtime.serve.scheduler import Flow
 from fxsr.runtime.serve.service import Served
-from fxsr.runtime.upscaler import Progress, Upscaler
+from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -63,7 +63,7 @@ def upscale_file(
     Args:
         folder: for this request alone; the output is left in it.
         options: with `max_pixels`.
-        format_name: of `fxsr.formats.FORMATS`; None keeps the image's.
+        format_name: of `fxsr.images.formats.FORMATS`; None keeps the image's.
         progress: called after each tile.
 
     Raises:

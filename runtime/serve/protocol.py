@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from fxsr.errors import ImageError, StyleError
-from fxsr.manifest import TensorFacts
-from fxsr.runtime.batches import Place, Tile, upscale_tiles
+from fxsr.models.manifest import TensorFacts
 from fxsr.runtime.layouts import to_bytes
 from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.scheduler import Flow
 from fxsr.runtime.serve.service import Served
 from fxsr.runtime.serve.tensors import DATATYPES, InferRequest
 from fxsr.runtime.session import Array
-from fxsr.runtime.upscaler import Upscaler
+from fxsr.runtime.upscale.batches import Place, Tile, upscale_tiles
+from fxsr.runtime.upscale.upscaler import Upscaler
 
 _MAX_NUMBERS = 1 << 20
 _MAX_IMAGES = 1024

@@ -18,9 +18,9 @@ from threading import Condition, Thread
 import numpy as np
 
 from fxsr.errors import FxsrError, OutOfMemoryError, first_line
-from fxsr.runtime.batches import upscale_tiles
 from fxsr.runtime.session import Array, Closable, Session, SessionInfo
-from fxsr.runtime.tiles import DEFAULT_TILE
+from fxsr.runtime.upscale.batches import upscale_tiles
+from fxsr.runtime.upscale.tiles import DEFAULT_TILE
 
 _CPU_AREA = 64**2
 """LR pixels of a batch on a CPU: from there on nothing is gained, and beyond its caches something lost."""
@@ -45,7 +45,7 @@ class Kind:
 
 @dataclass(eq=False)
 class Ticket:
-    """A tile that waits for its turn, and then for its result; a `fxsr.runtime.batches.Tiled`."""
+    """A tile that waits for its turn, and then for its result; a `fxsr.runtime.upscale.batches.Tiled`."""
 
     lr: Array
     t_map: Array

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fxsr.errors import UsageError
 from fxsr.extras import needs
-from fxsr.runtime.upscaler import Upscaler
+from fxsr.runtime.upscale.upscaler import Upscaler
 
 if TYPE_CHECKING:
     import uvicorn

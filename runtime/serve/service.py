@@ -10,13 +10,13 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from fxsr.errors import FxsrError
-from fxsr.manifest import ModelFacts
+from fxsr.models.manifest import ModelFacts
 from fxsr.runtime.serve.guard import Receive
 from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.scheduler import Batch, Flow, Scheduler
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.session import Closable, Session, SessionInfo
-from fxsr.runtime.upscaler import Upscaler
+from fxsr.runtime.upscale.upscaler import Upscaler
 
 T = TypeVar("T")
 _SMALL = 1 << 20

@@ -14,7 +14,7 @@ from fxsr.errors import FxsrError
 from fxsr.extras import needs
 from fxsr.runtime.ui.painting import Painting
 from fxsr.runtime.ui.studio import AUTOMATIC, WINDOW, Photo, Studio, Style, data_url
-from fxsr.stylemap import DEFAULT_T
+from fxsr.styles.style_map import DEFAULT_T
 
 with needs("ui"):
     import gradio as gr

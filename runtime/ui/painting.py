@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.errors import StyleError
-from fxsr.image import resize_plane
-from fxsr.stylemap import StyleMap
+from fxsr.images.image import resize_plane
+from fxsr.styles.style_map import StyleMap
 
 SIDE = 1024
 """Longer side of a painting in pixels; it is enlarged to the photo."""

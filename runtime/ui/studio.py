@@ -14,20 +14,20 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from fxsr import tmap
 from fxsr.errors import ImageError, StyleError, TooLargeError
-from fxsr.image import Picture, read_image, write_image
-from fxsr.image_reading import open_rows
-from fxsr.rows import Pixels, check_pixels, dtype_peak
-from fxsr.runtime.jobs import RunOptions
+from fxsr.images.image import Picture, read_image, write_image
+from fxsr.images.reading import open_rows
+from fxsr.images.rows import Pixels, check_pixels, dtype_peak
+from fxsr.runtime.jobs.jobs import RunOptions
 from fxsr.runtime.serve.images import file_kind, upscale_file
 from fxsr.runtime.serve.service import Service
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.session import Closable
 from fxsr.runtime.ui.painting import Painting, painting_size
-from fxsr.runtime.upscaler import Progress, Upscaler
-from fxsr.stylemap import StyleMap
-from fxsr.texture import texture
+from fxsr.runtime.upscale.upscaler import Progress, Upscaler
+from fxsr.styles import maps as tmap
+from fxsr.styles.style_map import StyleMap
+from fxsr.styles.texture import texture
 
 WINDOW, MARGIN = 96, 16
 """LR pixels of a preview's sides, and what is upscaled around them so that they are as in the whole image."""

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from fxsr.errors import DeviceError
-from fxsr.image import read_image
+from fxsr.images.image import read_image
 from fxsr.metrics import psnr
+from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.open import open_session
-from fxsr.runtime.upscaler import Upscaler
-from fxsr.weights import DEFAULT_MODEL
+from fxsr.runtime.upscale.upscaler import Upscaler
 from tests.support import SAMPLE
 
 

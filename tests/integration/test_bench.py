@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fxsr.benchmarks.speed_report import read_report
-from fxsr.checkpoint import save_checkpoint
-from fxsr.weights import DEFAULT_MODEL
+from fxsr.benchmarks.speed.report import read_report
+from fxsr.models.bundled import DEFAULT_MODEL
+from fxsr.models.checkpoint import save_checkpoint
 from tests.schemas import check_schema
 from tests.support import TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fxsr.benchmarks.__main__ import app
-from fxsr.image import Picture, read_image, write_image
+from fxsr.images.image import Picture, read_image, write_image
 from tests.support import SAMPLE
 
 

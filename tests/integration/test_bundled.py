@@ -5,16 +5,16 @@ import pytest
 import torch
 
 import fxsr
-from fxsr.checkpoint import load_checkpoint
-from fxsr.export.cases import Material, make_cases
-from fxsr.export.verify import threshold, verify
-from fxsr.image import read_image
+from fxsr.export.verify.cases import Material, make_cases
+from fxsr.export.verify.verify import threshold, verify
+from fxsr.images.image import read_image
 from fxsr.metrics import luma, psnr
+from fxsr.models.bundled import bundled_models, model_path
+from fxsr.models.checkpoint import load_checkpoint
+from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.open import open_session
-from fxsr.runtime.ort import OrtSession
 from fxsr.runtime.session import Device
 from fxsr.training.losses import reduce, weave
-from fxsr.weights import bundled_models, model_path
 from tests.support import SAMPLE
 
 

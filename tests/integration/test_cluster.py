@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fxsr.errors import UsageError
-from fxsr.image import read_image
-from fxsr.places import AnyPlaces, as_url, name_of
+from fxsr.images.image import read_image
+from fxsr.runtime.jobs.places import AnyPlaces, as_url, name_of
 from tests.support import ended, fxsr_cli, fxsr_process, wait_until, write_photos
 
 pytest.importorskip("ray", reason="Ray is not installed (it has no wheel for every Python)")

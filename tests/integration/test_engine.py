@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from fxsr.checkpoint import save_checkpoint
 from fxsr.errors import DeviceError, ModelFileError
 from fxsr.export import write_onnx
-from fxsr.export.graph import GraphOptions
-from fxsr.manifest import read_manifest
-from fxsr.runtime.engine_file import check_runnable, load_flavour, read_engine
-from fxsr.runtime.gpu import Gpu, find_gpus
+from fxsr.export.graph.graph import GraphOptions
+from fxsr.models.checkpoint import save_checkpoint
+from fxsr.models.manifest import read_manifest
+from fxsr.runtime.backends.tensorrt.engine_file import check_runnable, load_flavour, read_engine
+from fxsr.runtime.machine.gpu import Gpu, find_gpus
 from fxsr.runtime.open import open_session
 from tests.support import ROOT, TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
 

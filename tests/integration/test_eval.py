@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from fxsr.checkpoint import save_checkpoint
 from fxsr.errors import CheckpointError
-from fxsr.image import Picture, read_image, write_image
-from fxsr.training.features import CHANNELS, available_weights, conv_names, load_features
+from fxsr.images.image import Picture, read_image, write_image
+from fxsr.models.checkpoint import save_checkpoint
+from fxsr.training.features import load_features
+from fxsr.training.vgg_layers import CHANNELS, available_weights, conv_names
 from tests.support import TINY, fxsr_cli, golden_checkpoint, write_photos
 
 

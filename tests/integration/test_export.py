@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fxsr.checkpoint import About, Checkpoint, load_checkpoint, save_checkpoint
-from fxsr.config import NetworkConfig
 from fxsr.files import sha256
-from fxsr.manifest import read_manifest
-from fxsr.network import build_generator
+from fxsr.models.bundled import model_path
+from fxsr.models.checkpoint import About, Checkpoint, load_checkpoint, save_checkpoint
+from fxsr.models.config import NetworkConfig
+from fxsr.models.manifest import read_manifest
+from fxsr.models.network import build_generator
 from fxsr.runtime.open import open_session
-from fxsr.weights import model_path
 from tests.schemas import check_schema
 from tests.support import SAMPLE, TINY, fxsr_cli, golden_checkpoint, relative
 

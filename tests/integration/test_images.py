@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fxsr.errors import FxsrError, ImageError
-from fxsr.image import Picture, read_image, write_image
-from fxsr.resample import resampled
+from fxsr.images.image import Picture, read_image, write_image
+from fxsr.images.resample import resampled
 from tests.support import SAMPLE
 
 RNG = np.random.default_rng(0)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import pyvips
 
-from fxsr.image import Picture, read_image, write_image
+from fxsr.images.image import Picture, read_image, write_image
 from tests.support import ROOT, SAMPLE, ended, fxsr_cli, fxsr_process, wait_until
 
 
@@ -109,7 +109,7 @@ def test_quiet_prints_nothing_but_errors(folder: Path, tmp_path: Path) -> None:
 
 
 def test_checkpoints_run_too_and_agree(folder: Path, tmp_path: Path) -> None:
-    from fxsr.weights import model_path
+    from fxsr.models.bundled import model_path
 
     checkpoint = model_path("fxsr-pd-x4-small", ".safetensors")
     for name, engine in {"a.png": "fxsr-pd-x4-small", "b.png": str(checkpoint)}.items():

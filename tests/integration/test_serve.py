@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fxsr.image import Picture, read_image, write_image
+from fxsr.images.image import Picture, read_image, write_image
 from fxsr.runtime.serve.settings import Settings
-from fxsr.runtime.upscaler import Upscaler
+from fxsr.runtime.upscale.upscaler import Upscaler
 from tests.serving import SMALL, Gate, Serving, metric, nearest, png, process, serving
 from tests.support import ROOT, SAMPLE, NearestSession, fxsr_cli, wait_until
 
@@ -152,7 +152,7 @@ def test_a_fault_of_the_server_is_a_problem_too_and_other_models_stay_ready() ->
 def test_a_signal_before_the_server_listens_to_any_ends_it(tmp_path: Path) -> None:
     code = """
 import os, signal, cli, uvicorn
-from fxsr.cli import main
+from fxsr.cli.app import main
 run = uvicorn.Server.run
 def late(self, *arguments, **options):
     os.kill(os.getpid(), signal.SIGTERM)

@@ -12,11 +12,11 @@ import tritonclient.http as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from fxsr.checkpoint import save_checkpoint
 from fxsr.export import ExportRequest, export_model
-from fxsr.export.graph import GraphOptions
+from fxsr.export.graph.graph import GraphOptions
+from fxsr.models.checkpoint import save_checkpoint
 from fxsr.runtime.serve.server import open_models
-from fxsr.runtime.upscaler import load
+from fxsr.runtime.upscale.upscaler import load
 from tests.serving import Serving, serving
 from tests.support import TINY, golden_checkpoint
 

@@ -15,17 +15,17 @@ import pytest
 import pyvips
 from numpy.typing import NDArray
 
-from fxsr import image_writing
 from fxsr.errors import FxsrError, ImageError
-from fxsr.image import Picture, read_image, write_image
-from fxsr.image_reading import open_rows
-from fxsr.image_writing import write_rows
-from fxsr.rows import Rows
-from fxsr.runtime.forecast import Forecast, forecast_jobs
-from fxsr.runtime.jobs import Done, Failure, Job, RunOptions
-from fxsr.runtime.pipeline import do_job, run_jobs
-from fxsr.runtime.upscaler import Progress, Upscaler
-from fxsr.stylemap import StyleMap
+from fxsr.images import writing as image_writing
+from fxsr.images.image import Picture, read_image, write_image
+from fxsr.images.reading import open_rows
+from fxsr.images.rows import Rows
+from fxsr.images.writing import write_rows
+from fxsr.runtime.jobs.forecast import Forecast, forecast_jobs
+from fxsr.runtime.jobs.jobs import Done, Failure, Job, RunOptions
+from fxsr.runtime.jobs.pipeline import do_job, run_jobs
+from fxsr.runtime.upscale.upscaler import Progress, Upscaler
+from fxsr.styles.style_map import StyleMap
 from tests.support import ROOT, NearestSession
 
 RNG = np.random.default_rng(3)

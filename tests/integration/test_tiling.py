@@ -5,12 +5,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fxsr.image import read_image
+from fxsr.images.image import read_image
 from fxsr.metrics import psnr
+from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.open import open_session
-from fxsr.runtime.tiles import DEFAULT_OVERLAP
-from fxsr.runtime.upscaler import Upscaler
-from fxsr.weights import DEFAULT_MODEL
+from fxsr.runtime.upscale.tiles import DEFAULT_OVERLAP
+from fxsr.runtime.upscale.upscaler import Upscaler
 from tests.support import SAMPLE, NearestSession
 
 VISIBLE = 0.6

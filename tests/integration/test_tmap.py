@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fxsr.image import Picture, read_image, write_image
+from fxsr.images.image import Picture, read_image, write_image
 from tests.support import ROOT, SAMPLE, fxsr_cli, write_photos
 
 PAGE = (ROOT / "docs" / "style-maps.md").read_text(encoding="utf-8")

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from fxsr.checkpoint import load_checkpoint
-from fxsr.config import is_style
 from fxsr.errors import CheckpointError, FxsrError, UsageError
+from fxsr.models.checkpoint import load_checkpoint
+from fxsr.models.config import is_style
 from fxsr.training.loop import Outcome, train
 from fxsr.training.recipes import recipe_from_json
 from fxsr.training.state import RunFolder
@@ -297,7 +297,7 @@ def test_recipes_are_listed() -> None:
 
 
 def test_the_objective_is_drawn(tmp_path: Path) -> None:
-    from fxsr.image import read_image
+    from fxsr.images.image import read_image
 
     done = fxsr_cli("train", "srot-x4", "--plot-objective", tmp_path / "out.png")
     assert done.returncode == 0, done.stderr

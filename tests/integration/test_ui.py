@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from fxsr.image import read_image
+from fxsr.images.image import read_image
 from tests.support import SAMPLE, ended, fxsr_cli, fxsr_process
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

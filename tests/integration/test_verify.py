@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fxsr.checkpoint import Checkpoint, save_checkpoint
 from fxsr.errors import FxsrError
-from fxsr.export.compare import _record, read_subjects
-from fxsr.export.layers import layerwise_network
-from fxsr.export.runners import RunnerSession, load_backend, onnx_runner
-from fxsr.export.verify import Rounded
-from fxsr.manifest import Verification, read_manifest, write_manifest
-from fxsr.runtime.engine_file import read_engine
+from fxsr.export.verify.compare import _record, read_subjects
+from fxsr.export.verify.layer_diff import layerwise_network
+from fxsr.export.verify.runners import RunnerSession, load_backend, onnx_runner
+from fxsr.export.verify.verify import Rounded
+from fxsr.models.bundled import DEFAULT_MODEL
+from fxsr.models.checkpoint import Checkpoint, save_checkpoint
+from fxsr.models.manifest import Verification, read_manifest, write_manifest
+from fxsr.runtime.backends.onnxruntime import read_facts
+from fxsr.runtime.backends.tensorrt.engine_file import read_engine
 from fxsr.runtime.open import open_session
-from fxsr.runtime.ort import read_facts
-from fxsr.weights import DEFAULT_MODEL
 from tests.support import ROOT, SAMPLE, TINY, fxsr_cli, golden_checkpoint
 
 FORMS = {
@@ -36,9 +36,9 @@ FORMS = {
 
 COMPARE_AS_IF_ON_A_GPU = """
 import sys, cli
-import fxsr.export.runners as runners
-from fxsr.export.cases import bundled_photos
-from fxsr.export.compare import compare, read_subjects
+import fxsr.export.verify.runners as runners
+from fxsr.export.verify.cases import bundled_photos
+from fxsr.export.verify.compare import compare, read_subjects
 
 runners.check_runnable = lambda *arguments: None
 compare(*read_subjects(sys.argv[1:]), bundled_photos())
@@ -99,7 +99,7 @@ def test_a_failure_marks_the_manifest_of_what_was_made_of_it(folder: Path, tmp_p
     import onnx
 
     from fxsr.files import sha256
-    from fxsr.manifest import write_manifest
+    from fxsr.models.manifest import write_manifest
 
     target = tmp_path / graph(folder, "fp32").name
     model = onnx.load(graph(folder, "fp32"))

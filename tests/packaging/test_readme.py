@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fxsr.image import read_image
+from fxsr.images.image import read_image
 from tests.support import ROOT
 
 

@@ -26,7 +26,7 @@ TORCH_MODULES = (
     "vgg",
 )
 NEEDS_EXTRA = (
-    {"fxsr.network": "export"}
+    {"fxsr.models.network": "export"}
     | {f"fxsr.training.{name}": "train" for name in TORCH_MODULES}
     | {"fxsr.runtime.serve.app": "serve", "fxsr.runtime.ui.page": "ui"}
 )
@@ -90,7 +90,7 @@ def test_every_module_imports_in_a_bare_environment(bare: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     imported = json.loads(done.stdout)
     assert {name: extra for name, extra in imported.items() if extra} == NEEDS_EXTRA
-    assert {"fxsr.export.graph", "fxsr.runtime.ort", "fxsr.benchmarks.engines"} <= set(imported)
+    assert {"fxsr.export.graph.graph", "fxsr.runtime.backends.onnxruntime", "fxsr.benchmarks.engines"} <= set(imported)
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["export"], ["train"], ["eval"], ["info"], ["models"], ["doctor"]])

@@ -1,0 +1,19 @@
+"""Which engine an export is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fxsr.export.engine.profiles import Tiles
+from fxsr.models.manifest import BuildOptions, Flavour
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """Which engine to build."""
+
+    flavour: Flavour
+    tiles: Tiles = field(default_factory=Tiles)
+    options: BuildOptions = field(default_factory=BuildOptions)
+    timing_cache: Path | None = None

@@ -1,0 +1,110 @@
+"""Images in and out as arrays, with the metadata that should survive the trip.
+
+libvips does the work (PNG, JPEG, WebP, TIFF, and whatever else it can read); BMP, which it lacks, goes through Pillow.
+Pixels are never converted behind the user's back but where a format leaves no choice: CMYK and Lab become sRGB on
+reading; depth or alpha that the output format can't hold are reduced on writing. Images that are not to be in memory
+as a whole go through `fxsr.images.reading` and `fxsr.images.writing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.images.formats import FORMATS, READABLE, WRITABLE
+from fxsr.images.reading import open_rows
+from fxsr.images.resample import resampled
+from fxsr.images.rows import Pixels, Rows, dtype_peak
+from fxsr.images.writing import write_rows
+
+__all__ = [
+    "FORMATS",
+    "LUMA",
+    "READABLE",
+    "WRITABLE",
+    "Picture",
+    "Pixels",
+    "dtype_peak",
+    "luminance",
+    "read_image",
+    "resize_plane",
+    "rows_of_plane",
+    "write_image",
+]
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G, B in luminance (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image in memory."""
+
+    pixels: Pixels
+    """(H, W, C), C 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or float32 in 0..1."""
+    metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
+    """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values; orientation is applied."""
+    notes: tuple[str, ...] = ()
+    """What reading could not keep, one line each."""
+
+
+def luminance(rgb: Pixels) -> Pixels:
+    """(..., 3) to (...): BT.601 luminance as float32, in the same range."""
+    plane: Pixels = np.matmul(rgb.astype(np.float32), np.array(LUMA, np.float32))
+    return plane
+
+
+def read_image(path: Path | str, as_data: bool = False) -> Picture:
+    """Read an image, turned as its orientation tag says, palette and CMYK resolved to RGB.
+
+    Args:
+        as_data: it holds numbers, such as a style map or depths, not light; see `fxsr.images.exr.open_exr`.
+
+    Raises:
+        ImageError: missing, not an image, damaged or truncated, or of a kind that can't be upscaled.
+    """
+    rows = open_rows(path, as_data=as_data)
+    return Picture(rows.whole(), rows.metadata, rows.notes)
+
+
+def write_image(path: Path | str, picture: Picture, quality: int = 95) -> tuple[str, ...]:
+    """Write an image, whole or not at all, in the format of its suffix.
+
+    Args:
+        quality: of JPEG and WebP, 1..100.
+
+    Returns:
+        What the format could not hold, one line each.
+
+    Raises:
+        ImageError: the format is unknown or can't hold this image, or the library failed.
+        FxsrError: the file can't be written.
+    """
+    return write_rows(path, Rows.of(picture.pixels, picture.metadata), quality)
+
+
+def resize_plane(plane: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Resize an (H, W) array bilinearly, averaging where it shrinks. Never leaves the range of its values."""
+    return rows_of_plane(plane, height, width)(slice(0, height))
+
+
+def rows_of_plane(plane: NDArray[np.float32], height: int, width: int) -> Callable[[slice], NDArray[np.float32]]:
+    """`resize_plane` of which rows are made when they are asked for."""
+    import pyvips
+
+    if plane.shape == (height, width):
+        return lambda rows: plane[rows]
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(plane))
+    exact = resampled(image, width, height, linear=True)
+    low, high = plane.min(), plane.max()
+
+    def make(rows: slice) -> NDArray[np.float32]:
+        part = exact.crop(0, rows.start, width, rows.stop - rows.start).numpy()
+        return np.asarray(part.reshape(-1, width).clip(low, high), np.float32)
+
+    return make

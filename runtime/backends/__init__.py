@@ -1,0 +1,1 @@
+"""What runs a model: ONNX Runtime, torch, TensorRT and TensorRT-RTX. Each backend implements `fxsr.runtime.session`."""

@@ -1,0 +1,167 @@
+"""Sessions on ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from fxsr.errors import ModelFileError, first_line
+from fxsr.models.manifest import METADATA_KEY, ModelFacts, decode_facts
+from fxsr.runtime.backends.providers import import_onnxruntime, open_graph
+from fxsr.runtime.device.arrays import check_array, device_inputs, view_array
+from fxsr.runtime.device.open import open_device
+from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
+from fxsr.runtime.session import Array, Device, Session, SessionInfo, tile_error
+from fxsr.runtime.timing import Timing
+
+_OUT_OF_MEMORY = re.compile("Failed to allocate memory|bad_alloc|out of memory|ALLOC_FAILED", re.IGNORECASE)
+"""What ONNX Runtime's errors say then; their classes differ from one path to another."""
+_PROFILED_RUNS = 5
+
+
+class OrtSession(Session):
+    """An `.onnx` file on ONNX Runtime.
+
+    Raises:
+        ModelFileError: not an ONNX file, or not one that fxsr exported.
+        DeviceError: a GPU was asked for and can't be used.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: Path, device: Device, provider: str = "auto") -> None:
+        opened = open_graph(path, device, provider)
+        self._path = path
+        self._provider = opened.provider
+        self._session = opened.session
+        self.facts = _facts(self._session.get_modelmeta().custom_metadata_map, path)
+        self._info = SessionInfo(
+            name=self.facts.name,
+            scale=self.facts.scale,
+            dtype=session_dtype(self.facts),
+            baked_t=self.facts.baked_t,
+            backend="onnxruntime",
+            device=opened.device,
+        )
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    def run(self, lr: Array, t_map: Array) -> Array:
+        feed = to_graph(self.facts, lr, t_map)
+        if self.info.device == "cpu":
+            with self._errors(lr):
+                (sr,) = self._session.run(["sr"], feed)
+        else:
+            with self._errors(lr):
+                binding = self._bind(feed)
+                self._session.run_with_iobinding(binding)
+                (sr,) = binding.copy_outputs_to_cpu()
+        return from_graph(self.facts, np.asarray(sr))
+
+    def run_device(self, lr: Any, t_map: Any, out: Any, stream: Any = None) -> None:
+        """As of `Session`, but it waits on the CPU: ONNX Runtime has a stream of its own."""
+        if self.info.device == "cpu":
+            super().run_device(lr, t_map, out, stream)
+        given = device_inputs(self.facts, lr, t_map)
+        with open_device(Device.parse(self.info.device).index) as memory, memory.current():
+            caller = memory.foreign_stream(stream)
+            (output,) = self.facts.outputs
+            binding = self._session.io_binding()
+            bound = [(binding.bind_input, tensor, given[tensor.name]) for tensor in self.facts.inputs]
+            for bind, tensor, array in [*bound, (binding.bind_output, output, out)]:
+                found = view_array(array, tensor.name, memory, caller, written=tensor is output)
+                check_array(found, tensor.name, found.shape, np.dtype(tensor.dtype))
+                bind(tensor.name, "cuda", memory.dlpack_device[1], found.dtype, found.shape, found.ptr)
+            caller.sync()
+            with self._errors(lr):
+                self._session.run_with_iobinding(binding)
+
+    def measure(self, lr: Array, t_map: Array) -> Timing:
+        return self._measure_copies(lr, t_map) if self.info.device != "cpu" else super().measure(lr, t_map)
+
+    def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
+        """The median of each over some runs, in a session of its own: profiling makes a session slower."""
+        device = Device.parse(self.info.device)
+        with TemporaryDirectory() as folder:
+            session = open_graph(self._path, device, self._provider, Path(folder) / "profile").session
+            for _ in range(1 + _PROFILED_RUNS):  # the first warms up
+                session.run(["sr"], to_graph(self.facts, lr, t_map))
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+        seconds: dict[str, list[float]] = {}
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+                name = f"{event['name'].removesuffix('_kernel_time')} ({event['args']['op_name']})"
+                seconds.setdefault(name, []).append(event["dur"] / 1e6)
+        return [(name, statistics.median(taken[1:])) for name, taken in seconds.items()]
+
+    def _measure_copies(self, lr: Array, t_map: Array) -> Timing:
+        """On a GPU; each step ends when the device has done it, so that the host's clock is right."""
+        with self._errors(lr):
+            begin = time.perf_counter()
+            binding = self._bind(to_graph(self.facts, lr, t_map))
+            there = time.perf_counter()
+            self._session.run_with_iobinding(binding)
+            done = time.perf_counter()
+            binding.copy_outputs_to_cpu()
+            end = time.perf_counter()
+        return Timing(end - begin, done - there, there - begin, end - done)
+
+    def _bind(self, feed: Mapping[str, Array]) -> Any:
+        """Inputs copied to the GPU, and the output to be left there."""
+        ort = import_onnxruntime()
+        kind, _, index = self.info.device.partition(":")
+        binding = self._session.io_binding()
+        for name, array in feed.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, kind, int(index)))
+        binding.bind_output("sr", kind, int(index))
+        return binding
+
+    @contextmanager
+    def _errors(self, lr: Any) -> Iterator[None]:
+        """ONNX Runtime's errors, which have no common base, become ours."""
+        try:
+            yield
+        except Exception as error:
+            raise tile_error("ONNX Runtime", _OUT_OF_MEMORY, lr, error) from error
+
+    def close(self) -> None:
+        self._session = None
+
+
+def read_facts(path: Path) -> ModelFacts:
+    """What an ONNX file says that it is. Where the package onnx is installed, ONNX Runtime need not be able to run it.
+
+    Raises:
+        ModelFileError: not an ONNX file, or not one that fxsr exported.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        with OrtSession(path, Device("cpu")) as session:
+            return session.facts
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError, ValueError) as error:
+        raise ModelFileError(f"{path}: not an ONNX file ({first_line(error)})") from error
+    if not model.graph.node:
+        raise ModelFileError(f"{path}: not an ONNX file, or an empty one")
+    return _facts({entry.key: entry.value for entry in model.metadata_props}, path)
+
+
+def _facts(metadata: Mapping[str, str], path: Path) -> ModelFacts:
+    text = metadata.get(METADATA_KEY)
+    if text is None:
+        raise ModelFileError(f"{path}: an ONNX file, but not one that fxsr exported; make it with `fxsr export`")
+    return decode_facts(text, str(path))

@@ -1,0 +1,26 @@
+"""Which library reaches the GPU: cuda-python, or the one that the environment variable FXSR_CUDA names."""
+
+from __future__ import annotations
+
+import os
+
+from fxsr.errors import UsageError
+from fxsr.runtime.device.cuda import CudaMemory
+from fxsr.runtime.device.protocols import PROVIDERS, DeviceMemory
+from fxsr.runtime.device.pycuda import PycudaMemory
+
+
+def open_device(index: int) -> DeviceMemory:
+    """GPU number `index`, through cuda-python, or through what the environment variable FXSR_CUDA names.
+
+    Raises:
+        UsageError: FXSR_CUDA names neither "cuda-python" nor "pycuda".
+        MissingExtraError: that package is not installed.
+        DeviceError: there is no such GPU, or no driver.
+    """
+    provider = os.environ.get("FXSR_CUDA", PROVIDERS[0])
+    if provider == "cuda-python":
+        return CudaMemory(index)
+    if provider == "pycuda":
+        return PycudaMemory(index)
+    raise UsageError(f"FXSR_CUDA is {provider!r}; it must be {' or '.join(PROVIDERS)}")

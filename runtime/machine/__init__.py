@@ -1,0 +1,1 @@
+"""What this machine has: GPUs, usable CPUs, memory limits, and the name that figures are published under."""

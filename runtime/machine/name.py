@@ -1,0 +1,48 @@
+"""Names the machine that figures were taken on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from contextlib import suppress
+from pathlib import Path
+
+from fxsr.runtime.machine.cpus import available_cpus
+from fxsr.runtime.machine.gpu import find_gpus
+from fxsr.runtime.session import Device
+
+_VARIANTS = ("", "-gpu", "-cu13", "-cu12")
+"""What packages are called for a GPU, or for a version of CUDA."""
+
+
+def machine(*packages: str, gpu: bool = False) -> str:
+    """One line: processor, CPUs in use, GPUs if `gpu`, Python, and versions of those of `packages` that are there."""
+    gpus = [f"{each.name}, driver {each.driver}" for each in find_gpus()] if gpu else []
+    versions = [f"{package} {version}" for package in packages if (version := _version(package))]
+    return ", ".join(
+        [f"{_processor()}, {available_cpus()} CPUs", *gpus, f"Python {platform.python_version()}", *versions]
+    )
+
+
+def hardware(device: str) -> str:
+    """What does the work of a device: the processor, or "cuda:N"'s GPU."""
+    if device == "cpu":
+        return _processor()
+    gpus, index = find_gpus(), Device.parse(device).index
+    return gpus[index].name if index < len(gpus) else device
+
+
+def _version(package: str) -> str | None:
+    for variant in _VARIANTS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package + variant)
+    return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
