@@ -36,7 +36,7 @@ _TURN = 0.1
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One side on one network and style."""
 
     nb: int
@@ -67,7 +67,7 @@ class Table:
     size: int
     rounds: int
     device: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,7 +94,7 @@ class Table:
         return "\n".join(lines).rstrip() + "\n"
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: TableRow) -> list[str]:
     """A measured row as text."""
     time = (
         "" if row.seconds is None else f"{row.seconds:.3f} s" if row.seconds >= 0.1 else f"{row.seconds * 1e3:.3f} ms"
@@ -118,7 +118,7 @@ def compare_engines(
     Raises:
         FxsrError: a file can't be exported, or no side can be run.
     """
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     where = ""
     for nb in blocks:
         with TemporaryDirectory() as folder:
@@ -191,13 +191,13 @@ def _sides(checkpoint: Path, graphs: dict[str, Path], style: Style, device: str,
     return [sides[0], *wanted]
 
 
-def _rows(nb: int, style: Style, report: BenchReport) -> list[Row]:
+def _rows(nb: int, style: Style, report: BenchReport) -> list[TableRow]:
     ratios = {pair.model: pair.ratio for pair in report.comparisons}
     rows = []
     for one in report.measurements:
         ratio = ratios.get(one.model)
         rows.append(
-            Row(
+            TableRow(
                 nb,
                 style,
                 one.model,
@@ -209,7 +209,7 @@ def _rows(nb: int, style: Style, report: BenchReport) -> list[Row]:
                 share=one.work.share if one.work else None,
             )
         )
-    return rows + [Row(nb, style, side.model, reason=side.reason) for side in report.unavailable]
+    return rows + [TableRow(nb, style, side.model, reason=side.reason) for side in report.unavailable]
 
 
 def random_checkpoint(config: NetworkConfig, seed: int = 0) -> Checkpoint:

@@ -22,7 +22,7 @@ from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryUse:
     """What one image took."""
 
     height: int
@@ -49,7 +49,7 @@ class _Nearest(Session):
         """Nothing is held."""
 
 
-def measure_memory(height: int, width: int, suffix: str) -> Memory:
+def measure_memory(height: int, width: int, suffix: str) -> MemoryUse:
     """Make an RGB image of this size, upscale it by 4 from file to file, and say what this process took at most.
 
     Raises:
@@ -65,7 +65,7 @@ def measure_memory(height: int, width: int, suffix: str) -> Memory:
             if isinstance(result, Failure):
                 raise FxsrError(result.reason)
         seconds = time.perf_counter() - begin
-        return Memory(height, width, suffix, start, _peak(), seconds, target.stat().st_size / 1e6)
+        return MemoryUse(height, width, suffix, start, _peak(), seconds, target.stat().st_size / 1e6)
 
 
 def _bands(height: int, width: int) -> Iterator[Pixels]:

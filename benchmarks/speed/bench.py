@@ -103,7 +103,7 @@ class Stats:
 
 
 @dataclass(frozen=True)
-class Memory:
+class PeakMemory:
     """The most that was taken, in bytes. None: not known."""
 
     host: int | None
@@ -160,9 +160,9 @@ class Bench:
         count = sum(1 for _ in self.session.stream(batches()))
         return count / (time.perf_counter() - begin)
 
-    def memory(self) -> Memory:
+    def memory(self) -> PeakMemory:
         """Up to now."""
-        return Memory(peak_host_bytes(), self.session.device_memory())
+        return PeakMemory(peak_host_bytes(), self.session.device_memory())
 
     def profile(self) -> list[tuple[str, float]]:
         """Layers and their seconds, the slowest first.

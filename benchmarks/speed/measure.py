@@ -11,7 +11,15 @@ from tempfile import TemporaryDirectory
 
 from fxsr.benchmarks.speed.bench import MOST_WARM_UP, Bench, Stats, WarmUp, Workload, part_stats, summarise
 from fxsr.benchmarks.speed.interleave import Worker, compare_rounds, interleave
-from fxsr.benchmarks.speed.report import BenchReport, Comparison, Layer, Measurement, Rate, Unavailable, Work
+from fxsr.benchmarks.speed.report import (
+    BenchReport,
+    LayerTime,
+    Measurement,
+    Rate,
+    SpeedComparison,
+    UnavailableModel,
+    Work,
+)
 from fxsr.benchmarks.speed.subjects import Subject, make_file, open_subject
 from fxsr.errors import FxsrError, UsageError
 from fxsr.runtime.machine.name import machine
@@ -96,7 +104,7 @@ def measure_models(
     """
     faults: dict[str, FxsrError] = {}
     measurements: list[Measurement] = []
-    comparisons: list[Comparison] = []
+    comparisons: list[SpeedComparison] = []
     peaks = _Peaks()
     with TemporaryDirectory() as folder:
         ready = []
@@ -113,7 +121,7 @@ def measure_models(
                 comparisons += pairs
     if faults and not measurements:
         raise next(iter(faults.values()))
-    unavailable = tuple(Unavailable(label, str(fault)) for label, fault in faults.items())
+    unavailable = tuple(UnavailableModel(label, str(fault)) for label, fault in faults.items())
     return BenchReport(_machine(measurements), tuple(measurements), tuple(comparisons), unavailable)
 
 
@@ -125,7 +133,7 @@ def _measure_group(
     faults: dict[str, FxsrError],
     peaks: _Peaks,
     tell: Callable[[str], None],
-) -> tuple[list[Measurement], list[Comparison]]:
+) -> tuple[list[Measurement], list[SpeedComparison]]:
     """Of models that run at the same time, on one size."""
     with ExitStack() as stack:
         opened: list[tuple[Subject, Worker]] = []
@@ -163,7 +171,7 @@ def _measure_group(
             tell(f"{side.subject.label}, {where}: counting")
             measured.append(_measurement(side, options, peaks))
     pairs = [
-        Comparison(
+        SpeedComparison(
             side.subject.label, sides[0].subject.label, side.workload, compare_rounds(sides[0].turns, side.turns)
         )
         for side in sides[1:]
@@ -213,7 +221,7 @@ def _measurement(side: _Side, options: BenchOptions, peaks: _Peaks) -> Measureme
         memory=memory,
         work=work,
         notes=tuple(notes),
-        layers=tuple(Layer(name, seconds) for name, seconds in layers),
+        layers=tuple(LayerTime(name, seconds) for name, seconds in layers),
     )
 
 

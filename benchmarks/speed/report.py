@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from fxsr.benchmarks.speed.bench import Memory, Stats, WarmUp, Workload
+from fxsr.benchmarks.speed.bench import PeakMemory, Stats, WarmUp, Workload
 from fxsr.benchmarks.speed.interleave import Ratio
 from fxsr.errors import FxsrError
 from fxsr.files import atomic_path
@@ -44,7 +44,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerTime:
     """One layer as the backend runs it."""
 
     name: str
@@ -80,16 +80,16 @@ class Measurement:
     """Copies included; on a GPU with several batches under way."""
     compute_rate: Rate
     """Of `compute` alone, one batch after the other."""
-    memory: Memory
+    memory: PeakMemory
     work: Work | None
     """None: it can't be counted; `notes` say why."""
     notes: tuple[str, ...] = ()
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[LayerTime, ...] = ()
     """With `--profile`: the slowest first."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SpeedComparison:
     """With `--compare`: how many times as fast one model is as the first, both taking turns."""
 
     model: str
@@ -99,7 +99,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Unavailable:
+class UnavailableModel:
     """A side of a comparison that could not be run here."""
 
     model: str
@@ -112,8 +112,8 @@ class BenchReport:
 
     machine: str
     measurements: tuple[Measurement, ...]
-    comparisons: tuple[Comparison, ...] = ()
-    unavailable: tuple[Unavailable, ...] = ()
+    comparisons: tuple[SpeedComparison, ...] = ()
+    unavailable: tuple[UnavailableModel, ...] = ()
     schema: int = SCHEMA
 
     def to_json(self) -> bytes:

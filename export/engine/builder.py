@@ -25,7 +25,7 @@ _WEIGHTS = re.compile(r"Total Weights Memory: (\d+)")
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildRequest:
     """What to build."""
 
     flavour: Flavour
@@ -39,7 +39,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Built:
+class EngineBuild:
     """What a builder says of the engine that it wrote."""
 
     tensors: dict[str, str]
@@ -50,15 +50,15 @@ class Built:
 
 
 @dataclass(frozen=True)
-class News:
+class BuildEvent:
     """What the builder's process tells while it works."""
 
     kind: Literal["phase", "log", "built", "failed", "unwritable"]
     text: str = ""
-    built: Built | None = None
+    built: EngineBuild | None = None
 
 
-def serve(order: Order, pipe: Connection) -> None:
+def serve(order: BuildRequest, pipe: Connection) -> None:
     """Build, as the target of a process, and tell through `pipe` how it goes. The last news is not "phase" or "log"."""
     import multiprocessing
     import os
@@ -75,19 +75,19 @@ def serve(order: Order, pipe: Connection) -> None:
     threading.Thread(target=die_with_parent, daemon=True).start()
     lock = threading.Lock()
 
-    def tell(news: News) -> None:
+    def tell(news: BuildEvent) -> None:
         with lock:
             pipe.send(news)
 
     try:
-        tell(News("built", built=build(load_flavour(order.flavour), order, tell)))
+        tell(BuildEvent("built", built=build(load_flavour(order.flavour), order, tell)))
     except OSError as error:
-        tell(News("unwritable", error.strerror or str(error)))
+        tell(BuildEvent("unwritable", error.strerror or str(error)))
     except (FxsrError, ImportError, TypeError, RuntimeError) as error:
-        tell(News("failed", str(error)))
+        tell(BuildEvent("failed", str(error)))
 
 
-def build(trt: Any, order: Order, tell: Callable[[News], None]) -> Built:
+def build(trt: Any, order: BuildRequest, tell: Callable[[BuildEvent], None]) -> EngineBuild:
     """Build an engine and write it to `order.plan`.
 
     Args:
@@ -100,7 +100,7 @@ def build(trt: Any, order: Order, tell: Callable[[News], None]) -> Built:
         OSError: the engine can't be written.
     """
     begin = time.perf_counter()
-    log = make_log(trt, lambda severity, message: tell(News("log", f"{severity}: {message}")))
+    log = make_log(trt, lambda severity, message: tell(BuildEvent("log", f"{severity}: {message}")))
     builder = trt.Builder(log)
     typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # TensorRT 10 does not by itself
     network = builder.create_network(0 if typed is None else 1 << int(typed))
@@ -128,7 +128,7 @@ def build(trt: Any, order: Order, tell: Callable[[News], None]) -> Built:
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     tensors += [network.get_output(index) for index in range(network.num_outputs)]
     activation = [*_numbers(log, _ACTIVATION), *[None] * len(order.profiles)][: len(order.profiles)]
-    return Built(
+    return EngineBuild(
         tensors={tensor.name: type_name(tensor.dtype) for tensor in tensors},
         activation_bytes=tuple(activation),
         weight_bytes=next(iter(_numbers(log, _WEIGHTS)), None),
@@ -136,7 +136,7 @@ def build(trt: Any, order: Order, tell: Callable[[News], None]) -> Built:
     )
 
 
-def _configure(trt: Any, config: Any, order: Order) -> None:
+def _configure(trt: Any, config: Any, order: BuildRequest) -> None:
     options, flag = order.options, trt.BuilderFlag
     if options.opt_level is not None:
         config.builder_optimization_level = options.opt_level
@@ -164,7 +164,7 @@ def _configure(trt: Any, config: Any, order: Order) -> None:
             raise ModelFileError(f"TensorRT-RTX {trt.__version__} does not build for compute capability {capability}")
 
 
-def _load_timing_cache(config: Any, order: Order) -> Any:
+def _load_timing_cache(config: Any, order: BuildRequest) -> Any:
     if order.flavour != "tensorrt" or order.timing_cache is None:
         return None
     known = order.timing_cache.read_bytes() if order.timing_cache.is_file() else b""
@@ -175,7 +175,7 @@ def _load_timing_cache(config: Any, order: Order) -> Any:
     return cache
 
 
-def _save_timing_cache(config: Any, order: Order) -> None:
+def _save_timing_cache(config: Any, order: BuildRequest) -> None:
     from fxsr.files import atomic_path
 
     assert order.timing_cache is not None
@@ -187,13 +187,13 @@ def _numbers(log: Log, pattern: re.Pattern[str]) -> list[int]:
     return [int(found[1]) for found in map(pattern.search, log.lines) if found]
 
 
-def _monitor(trt: Any, tell: Callable[[News], None]) -> Any:
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+def _monitor(trt: Any, tell: Callable[[BuildEvent], None]) -> Any:
+    class ProgressMonitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
 
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:
-            tell(News("phase", name))
+            tell(BuildEvent("phase", name))
 
         def step_complete(self, name: str, step: int) -> bool:
             return True
@@ -201,4 +201,4 @@ def _monitor(trt: Any, tell: Callable[[News], None]) -> Any:
         def phase_finish(self, name: str) -> None:
             pass
 
-    return Monitor()
+    return ProgressMonitor()

@@ -17,7 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from fxsr.errors import ModelFileError, UnavailableError, UsageError
-from fxsr.export.engine.builder import Built, News, Order, serve
+from fxsr.export.engine.builder import BuildEvent, BuildRequest, EngineBuild, serve
 from fxsr.export.engine.profiles import engine_profiles
 from fxsr.export.engine.request import EngineRequest
 from fxsr.files import atomic_path, sha256
@@ -118,7 +118,7 @@ def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool) -
 
 
 def build_engine(
-    onnx: Path, model: ModelFacts, request: EngineRequest, tell: Callable[[News], None] = lambda news: None
+    onnx: Path, model: ModelFacts, request: EngineRequest, tell: Callable[[BuildEvent], None] = lambda news: None
 ) -> EngineFacts:
     """Build an engine beside an ONNX file, whole or not at all.
 
@@ -138,7 +138,7 @@ def build_engine(
     profiles = engine_profiles(model, request.tiles)
     target = onnx.with_name(onnx.stem + SUFFIXES[flavour])
     with atomic_path(target) as temporary:
-        built = _run(Order(flavour, onnx, temporary, profiles, request.options, request.timing_cache), tell)
+        built = _run(BuildRequest(flavour, onnx, temporary, profiles, request.options, request.timing_cache), tell)
         for tensor in (*model.inputs, *model.outputs):
             if (found := built.tensors.get(tensor.name)) != tensor.dtype:
                 raise ModelFileError(
@@ -174,7 +174,7 @@ def _gpu(flavour: Flavour) -> Gpu | None:
     return next(iter(find_gpus()), None) if flavour == "tensorrt" else None
 
 
-def _run(order: Order, tell: Callable[[News], None]) -> Built:
+def _run(order: BuildRequest, tell: Callable[[BuildEvent], None]) -> EngineBuild:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=serve, args=(order, theirs), daemon=True)
@@ -182,7 +182,7 @@ def _run(order: Order, tell: Callable[[News], None]) -> Built:
     theirs.close()
     try:
         while True:
-            news: News = ours.recv()
+            news: BuildEvent = ours.recv()
             if news.built:
                 return news.built
             if news.kind == "failed":

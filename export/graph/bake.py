@@ -27,7 +27,7 @@ _NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
-class Baked:
+class BakedNetwork:
     """A network at one style."""
 
     weights: Mapping[str, Array]
@@ -38,7 +38,7 @@ class Baked:
     """By SFT layer: what it adds, per channel."""
 
 
-def bake(config: NetworkConfig, weights: Mapping[str, Array], t: float) -> Baked:
+def bake(config: NetworkConfig, weights: Mapping[str, Array], t: float) -> BakedNetwork:
     """Fix the style at `t`.
 
     Args:
@@ -69,7 +69,7 @@ def bake(config: NetworkConfig, weights: Mapping[str, Array], t: float) -> Baked
             exact[f"{reader}.weight"] = exact[f"{reader}.weight"].copy()
             exact[f"{reader}.weight"][:, channels] *= sign[None, :, None, None]
         shifts[sft] = (sign * shift).astype(np.float32)
-    return Baked({key: value.astype(np.float32) for key, value in exact.items()}, scales, shifts)
+    return BakedNetwork({key: value.astype(np.float32) for key, value in exact.items()}, scales, shifts)
 
 
 def modulation(weights: Mapping[str, Array], sft: str, t: float) -> tuple[Exact, Exact]:
@@ -78,7 +78,7 @@ def modulation(weights: Mapping[str, Array], sft: str, t: float) -> tuple[Exact,
     return scale + 1, shift
 
 
-def esrgan_weights(config: NetworkConfig, baked: Baked) -> dict[str, Array]:
+def esrgan_weights(config: NetworkConfig, baked: BakedNetwork) -> dict[str, Array]:
     """A plain ESRGAN's weights, under the names of its first release: the shifts are in its biases.
 
     Raises:

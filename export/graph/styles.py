@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from fxsr.export.graph.bake import Baked
+from fxsr.export.graph.bake import BakedNetwork
 from fxsr.export.graph.rewrites import Array, StyleCurve, style_curve
 from fxsr.export.graph.writer import GraphWriter
 from fxsr.models.config import COND_SLOPE, NetworkConfig, sft_layers
@@ -46,7 +46,7 @@ class StyleLayers:
         weights: Mapping[str, Array],
         folded: bool,
         blocked: bool,
-        baked: Baked | None,
+        baked: BakedNetwork | None,
     ) -> None:
         self._writer = writer
         self._config = config

@@ -16,7 +16,7 @@ from fxsr.export.graph.graph import options_of, save_graph
 from fxsr.export.lock import alone_in
 from fxsr.export.verify.cases import Material, Shapes, make_cases
 from fxsr.export.verify.runners import RunnerSession, claim_backend, engine_runner, onnx_runner
-from fxsr.export.verify.verify import Rounded, threshold, verify
+from fxsr.export.verify.verify import ByteSession, threshold, verify
 from fxsr.files import sha256
 from fxsr.models.bundled import bundled_models, model_path
 from fxsr.models.checkpoint import Checkpoint, load_checkpoint
@@ -31,7 +31,7 @@ _CPU = Device("cpu")
 
 
 @dataclass(frozen=True)
-class Subject:
+class ComparedModel:
     """A file that is compared: a checkpoint, a graph, or an engine and the graph that it was built from."""
 
     path: Path
@@ -54,7 +54,7 @@ class Subject:
         return self.graph is not None and self.graph.io == "uint8"
 
     @contextmanager
-    def session(self, against: Subject) -> Iterator[Session]:
+    def session(self, against: ComparedModel) -> Iterator[Session]:
         """It, ready to be compared with another.
 
         Raises:
@@ -62,14 +62,14 @@ class Subject:
         """
         with TemporaryDirectory() as folder, self._open(against, Path(folder)) as session:
             # a graph of integers takes t in steps of 1/255 and clamps pixels: so must what it is compared with
-            yield Rounded(session) if against.rounds and not self.rounds else session
+            yield ByteSession(session) if against.rounds and not self.rounds else session
 
     @property
     def _weights(self) -> Checkpoint:
         assert self.checkpoint is not None
         return self.checkpoint
 
-    def _open(self, against: Subject, folder: Path) -> Session:
+    def _open(self, against: ComparedModel, folder: Path) -> Session:
         if self.engine:
             return RunnerSession(engine_runner(self.engine), self.engine.manifest.model, self.path, self.engine.facts)
         if self.graph is None:
@@ -77,7 +77,7 @@ class Subject:
         path = self.runnable(against, folder)
         return RunnerSession(onnx_runner(path), self.graph, self.path) if against.engine else OrtSession(path, _CPU)
 
-    def runnable(self, against: Subject, folder: Path) -> Path:
+    def runnable(self, against: ComparedModel, folder: Path) -> Path:
         """An ONNX file of this graph for ONNX Runtime's CPU, which has no convolutions in bfloat16."""
         if self.graph is None or self.graph.precision != "bf16":
             return self.path
@@ -85,7 +85,7 @@ class Subject:
         save_graph(self._origin(against), replace(options_of(self.graph), emulate=True), path)
         return path
 
-    def _origin(self, against: Subject) -> Checkpoint:
+    def _origin(self, against: ComparedModel) -> Checkpoint:
         assert self.graph is not None
         if against.checkpoint and against.checkpoint.digest == self.graph.checkpoint_sha256:
             return against.checkpoint
@@ -106,14 +106,14 @@ class Comparison:
 
 
 def compare_files(
-    subjects: Sequence[Subject], photos: Photos, tell: Callable[[str], None] = lambda text: None
+    subjects: Sequence[ComparedModel], photos: Photos, tell: Callable[[str], None] = lambda text: None
 ) -> list[Comparison]:
     """Compare files with the first of them.
 
     What is measured goes into the manifest beside a file that was made of the first.
 
     Args:
-        subjects: of `read_subjects`.
+        subjects: of `read_models`.
         photos: what to compare them on.
         tell: hears of each comparison as it begins.
 
@@ -137,7 +137,7 @@ def compare_files(
     return found
 
 
-def compare(reference: Subject, other: Subject, photos: Photos) -> Verification:
+def compare(reference: ComparedModel, other: ComparedModel, photos: Photos) -> Verification:
     """Compare two files on photos, in shapes that both take."""
     pair = (reference, other)
     graphs = [subject.graph for subject in pair if subject.graph]
@@ -151,7 +151,7 @@ def compare(reference: Subject, other: Subject, photos: Photos) -> Verification:
         return verify(first, second, limit, make_cases(Material(photos, baked_t), shapes))
 
 
-def read_subjects(files: Sequence[str]) -> list[Subject]:
+def read_models(files: Sequence[str]) -> list[ComparedModel]:
     """What files are, ready to be compared with the first; before a single one comes what it was made of.
 
     Args:
@@ -170,20 +170,20 @@ def read_subjects(files: Sequence[str]) -> list[Subject]:
     return subjects
 
 
-def _read(file: str) -> Subject:
+def _read(file: str) -> ComparedModel:
     path = model_path(file, ".safetensors")
     suffix = path.suffix.lower()
     if suffix in CHECKPOINTS:
-        return Subject(path, load_checkpoint(path))
+        return ComparedModel(path, load_checkpoint(path))
     if suffix == ".onnx":
-        return Subject(path, graph=read_facts(path))
+        return ComparedModel(path, graph=read_facts(path))
     if suffix in ENGINES:
         engine = read_engine(path)
-        return Subject(path, graph=engine.manifest.model, engine=engine)
+        return ComparedModel(path, graph=engine.manifest.model, engine=engine)
     raise UsageError(f"{path}: can't be compared; give {', '.join((*CHECKPOINTS, '.onnx', *ENGINES))}")
 
 
-def _origin(subject: Subject) -> Subject:
+def _origin(subject: ComparedModel) -> ComparedModel:
     """What a file was made of, if that is at hand: an engine's ONNX file beside it, a bundled model's checkpoint."""
     if subject.engine:
         onnx = subject.engine.manifest.onnx
@@ -214,14 +214,14 @@ def _bundled(graph: ModelFacts) -> Path | None:
     return next((path for path in paths if sha256(path) == graph.checkpoint_sha256), None)
 
 
-def _check_comparable(first: Subject, other: Subject) -> None:
+def _check_comparable(first: ComparedModel, other: ComparedModel) -> None:
     if first.scale != other.scale:
         raise UsageError(f"{other.path} is x{other.scale}, {first.path} x{first.scale}: they can't be compared")
     if None not in (first.baked_t, other.baked_t) and first.baked_t != other.baked_t:
         raise UsageError(f"{other.path} is fixed at t = {other.baked_t}, {first.path} at {first.baked_t}")
 
 
-def _record(first: Subject, other: Subject, verification: Verification) -> None:
+def _record(first: ComparedModel, other: ComparedModel, verification: Verification) -> None:
     """Into the manifest beside `other`, if it is of `first`. A folder that can't be written keeps the old one."""
     graph = other.graph
     if graph is None:

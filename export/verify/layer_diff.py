@@ -13,7 +13,7 @@ import numpy as np
 from fxsr.errors import UsageError
 from fxsr.export.graph.graph import GraphOptions, model_facts, options_of, save_graph
 from fxsr.export.verify.cases import Case, Material, Shapes, make_cases
-from fxsr.export.verify.compare import Photos, Subject, engine_shapes
+from fxsr.export.verify.compare import ComparedModel, Photos, engine_shapes
 from fxsr.export.verify.runners import RunnerSession, claim_backend, onnx_runner
 from fxsr.export.verify.verify import agreement, threshold
 from fxsr.models.manifest import EngineFacts, ModelFacts, is_intact
@@ -26,7 +26,7 @@ _ROUNDINGS = 16
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerDifference:
     """One tensor that two graphs have in common."""
 
     name: str
@@ -37,7 +37,7 @@ class Layer:
     relative: float
 
 
-def compare_layers(reference: Subject, other: Subject, photos: Photos) -> list[Layer]:
+def compare_layers(reference: ComparedModel, other: ComparedModel, photos: Photos) -> list[LayerDifference]:
     """Compare what two networks compute on the way, on one photo with a ramp as style map.
 
     A checkpoint takes part as its graph in float32 without rewrites. An engine is built anew with every tensor as an
@@ -92,15 +92,15 @@ def _limit(graphs: Sequence[ModelFacts], engine: bool) -> float:
     return _ROUNDINGS * (2**-8 if coarse else 2**-11)
 
 
-def _layer(name: str, wanted: Array, found: Array, limit: float) -> Layer:
+def _layer(name: str, wanted: Array, found: Array, limit: float) -> LayerDifference:
     expected, actual = wanted.astype(np.float32), found.astype(np.float32)
     if not np.isfinite(actual).all():
-        return Layer(name, False, None, float("inf"), float("inf"))
+        return LayerDifference(name, False, None, float("inf"), float("inf"))
     norm = float(np.linalg.norm(expected)) or 1.0
     relative = float(np.linalg.norm(actual - expected)) / norm
     decibel = agreement(actual, expected, least=0)
     psnr_db = decibel if np.isfinite(decibel) else None
-    return Layer(name, relative <= limit, psnr_db, float(np.abs(actual - expected).max()), relative)
+    return LayerDifference(name, relative <= limit, psnr_db, float(np.abs(actual - expected).max()), relative)
 
 
 def _is_rebalanced(name: str) -> bool:
@@ -108,7 +108,7 @@ def _is_rebalanced(name: str) -> bool:
     return ".conv" in name or ".sft" in name or ".cat" in name
 
 
-def _run(subject: Subject, against: Subject, case: Case, folder: Path) -> Mapping[str, Array]:
+def _run(subject: ComparedModel, against: ComparedModel, case: Case, folder: Path) -> Mapping[str, Array]:
     facts = subject.graph
     if subject.engine:
         engine = subject.engine

@@ -28,7 +28,7 @@ _ALWAYS: dict[Precision, dict[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Settled:
+class PrecisionChoice:
     """How a graph is to be written so that its precision holds."""
 
     options: GraphOptions
@@ -36,7 +36,7 @@ class Settled:
     """Why each layer of `options.kept_float32` is kept."""
 
 
-def settle_precision(checkpoint: Checkpoint, options: GraphOptions, tell: Callable[[str], None]) -> Settled:
+def choose_precision(checkpoint: Checkpoint, options: GraphOptions, tell: Callable[[str], None]) -> PrecisionChoice:
     """Find the layers that must be kept in float32 for the graph to agree with float32 by `HALF_LIMIT`.
 
     Args:
@@ -45,18 +45,18 @@ def settle_precision(checkpoint: Checkpoint, options: GraphOptions, tell: Callab
         tell: hears of steps.
     """
     if options.precision == "fp32":
-        return Settled(options, {})
+        return PrecisionChoice(options, {})
     always = _ALWAYS[options.precision]
     with TemporaryDirectory() as folder:
         gate = _Gate(checkpoint, options, Path(folder))
         fault = gate.fault(tuple(always))
         if fault is None:
-            return Settled(replace(options, kept_float32=tuple(always)), dict(always))
+            return PrecisionChoice(replace(options, kept_float32=tuple(always)), dict(always))
         tell(f"{options.precision} alone is not enough ({fault}): looking for the layers that need float32")
         names = layer_names(checkpoint.config)
         kept = fewest(names, lambda some: gate.fault(some) is None)
         reasons = {name: _reason(gate, kept, name) for name in kept}
-    return Settled(replace(options, kept_float32=kept), reasons)
+    return PrecisionChoice(replace(options, kept_float32=kept), reasons)
 
 
 def fewest(names: Sequence[str], enough: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:

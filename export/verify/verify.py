@@ -46,7 +46,7 @@ def threshold(*graphs: ModelFacts, engine: bool = False) -> Threshold:
     return Threshold(relative=RELATIVE_LIMIT) if exact and not engine else Threshold(psnr=HALF_LIMIT)
 
 
-class Rounded(Session):
+class ByteSession(Session):
     """A session as a graph of integers computes it: t in steps of 1/255, pixels clamped to 0..1."""
 
     def __init__(self, session: Session) -> None:

@@ -12,10 +12,10 @@ from fxsr.cli.options import Json, Quiet
 from fxsr.errors import UsageError
 
 if TYPE_CHECKING:
-    from fxsr.export.engine.builder import News
+    from fxsr.export.engine.builder import BuildEvent
 
 
-class Target(StrEnum):
+class EngineChoice(StrEnum):
     """What `fxsr export` builds beside the ONNX file."""
 
     auto = "auto"
@@ -24,7 +24,7 @@ class Target(StrEnum):
     tensorrt_rtx = "tensorrt-rtx"
 
 
-class Pixels(StrEnum):
+class PixelType(StrEnum):
     """Type of images that a graph takes."""
 
     float = "float"
@@ -52,8 +52,9 @@ def export(
     ] = False,
     fp32: Annotated[bool, typer.Option("--fp32", help="All in single precision. [default]")] = False,
     io: Annotated[
-        Pixels, typer.Option("--io", help="uint8: images and style as bytes, (n, h, w, 3); conversion is in the graph.")
-    ] = Pixels.float,
+        PixelType,
+        typer.Option("--io", help="uint8: images and style as bytes, (n, h, w, 3); conversion is in the graph."),
+    ] = PixelType.float,
     packed: Annotated[
         bool, typer.Option("--packed", help="One input of four channels, RGB and t, for runtimes that take one only.")
     ] = False,
@@ -98,14 +99,14 @@ def export(
         bool, typer.Option("--compact", help="Float32 arithmetic, weights stored as halves: half the file.")
     ] = False,
     engine: Annotated[
-        Target,
+        EngineChoice,
         typer.Option(
             "--engine",
             help="Engine to build from the ONNX file. auto: tensorrt where it and a GPU are, else tensorrt-rtx if "
             "installed, which needs no GPU to build, else none.",
             rich_help_panel=_ENGINE,
         ),
-    ] = Target.auto,
+    ] = EngineChoice.auto,
     tile: Annotated[
         int | None,
         typer.Option("--tile", help="Side of the LR tiles that it takes. [default: 256]", rich_help_panel=_ENGINE),
@@ -234,7 +235,7 @@ def export(
 
     with steps(quiet or as_json or verbose) as show:
 
-        def tell(news: News) -> None:
+        def tell(news: BuildEvent) -> None:
             if verbose:
                 typer.echo(news.text, err=True)
             elif news.kind == "phase":
@@ -256,7 +257,7 @@ def export(
         written = write_repository(exported.manifest, exported.onnx.parent, triton, exported.engine)
         if not quiet and not as_json:
             typer.echo(f"{written} (model repository: {triton})")
-    if engine == Target.auto and flavour is None and not quiet:
+    if engine == EngineChoice.auto and flavour is None and not quiet:
         typer.echo(f"fxsr: note: no engine was built. {why_none()}", err=True)
     if exported.failed:
         raise typer.Exit(1)
@@ -290,10 +291,10 @@ def verify(
     from fxsr.cli.print import print_comparisons, print_layers
     from fxsr.console import steps
     from fxsr.export.verify.cases import bundled_photos, read_photos
-    from fxsr.export.verify.compare import compare_files, read_subjects
+    from fxsr.export.verify.compare import compare_files, read_models
 
     photos = read_photos(images or ())
-    subjects = read_subjects(files)
+    subjects = read_models(files)
     with steps(quiet or as_json) as show:
         if layers:
             from fxsr.export.verify.layer_diff import compare_layers

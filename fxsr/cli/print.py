@@ -13,9 +13,9 @@ from rich.table import Table
 from fxsr.console import plain_console, print_json
 
 if TYPE_CHECKING:
-    from fxsr.export import Exported
+    from fxsr.export import ExportResult
     from fxsr.export.verify.compare import Comparison
-    from fxsr.export.verify.layer_diff import Layer
+    from fxsr.export.verify.layer_diff import LayerDifference
     from fxsr.models.bundled import PublishedModel
     from fxsr.models.manifest import Verification
     from fxsr.training.evaluate import Report
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fxsr.training.recipe import Recipe
 
 
-def print_export(exported: Exported, *, quiet: bool, as_json: bool) -> None:
+def print_export(exported: ExportResult, *, quiet: bool, as_json: bool) -> None:
     """What an export wrote and measured."""
     import msgspec
 
@@ -108,7 +108,7 @@ def print_comparisons(comparisons: Sequence[Comparison], *, quiet: bool, as_json
             _print_failed(each.verification)
 
 
-def print_layers(layers: Sequence[Layer], *, quiet: bool, as_json: bool) -> None:
+def print_layers(layers: Sequence[LayerDifference], *, quiet: bool, as_json: bool) -> None:
     """The first tensor in which two networks part, and how they agree before it and further on."""
     if as_json:
         print_json([vars(layer) for layer in layers])

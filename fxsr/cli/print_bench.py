@@ -13,7 +13,7 @@ from fxsr.console import plain_console
 
 if TYPE_CHECKING:
     from fxsr.benchmarks.speed.bench import Stats, Workload
-    from fxsr.benchmarks.speed.report import BenchReport, Comparison, Measurement
+    from fxsr.benchmarks.speed.report import BenchReport, Measurement, SpeedComparison
 
 _SLOWEST = 15
 """Layers that are printed."""
@@ -142,7 +142,7 @@ def _print_layers(one: Measurement, console: Console) -> None:
     console.print(f"and {len(one.layers) - len(slowest)} others, {rest * 1e3:.4g} ms")
 
 
-def _ratio(one: Measurement, comparisons: Sequence[Comparison]) -> str:
+def _ratio(one: Measurement, comparisons: Sequence[SpeedComparison]) -> str:
     found = [each.ratio for each in comparisons if each.model == one.model and each.workload == one.workload]
     return f"{found[0].median:.2f} ({found[0].low:.2f}..{found[0].high:.2f})" if found else ""
 

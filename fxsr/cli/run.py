@@ -175,12 +175,12 @@ def run(
     size = _tile(tile)
     if ray is not None:
         from fxsr.runtime.describe import describe
-        from fxsr.runtime.jobs.cluster import Setup, run_on_cluster
+        from fxsr.runtime.jobs.cluster import WorkerSetup, run_on_cluster
 
         if dry_run or DASH in (*inputs, out):
             raise UsageError("--ray goes neither with --dry-run, which times this machine, nor with -")
         model = engine or DEFAULT_MODEL
-        setup = Setup(_absolute(model), options, device, size, overlap, provider, trust)
+        setup = WorkerSetup(_absolute(model), options, device, size, overlap, provider, trust)
         facts = describe(model)
         _check_style(facts.get("baked_t"), t, t_map)
         plan = plan_jobs(

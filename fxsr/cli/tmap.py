@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fxsr.cli.options import Json, Quiet
-from fxsr.cli.tmap_files import Bits, Finish, check_apart, make_each, map_size, read_alpha, write_map
+from fxsr.cli.tmap_files import BitDepth, MapFinish, check_apart, make_each, map_size, read_alpha, write_map
 from fxsr.errors import StyleError, UsageError
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ app = typer.Typer(
 )
 
 
-class White(StrEnum):
+class WhiteMeaning(StrEnum):
     """What large values of a depth image mean."""
 
     near = "near"
     far = "far"
 
 
-class How(StrEnum):
+class CombineMode(StrEnum):
     """How one map is made of several; see `fxsr.styles.maps.combine`."""
 
     max = "max"
@@ -50,7 +50,7 @@ Feather = Annotated[
     float, typer.Option("--feather", min=0, help="Hard borders become slopes, this many pixels to either side.")
 ]
 Range = Annotated[str, typer.Option("--range", metavar="LO,HI", help="t of black and of white.")]
-BitDepth = Annotated[Bits, typer.Option("--bits", help="Depth of the file. 16: slow slopes without steps.")]
+Bits = Annotated[BitDepth, typer.Option("--bits", help="Depth of the file. 16: slow slopes without steps.")]
 
 
 @app.command()
@@ -67,7 +67,7 @@ def mask(
     feather: Feather = 0,
     t_range: Range = "0,1",
     alpha: Annotated[bool, typer.Option("--alpha", help="The mask is the image's alpha, not its brightness.")] = False,
-    bits: BitDepth = Bits.eight,
+    bits: Bits = BitDepth.eight,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -83,7 +83,7 @@ def mask(
         return tmap.from_mask(values, threshold=threshold, invert=invert, grow=grow)
 
     make_each(
-        context.obj, inputs, out, suffix, make, Finish.parse(feather, t_range, bits), quiet=quiet, as_json=as_json
+        context.obj, inputs, out, suffix, make, MapFinish.parse(feather, t_range, bits), quiet=quiet, as_json=as_json
     )
 
 
@@ -99,10 +99,11 @@ def depth(
         float, typer.Option("--gamma", min=0.01, help="Above 1 keeps --near for the nearest, below 1 spreads it.")
     ] = 1,
     white: Annotated[
-        White, typer.Option("--white", help="near: inverse depth, as MiDaS and Depth Anything; far: z-buffer, metres.")
-    ] = White.near,
+        WhiteMeaning,
+        typer.Option("--white", help="near: inverse depth, as MiDaS and Depth Anything; far: z-buffer, metres."),
+    ] = WhiteMeaning.near,
     feather: Feather = 0,
-    bits: BitDepth = Bits.eight,
+    bits: Bits = BitDepth.eight,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -116,9 +117,9 @@ def depth(
     def make(source: Path) -> Plane:
         pixels = read_image(source, as_data=True).pixels
         values = luminance(pixels[..., :3]) if pixels.shape[2] >= 3 else pixels[..., 0]
-        return tmap.from_depth(values, near, far, gamma=gamma, white_is_far=white is White.far)
+        return tmap.from_depth(values, near, far, gamma=gamma, white_is_far=white is WhiteMeaning.far)
 
-    make_each(context.obj, inputs, out, suffix, make, Finish(feather, bits=bits), quiet=quiet, as_json=as_json)
+    make_each(context.obj, inputs, out, suffix, make, MapFinish(feather, bits=bits), quiet=quiet, as_json=as_json)
 
 
 @app.command()
@@ -139,7 +140,7 @@ def texture(
     ] = None,
     feather: Feather = 0,
     t_range: Range = "0,1",
-    bits: BitDepth = Bits.eight,
+    bits: Bits = BitDepth.eight,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -154,7 +155,7 @@ def texture(
         return textures.texture(read_image(source).pixels, radius, grain)
 
     make_each(
-        context.obj, inputs, out, suffix, make, Finish.parse(feather, t_range, bits), quiet=quiet, as_json=as_json
+        context.obj, inputs, out, suffix, make, MapFinish.parse(feather, t_range, bits), quiet=quiet, as_json=as_json
     )
 
 
@@ -175,7 +176,7 @@ def gradient(
     span: Annotated[
         str, typer.Option("--span", metavar="A,B", help="Parts of the way between which t changes; constant outside.")
     ] = "0,1",
-    bits: BitDepth = Bits.eight,
+    bits: Bits = BitDepth.eight,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -198,17 +199,17 @@ def gradient(
             way = tmap.linear_gradient(height, width, angle, part)
     except StyleError as error:
         raise UsageError(str(error)) from error
-    write_map(out, way, Finish(0, (start, end), bits), quiet=quiet, as_json=as_json)
+    write_map(out, way, MapFinish(0, (start, end), bits), quiet=quiet, as_json=as_json)
 
 
 @app.command()
 def combine(
     maps: Annotated[list[Path], typer.Argument(help="Two style maps or more; all get the size of the first.")],
     out: Out,
-    how: Annotated[How, typer.Option("--how", help="subtract: the first minus the others.")] = How.max,
+    how: Annotated[CombineMode, typer.Option("--how", help="subtract: the first minus the others.")] = CombineMode.max,
     feather: Feather = 0,
     t_range: Range = "0,1",
-    bits: BitDepth = Bits.eight,
+    bits: Bits = BitDepth.eight,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -222,7 +223,7 @@ def combine(
     if len(maps) < 2:
         raise UsageError(f"{maps[0]} is one map; combine takes two or more")
     check_apart(out, maps)
-    finish = Finish.parse(feather, t_range, bits)
+    finish = MapFinish.parse(feather, t_range, bits)
     styles = [StyleMap.read(path) for path in maps]
     height, width = styles[0].values.shape
     planes = [style.resized(height, width).values for style in styles]

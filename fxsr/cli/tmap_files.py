@@ -26,7 +26,7 @@ LARGEST = 2**28
 _NO_PNG = "{}: style maps are written as PNG; give it a name that ends in .png"
 
 
-class Bits(StrEnum):
+class BitDepth(StrEnum):
     """Depth of the file."""
 
     eight = "8"
@@ -34,18 +34,18 @@ class Bits(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finish:
+class MapFinish:
     """What is done to every map before it is written."""
 
     feather: float
     t_range: tuple[float, float] = (0, 1)
-    bits: Bits = Bits.eight
+    bits: BitDepth = BitDepth.eight
 
     @staticmethod
-    def parse(feather: float, t_range: str, bits: Bits) -> Finish:
+    def parse(feather: float, t_range: str, bits: BitDepth) -> MapFinish:
         from fxsr.styles.style_map import parse_pair
 
-        return Finish(feather, parse_pair(t_range, "--range"), bits)
+        return MapFinish(feather, parse_pair(t_range, "--range"), bits)
 
     def __call__(self, plane: Plane) -> Picture:
         import numpy as np
@@ -64,7 +64,7 @@ def make_each(
     out: Path,
     suffix: str | None,
     make: Callable[[Path], Plane],
-    finish: Finish,
+    finish: MapFinish,
     *,
     quiet: bool,
     as_json: bool,
@@ -89,7 +89,7 @@ def make_each(
         raise typer.Exit(1)
 
 
-def _try(job: Job, make: Callable[[Path], Plane], finish: Finish) -> Done | Failure:
+def _try(job: Job, make: Callable[[Path], Plane], finish: MapFinish) -> Done | Failure:
     from fxsr.images.image import write_image
     from fxsr.runtime.jobs.jobs import Done, Failure
 
@@ -105,7 +105,7 @@ def _try(job: Job, make: Callable[[Path], Plane], finish: Finish) -> Done | Fail
     return Done(job, time.perf_counter() - begin, (width, height))
 
 
-def write_map(out: Path, plane: Plane, finish: Finish, *, quiet: bool, as_json: bool) -> None:
+def write_map(out: Path, plane: Plane, finish: MapFinish, *, quiet: bool, as_json: bool) -> None:
     """One map, and a line about it."""
     from fxsr.console import print_json
     from fxsr.images.image import write_image

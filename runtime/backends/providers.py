@@ -29,7 +29,7 @@ _PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenGraph:
     """A session of ONNX Runtime, and where it runs."""
 
     session: Any
@@ -51,7 +51,7 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path | None = None) -> Opened:
+def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path | None = None) -> OpenGraph:
     """Open an ONNX file with one provider, or an error: ONNX Runtime itself would fall back to the CPU in silence.
 
     Args:
@@ -73,7 +73,7 @@ def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path
     ort = import_onnxruntime()
     options = _options(ort, profile)
     if provider == "cpu" or device.kind == "cpu":
-        return Opened(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", "cpu")
+        return OpenGraph(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", "cpu")
     gpu = f"cuda:{device.index}"
     if provider == "tensorrt-rtx":
         _add_plugin(ort, options, device)
@@ -82,7 +82,7 @@ def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path
         wanted = "cuda" if provider == "auto" else provider
         if _NAMES[wanted] not in ort.get_available_providers():
             if provider == "auto" and device.kind == "auto":
-                return Opened(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", "cpu")
+                return OpenGraph(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", "cpu")
             missing = f"this ONNX Runtime has no {_LABELS[wanted]} provider"
             raise DeviceError(f'{missing}; type: pip install "fxsr[gpu]", or use --device cpu')
         ort.preload_dlls()
@@ -91,11 +91,11 @@ def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path
     taken = next((name for name, full in _NAMES.items() if full == session.get_providers()[0]), "cpu")
     if taken == "cpu":
         if provider == "auto" and device.kind == "auto":
-            return Opened(session, "cpu", "cpu")
+            return OpenGraph(session, "cpu", "cpu")
         raise DeviceError(f"{gpu} can't be used by ONNX Runtime (no such GPU, driver or library); try --device cpu")
     if provider not in ("auto", taken):
         raise DeviceError(f"ONNX Runtime's {provider} provider can't be loaded; is its library installed?")
-    return Opened(session, taken, gpu)
+    return OpenGraph(session, taken, gpu)
 
 
 def _options(ort: Any, profile: Path | None) -> Any:

@@ -6,7 +6,7 @@ import os
 
 from fxsr.errors import UsageError
 from fxsr.runtime.device.cuda import CudaMemory
-from fxsr.runtime.device.protocols import PROVIDERS, DeviceMemory
+from fxsr.runtime.device.protocols import CUDA_LIBRARIES, DeviceMemory
 from fxsr.runtime.device.pycuda import PycudaMemory
 
 
@@ -18,9 +18,9 @@ def open_device(index: int) -> DeviceMemory:
         MissingExtraError: that package is not installed.
         DeviceError: there is no such GPU, or no driver.
     """
-    provider = os.environ.get("FXSR_CUDA", PROVIDERS[0])
+    provider = os.environ.get("FXSR_CUDA", CUDA_LIBRARIES[0])
     if provider == "cuda-python":
         return CudaMemory(index)
     if provider == "pycuda":
         return PycudaMemory(index)
-    raise UsageError(f"FXSR_CUDA is {provider!r}; it must be {' or '.join(PROVIDERS)}")
+    raise UsageError(f"FXSR_CUDA is {provider!r}; it must be {' or '.join(CUDA_LIBRARIES)}")

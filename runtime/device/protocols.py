@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fxsr.errors import UsageError
 from fxsr.runtime.session import Closable
 
-PROVIDERS = ("cuda-python", "pycuda")
+CUDA_LIBRARIES = ("cuda-python", "pycuda")
 DLPACK_CUDA = 2
 """DLPack's number for memory of CUDA devices."""
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class AbandonedError(Exception):
+class BeltAbandonedError(Exception):
     """Nobody takes from the belt any more."""
 
 
@@ -34,7 +34,7 @@ class Belt(Generic[T]):
         with self._change:
             self._change.wait_for(lambda: self._abandoned or len(self._items) < self._room)
             if self._abandoned:
-                raise AbandonedError
+                raise BeltAbandonedError
             self._items.append(item)
             self._change.notify_all()
 
@@ -56,7 +56,7 @@ class Belt(Generic[T]):
         try:
             for item in items:
                 self.put(item)
-        except AbandonedError:
+        except BeltAbandonedError:
             pass
         except BaseException as error:
             self.end(error)

@@ -37,7 +37,7 @@ _PATIENCE = 10
 
 
 @dataclass(frozen=True)
-class Setup:
+class WorkerSetup:
     """What every worker opens, and how it does its jobs."""
 
     model: str
@@ -50,7 +50,7 @@ class Setup:
 
 
 def run_on_cluster(
-    jobs: Sequence[Job], setup: Setup, address: str, workers: int | None = None
+    jobs: Sequence[Job], setup: WorkerSetup, address: str, workers: int | None = None
 ) -> Iterator[Done | Failure]:
     """Do jobs on a cluster and say how each ended, as they end.
 
@@ -113,7 +113,7 @@ def _smallest(ray: Any) -> int:
 class _Worker:
     """One process of the cluster."""
 
-    def __init__(self, setup: Setup, jobs: Sequence[Job]) -> None:
+    def __init__(self, setup: WorkerSetup, jobs: Sequence[Job]) -> None:
         self._setup = setup
         self._jobs = jobs
         self._upscaler = load(

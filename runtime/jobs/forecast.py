@@ -11,10 +11,10 @@ import numpy as np
 from fxsr.errors import FxsrError
 from fxsr.images.reading import open_rows
 from fxsr.images.writing import check_target
-from fxsr.runtime.jobs.jobs import Done, Failure, Job, RunOptions, enlarged_size, failure
-from fxsr.runtime.upscale.batches import Place, Tile, upscale_tiles
-from fxsr.runtime.upscale.enlarge import layers
+from fxsr.runtime.jobs.jobs import Done, Failure, Job, RunOptions, failure, output_size
+from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
 from fxsr.runtime.upscale.upscaler import Upscaler
+from fxsr.runtime.upscale.upscaling import layers
 from fxsr.styles.style_map import StyleMap
 
 
@@ -46,7 +46,7 @@ def _forecast(job: Job, upscaler: Upscaler, options: RunOptions, pace: _Pace) ->
     if options.skip_existing and job.target.exists():
         return Done(job)
     image = open_rows(job.source)
-    size = enlarged_size(image.width, image.height, options.outscale or upscaler.scale)
+    size = output_size(image.width, image.height, options.outscale or upscaler.scale)
     check_target(job.target, *size)
     if job.t_map:
         StyleMap.read(job.t_map, options.max_pixels)
@@ -82,7 +82,7 @@ class _Pace:
         rng = np.random.default_rng(0)
         lr = rng.random((3, height, width), np.float32)
         t_map = rng.random((1, height, width) if mapped else (1, 1, 1), np.float32)
-        batch = [Tile(Place(0, 0, index), lr, t_map) for index in range(self._session.info.batch)]
+        batch = [Tile(TilePosition(0, 0, index), lr, t_map) for index in range(self._session.info.batch)]
         begin = time.perf_counter()
         for tiles in (batch, batch):  # the first warms up
             begin = time.perf_counter()

@@ -33,7 +33,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobPlan:
     """What is to be done, and what can't be."""
 
     jobs: tuple[Job, ...]
@@ -81,7 +81,7 @@ def plan_jobs(
     t_map: Path | None = None,
     places: LocalPlaces | None = None,
     resume: bool = False,
-) -> Plan:
+) -> JobPlan:
     """Decide what is written where, before anything is.
 
     Beside the input by default: photo.jpg gives photo_x4.jpg, a folder photos/ gives photos_x4/ with the same tree
@@ -127,7 +127,7 @@ def plan_jobs(
         jobs = _pair(jobs, t_map, [path for path in inputs if places.is_dir(path)], failures, places)
     maps = {job.t_map for job in jobs if job.t_map}
     jobs = _refuse(jobs, failures, _overwrites(jobs, [*sources, *maps], places))
-    return Plan(tuple(jobs), tuple(failures))
+    return JobPlan(tuple(jobs), tuple(failures))
 
 
 def failure(job: Job, error: FxsrError | MemoryError | OSError) -> Failure:
@@ -139,7 +139,7 @@ def failure(job: Job, error: FxsrError | MemoryError | OSError) -> Failure:
     return Failure(job.source, reason, error)
 
 
-def enlarged_size(width: int, height: int, factor: float) -> tuple[int, int]:
+def output_size(width: int, height: int, factor: float) -> tuple[int, int]:
     """Width and height of an image that is made so many times as large."""
     return max(1, round(width * factor)), max(1, round(height * factor))
 

@@ -16,7 +16,7 @@ from fxsr.images.reading import open_rows
 from fxsr.images.rows import Pixels, Rows, check_pixels
 from fxsr.images.writing import check_target, write_rows
 from fxsr.runtime.jobs.belt import Belt
-from fxsr.runtime.jobs.jobs import Done, Failure, Job, RunOptions, enlarged_size, failure
+from fxsr.runtime.jobs.jobs import Done, Failure, Job, RunOptions, failure, output_size
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 from fxsr.styles.style_map import StyleMap
 
@@ -177,7 +177,7 @@ def _enlarge(
 ) -> tuple[Rows, tuple[int, int]]:
     """The upscaled image, and the width and height that it is to be written in; refused if that can't be done."""
     enlarged = upscaler.stream(image, style, progress, notes.append, feather=options.t_feather)
-    size = enlarged_size(image.width, image.height, options.outscale or upscaler.scale)
+    size = output_size(image.width, image.height, options.outscale or upscaler.scale)
     check_target(job.target, *size)
     if options.max_pixels is not None:
         check_pixels(job.target, *size, options.max_pixels * upscaler.scale**2)

@@ -13,12 +13,12 @@ import fxsr
 from fxsr.extras import needs
 from fxsr.runtime.jobs.jobs import RunOptions
 from fxsr.runtime.serve.guard import Guard, Message, Receive, Send
-from fxsr.runtime.serve.images import Enlarged, store, upscale_file
+from fxsr.runtime.serve.images import UpscaledFile, store, upscale_file
 from fxsr.runtime.serve.metrics import Metrics
 from fxsr.runtime.serve.openapi import IMAGES, INFER, METRICS, TENSORS, problems
 from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
 from fxsr.runtime.serve.protocol import VERSION, describe_model, infer
-from fxsr.runtime.serve.service import Served, Service
+from fxsr.runtime.serve.service import ServedModel, Service
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.serve.tensors import decode_request, encode_response, inflate
 from fxsr.runtime.upscale.upscaler import Upscaler
@@ -189,7 +189,7 @@ class _Routes:
         body, media_type = self._metrics.text()
         return Response(body, media_type=media_type)
 
-    def _find(self, name: str, status: int = HTTPStatus.NOT_FOUND) -> Served:
+    def _find(self, name: str, status: int = HTTPStatus.NOT_FOUND) -> ServedModel:
         try:
             return self._service.models[name]
         except KeyError:
@@ -202,7 +202,7 @@ class _Routes:
             raise ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, f"the last work failed: {failing[0]}")
 
 
-def _passing(folder: TemporaryDirectory[str], enlarged: Enlarged) -> Response:
+def _passing(folder: TemporaryDirectory[str], enlarged: UpscaledFile) -> Response:
     """An image file as an answer. It is removed once it is sent, or can't be; a small one at once."""
     headers = {"Fxsr-Notes": "; ".join(enlarged.notes).encode("ascii", "replace").decode()} if enlarged.notes else {}
     if enlarged.file.stat().st_size > _SMALL:
@@ -212,7 +212,7 @@ def _passing(folder: TemporaryDirectory[str], enlarged: Enlarged) -> Response:
 
 
 class _Passing(FileResponse):
-    def __init__(self, folder: TemporaryDirectory[str], enlarged: Enlarged, headers: Mapping[str, str]) -> None:
+    def __init__(self, folder: TemporaryDirectory[str], enlarged: UpscaledFile, headers: Mapping[str, str]) -> None:
         super().__init__(enlarged.file, media_type=enlarged.media_type, headers=dict(headers))
         self._folder = folder
 

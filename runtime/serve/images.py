@@ -12,7 +12,7 @@ from fxsr.images.formats import FORMATS
 from fxsr.runtime.jobs.jobs import Failure, Job, RunOptions
 from fxsr.runtime.jobs.pipeline import do_job
 from fxsr.runtime.serve.scheduler import Flow
-from fxsr.runtime.serve.service import Served
+from fxsr.runtime.serve.service import ServedModel
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 
 MEDIA_TYPES = {
@@ -36,7 +36,7 @@ _MAGIC = (
 
 
 @dataclass(frozen=True)
-class Enlarged:
+class UpscaledFile:
     """An image file that was made."""
 
     file: Path
@@ -51,13 +51,13 @@ def store(upload: BinaryIO, path: Path) -> None:
 
 
 def upscale_file(
-    model: Served,
+    model: ServedModel,
     flow: Flow,
     folder: Path,
     options: RunOptions,
     format_name: str | None,
     progress: Progress = lambda done, total: None,
-) -> Enlarged:
+) -> UpscaledFile:
     """Upscale `folder`/image, with the style map `folder`/t_map if that is there.
 
     Args:
@@ -83,7 +83,7 @@ def upscale_file(
     except FxsrError as error:
         error.args = (str(error).replace(f"{folder}/", ""),)
         raise
-    return Enlarged(target, MEDIA_TYPES[target.suffix], result.notes)
+    return UpscaledFile(target, MEDIA_TYPES[target.suffix], result.notes)
 
 
 def file_kind(path: Path, error: type[FxsrError]) -> str:

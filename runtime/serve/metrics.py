@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fxsr.extras import needs
-from fxsr.runtime.serve.scheduler import Batch
+from fxsr.runtime.serve.scheduler import BatchReport
 
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 _TILES = (1, 2, 4, 8, 16, 32)
@@ -47,7 +47,7 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def batch(self, batch: Batch) -> None:
+    def batch(self, batch: BatchReport) -> None:
         """Count a batch."""
         self._tiles.labels(batch.model).inc(batch.tiles)
         self._batches.labels(batch.model).observe(batch.tiles)

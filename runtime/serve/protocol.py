@@ -13,10 +13,10 @@ from fxsr.models.manifest import TensorFacts
 from fxsr.runtime.layouts import to_bytes
 from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.scheduler import Flow
-from fxsr.runtime.serve.service import Served
+from fxsr.runtime.serve.service import ServedModel
 from fxsr.runtime.serve.tensors import DATATYPES, InferRequest
 from fxsr.runtime.session import Array
-from fxsr.runtime.upscale.batches import Place, Tile, upscale_tiles
+from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
 from fxsr.runtime.upscale.upscaler import Upscaler
 
 _MAX_NUMBERS = 1 << 20
@@ -25,7 +25,7 @@ VERSION = "1"
 """The one that every model has."""
 
 
-def describe_model(model: Served) -> dict[str, Any]:
+def describe_model(model: ServedModel) -> dict[str, Any]:
     """A model's metadata."""
     inputs, outputs = _tensors(model)
     return {
@@ -37,7 +37,7 @@ def describe_model(model: Served) -> dict[str, Any]:
     }
 
 
-def infer(model: Served, flow: Flow, request: InferRequest, max_pixels: int) -> Array:
+def infer(model: ServedModel, flow: Flow, request: InferRequest, max_pixels: int) -> Array:
     """`sr` for a request's inputs, in the model's own layout and type. What is larger than a tile is cut into tiles.
 
     Raises:
@@ -72,21 +72,21 @@ def infer(model: Served, flow: Flow, request: InferRequest, max_pixels: int) -> 
     return sr.astype(output.dtype, copy=False)
 
 
-def _upscale(model: Served, flow: Flow, planes: Array, style: Array) -> Array:
+def _upscale(model: ServedModel, flow: Flow, planes: Array, style: Array) -> Array:
     """(N, 3, H, W) and (N, 1, H or 1, W or 1) to (N, 3, scale*H, scale*W)."""
     if not np.isfinite(planes).all():
         raise ImageError("the image holds NaN or infinity")
     if not ((style >= 0) & (style <= 1)).all():
         raise StyleError("style values must lie in 0..1")
     if model.tile == 0 or max(planes.shape[2:]) <= model.tile:
-        tiles = [Tile(Place(0, 0, index), *pair) for index, pair in enumerate(zip(planes, style, strict=True))]
+        tiles = [Tile(TilePosition(0, 0, index), *pair) for index, pair in enumerate(zip(planes, style, strict=True))]
         return np.stack([sr for _, sr in upscale_tiles(flow, tiles, lambda text: None)])
     upscaler = Upscaler(flow, model.tile, model.overlap)
     images = [upscaler(lr.transpose(1, 2, 0), t_map[0]) for lr, t_map in zip(planes, style, strict=True)]
     return np.stack(images).transpose(0, 3, 1, 2)
 
 
-def _tensors(model: Served) -> tuple[tuple[TensorFacts, ...], tuple[TensorFacts, ...]]:
+def _tensors(model: ServedModel) -> tuple[tuple[TensorFacts, ...], tuple[TensorFacts, ...]]:
     """Inputs and outputs, as the graph that is served has them."""
     if model.facts:
         return model.facts.inputs, model.facts.outputs
@@ -113,7 +113,7 @@ def _check(array: Array | None, tensor: TensorFacts) -> None:
         raise _bad(f"{tensor.name} has the shape {list(array.shape)}; it must be {described['shape']}")
 
 
-def _planes(model: Served, inputs: Mapping[str, Array]) -> tuple[Array, Array]:
+def _planes(model: ServedModel, inputs: Mapping[str, Array]) -> tuple[Array, Array]:
     """`lr` as (N, 3, H, W), and `t_map`, as floats in 0..1."""
     packed = model.facts is not None and model.facts.packed
     planes = inputs["lr_t" if packed else "lr"]

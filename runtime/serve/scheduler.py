@@ -29,12 +29,12 @@ _AHEAD = 32
 """Tiles of one request that may wait at most: what is in memory of it, beside its rows."""
 
 
-class AbandonedError(FxsrError):
+class RequestAbandonedError(FxsrError):
     """A request's work was given up: whoever asked is gone, or time is up."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class TileKind:
     """What tiles must have in common to share a batch."""
 
     model: str
@@ -49,12 +49,12 @@ class Ticket:
 
     lr: Array
     t_map: Array
-    kind: Kind
+    kind: TileKind
     result: Future[Array] = field(default_factory=Future)
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchReport:
     """What is told of a batch that is done."""
 
     model: str
@@ -81,7 +81,7 @@ class Scheduler(Closable):
         self,
         open_sessions: Callable[[], Mapping[str, Session]],
         batch: int | None = None,
-        observe: Callable[[Batch], None] = lambda batch: None,
+        observe: Callable[[BatchReport], None] = lambda batch: None,
     ) -> None:
         self._batch = batch
         self._observe = observe
@@ -106,11 +106,11 @@ class Scheduler(Closable):
         """What a request takes for a session of this model. Tiles of one flow come in order."""
         return Flow(self, model, self.models[model])
 
-    def kind(self, model: str, lr: Array, t_map: Array) -> Kind:
+    def kind(self, model: str, lr: Array, t_map: Array) -> TileKind:
         """Of a tile, (3, h, w) and (1, h, w) or (1, 1, 1)."""
-        return Kind(model, t_map.shape[1:] == (1, 1), self.models[model].filled(*lr.shape[1:]))
+        return TileKind(model, t_map.shape[1:] == (1, 1), self.models[model].filled(*lr.shape[1:]))
 
-    def most(self, kind: Kind) -> int:
+    def most(self, kind: TileKind) -> int:
         """How many tiles of a kind share a batch at most."""
         info = self.models[kind.model]
         if info.tile:  # an engine: what it was built for
@@ -131,7 +131,7 @@ class Scheduler(Closable):
         """
         with self._change:
             if self._closed:
-                raise AbandonedError("the server is stopping")
+                raise RequestAbandonedError("the server is stopping")
             flow.tickets.extend(tickets)
             if flow not in self._flows:
                 self._flows.append(flow)
@@ -168,15 +168,15 @@ class Scheduler(Closable):
                 session.close()
             with self._change:
                 for flow in self._flows:
-                    _fail(flow.tickets, AbandonedError("the server is stopping"))
+                    _fail(flow.tickets, RequestAbandonedError("the server is stopping"))
 
-    def _next(self) -> Kind | None:
+    def _next(self) -> TileKind | None:
         """The kind whose turn it is; waits for one. None: there will be no more."""
         with self._change:
             self._change.wait_for(lambda: self._flows or self._closed)
             return None if self._closed else self._flows[0].tickets[0].kind
 
-    def _run(self, session: Session, kind: Kind) -> None:
+    def _run(self, session: Session, kind: TileKind) -> None:
         """Tiles of a kind, until it is another one's turn."""
         taken: deque[Ticket] = deque()
         most = self.most(kind)
@@ -192,13 +192,13 @@ class Scheduler(Closable):
             self._failing[kind.model] = (first_line(error), time.monotonic())
             _fail(taken, error)
 
-    def _turns(self, session: Session, kind: Kind, most: int, taken: deque[Ticket]) -> Iterator[Ticket]:
+    def _turns(self, session: Session, kind: TileKind, most: int, taken: deque[Ticket]) -> Iterator[Ticket]:
         while batch := self._take(kind, most):
             taken.extend(batch)
             yield from batch
-            self._observe(Batch(kind.model, len(batch), self.waiting, session.device_memory()))
+            self._observe(BatchReport(kind.model, len(batch), self.waiting, session.device_memory()))
 
-    def _take(self, kind: Kind, most: int) -> list[Ticket]:
+    def _take(self, kind: TileKind, most: int) -> list[Ticket]:
         """A batch of tickets of a kind, from all flows by turns; none if the first in line is of another."""
         batch: list[Ticket] = []
         with self._change:
@@ -252,10 +252,10 @@ class Flow(Session):
             yield self._oldest()
 
     def abandon(self, reason: str) -> None:
-        """Give up, from any thread: what waits is forgotten, and whoever is upscaling gets an `AbandonedError`."""
+        """Give up, from any thread: waiting tiles are dropped; who waits for one gets a `RequestAbandonedError`."""
         self._abandoned = reason
         self._scheduler.drop(self)
-        _fail([ticket for tickets in list(self._pending) for ticket in tickets], AbandonedError(reason))
+        _fail([ticket for tickets in list(self._pending) for ticket in tickets], RequestAbandonedError(reason))
 
     def close(self) -> None:
         self._scheduler.drop(self)

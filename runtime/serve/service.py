@@ -13,7 +13,7 @@ from fxsr.errors import FxsrError
 from fxsr.models.manifest import ModelFacts
 from fxsr.runtime.serve.guard import Receive
 from fxsr.runtime.serve.problems import ProblemError
-from fxsr.runtime.serve.scheduler import Batch, Flow, Scheduler
+from fxsr.runtime.serve.scheduler import BatchReport, Flow, Scheduler
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.session import Closable, Session, SessionInfo
 from fxsr.runtime.upscale.upscaler import Upscaler
@@ -24,7 +24,7 @@ _SMALL = 1 << 20
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A model, as clients see it."""
 
     name: str
@@ -55,31 +55,31 @@ class Service(Closable):
         open_upscalers: Callable[[], Mapping[str, Upscaler]],
         settings: Settings,
         batch: int | None = None,
-        observe: Callable[[Batch], None] = lambda batch: None,
+        observe: Callable[[BatchReport], None] = lambda batch: None,
     ) -> None:
-        models: dict[str, Served] = {}
+        models: dict[str, ServedModel] = {}
 
         def sessions() -> Mapping[str, Session]:
             upscalers = open_upscalers()
             for name, up in upscalers.items():
                 facts = getattr(up.session, "facts", None)
-                models[name] = Served(name, up.session.info, facts, up.tile, up.overlap)
+                models[name] = ServedModel(name, up.session.info, facts, up.tile, up.overlap)
             return {name: up.session for name, up in upscalers.items()}
 
         self.settings = settings
         self.scheduler = Scheduler(sessions, batch, observe)
-        self.models: Mapping[str, Served] = models
+        self.models: Mapping[str, ServedModel] = models
         self._large = ThreadPoolExecutor(settings.at_once, "request")
         self._small = ThreadPoolExecutor(settings.at_once, "request-small")
 
     @property
-    def default(self) -> Served:
+    def default(self) -> ServedModel:
         """The model of requests that name none."""
         return next(iter(self.models.values()))
 
     async def attend(
         self,
-        model: Served,
+        model: ServedModel,
         receive: Receive,
         work: Callable[[Flow], T],
         sent: int = 0,

@@ -13,7 +13,7 @@ from typing import Any
 from fxsr.errors import FxsrError
 from fxsr.extras import needs
 from fxsr.runtime.ui.painting import Painting
-from fxsr.runtime.ui.studio import AUTOMATIC, WINDOW, Photo, Studio, Style, data_url
+from fxsr.runtime.ui.studio import AUTOMATIC, WINDOW, OpenPhoto, Studio, StyleChoice, data_url
 from fxsr.styles.style_map import DEFAULT_T
 
 with needs("ui"):
@@ -124,29 +124,31 @@ def _blocks(studio: Studio) -> Any:
             # numbered: the page sees what changes, and the same may be given again after it was painted over
             return gr.HTML(given={**painting.for_browser(), "number": next(numbers)})
 
-        def made(kind: str, chosen: str | None, photo: Photo | None) -> Any:
+        def made(kind: str, chosen: str | None, photo: OpenPhoto | None) -> Any:
             with _told():
                 return given(studio.make_map(kind, _needed(chosen, photo)))
 
-        def loaded(file: str, chosen: str | None, photo: Photo | None) -> Any:
+        def loaded(file: str, chosen: str | None, photo: OpenPhoto | None) -> Any:
             with _told():
                 return given(studio.read_map(Path(file), _needed(chosen, photo)))
 
-        def style_saved(chosen: str | None, photo: Photo | None, t: float, painted: Any) -> Any:
+        def style_saved(chosen: str | None, photo: OpenPhoto | None, t: float, painted: Any) -> Any:
             with _told():
-                file = studio.save_map(Style(t, Painting.from_browser(painted)), _needed(chosen, photo))
+                file = studio.save_map(StyleChoice(t, Painting.from_browser(painted)), _needed(chosen, photo))
                 return gr.DownloadButton(value=str(file), visible=True)
 
-        def previewed(model: str, photo: Photo | None, t: float, painted: Any) -> Any:
+        def previewed(model: str, photo: OpenPhoto | None, t: float, painted: Any) -> Any:
             if photo is None:
                 return None
             with _told():
                 x, y = (painted or {}).get("look") or (0.5, 0.5)
-                return studio.preview(model, photo, Style(t, Painting.from_browser(painted)), (float(x), float(y)))
+                return studio.preview(
+                    model, photo, StyleChoice(t, Painting.from_browser(painted)), (float(x), float(y))
+                )
 
         def upscaled(
             model: str,
-            photo: Photo | None,
+            photo: OpenPhoto | None,
             t: float,
             painted: Any,
             kept: str,
@@ -155,7 +157,7 @@ def _blocks(studio: Studio) -> Any:
             progress: Any = gr.Progress(),  # noqa: B008 # how Gradio is asked for one
         ) -> Any:
             with _told():
-                style = Style(t, Painting.from_browser(painted))
+                style = StyleChoice(t, Painting.from_browser(painted))
                 file, before, after = studio.run(
                     str(request.session_hash),
                     model,
@@ -192,7 +194,7 @@ def _dial(studio: Studio, model: str) -> Any:
     return gr.Slider(0, 1, DEFAULT_T, step=0.01, label=label, interactive=True, elem_id="dial")
 
 
-def _needed(chosen: str | None, photo: Photo | None) -> Photo:
+def _needed(chosen: str | None, photo: OpenPhoto | None) -> OpenPhoto:
     """The photo, if it is of the chosen file: an earlier one stays until the next is read."""
     if photo is None or chosen is None or photo.file != Path(chosen):
         raise FxsrError("no photo is open yet")

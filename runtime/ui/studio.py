@@ -44,7 +44,7 @@ AUTOMATIC: Mapping[str, Callable[[Pixels], NDArray[np.float32]]] = {
 
 
 @dataclass(frozen=True)
-class Photo:
+class OpenPhoto:
     """An image that was opened."""
 
     file: Path
@@ -60,7 +60,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Style:
+class StyleChoice:
     """The dial, and what is painted over it."""
 
     t: float
@@ -99,7 +99,7 @@ class Studio(Closable):
         self.service.close()
         self._folder.cleanup()
 
-    def open(self, file: Path) -> Photo:
+    def open(self, file: Path) -> OpenPhoto:
         """Read a photo.
 
         Raises:
@@ -109,9 +109,9 @@ class Studio(Closable):
             file_kind(file, ImageError)
             rows = open_rows(file, self.settings.max_pixels)
             check_pixels(file, rows.width, rows.height, self.settings.max_pixels)
-            return Photo(file, file.stem, read_image(file).pixels)
+            return OpenPhoto(file, file.stem, read_image(file).pixels)
 
-    def read_map(self, file: Path, photo: Photo) -> Painting:
+    def read_map(self, file: Path, photo: OpenPhoto) -> Painting:
         """A style map from an image file, as a painting over a photo.
 
         Raises:
@@ -122,11 +122,11 @@ class Studio(Closable):
             values = StyleMap.read(file, self.settings.max_pixels).values
         return Painting.of_map(values, *painting_size(*photo.size))
 
-    def make_map(self, kind: str, photo: Photo) -> Painting:
+    def make_map(self, kind: str, photo: OpenPhoto) -> Painting:
         """A style map made of a photo; `kind` is one of `AUTOMATIC`."""
         return Painting.of_map(AUTOMATIC[kind](photo.pixels), *painting_size(*photo.size))
 
-    def save_map(self, style: Style, photo: Photo) -> Path:
+    def save_map(self, style: StyleChoice, photo: OpenPhoto) -> Path:
         """The style as a PNG file of the photo's size, that `fxsr run --t-map` takes."""
         width, height = photo.size
         values = style.map.over(height, width).rows(slice(0, height))
@@ -138,7 +138,7 @@ class Studio(Closable):
         return self.service.models[model].info.baked_t
 
     def preview(
-        self, model: str, photo: Photo, style: Style, look: tuple[float, float]
+        self, model: str, photo: OpenPhoto, style: StyleChoice, look: tuple[float, float]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """A piece of the photo around a point, enlarged by bicubic interpolation and by the model, at 100 %.
 
@@ -170,7 +170,7 @@ class Studio(Closable):
         return before[inner], shown(enlarged)[inner]
 
     def run(
-        self, who: str, model: str, photo: Photo, style: Style, format_name: str | None, progress: Progress
+        self, who: str, model: str, photo: OpenPhoto, style: StyleChoice, format_name: str | None, progress: Progress
     ) -> tuple[Path, NDArray[np.uint8], NDArray[np.uint8]]:
         """Upscale a photo as `fxsr run` does.
 
@@ -211,7 +211,7 @@ class Studio(Closable):
         if abandon:
             abandon("stopped")
 
-    def _check_style(self, model: str, style: Style) -> None:
+    def _check_style(self, model: str, style: StyleChoice) -> None:
         fixed = self.fixed_style(model)
         if fixed is not None and style.painting:
             raise StyleError(f"{model} was exported with t fixed at {fixed:g}; clear the painting")
@@ -238,7 +238,7 @@ def shown(pixels: Pixels) -> NDArray[np.uint8]:
     return np.ascontiguousarray(colours, np.uint8)
 
 
-def data_url(photo: Photo) -> str:
+def data_url(photo: OpenPhoto) -> str:
     """The photo at the size at which it is painted on, as a JPEG in a URL."""
     width, height = painting_size(*photo.size)
     data = _image(photo.pixels).thumbnail_image(width, height=height, size="force").jpegsave_buffer(Q=88)

@@ -17,7 +17,7 @@ _LEAST_TILE = 64
 """Tiles are not halved below this side: what is left of them would be mostly overlap."""
 
 
-class Place(NamedTuple):
+class TilePosition(NamedTuple):
     """Where a tile belongs."""
 
     layer: int
@@ -26,7 +26,7 @@ class Place(NamedTuple):
     column: int
 
 
-class Tiled(Protocol):
+class StyledTile(Protocol):
     """A tile and the style that goes with it."""
 
     @property
@@ -40,14 +40,14 @@ class Tiled(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Tiled)
+T = TypeVar("T", bound=StyledTile)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile of an image; see `Tiled`."""
+    """A tile of an image; see `StyledTile`."""
 
-    place: Place
+    place: TilePosition
     lr: Array
     t_map: Array
 
@@ -107,12 +107,12 @@ def _batches(tiles: Iterable[T], most: int) -> Iterator[list[T]]:
         yield batch
 
 
-def is_uniform(tile: Tiled) -> bool:
+def is_uniform(tile: StyledTile) -> bool:
     """Whether its style is one for all pixels."""
     return tile.t_map.shape[1:] == (1, 1)
 
 
-def _stack(batch: Sequence[Tiled], info: SessionInfo) -> tuple[Array, Array]:
+def _stack(batch: Sequence[StyledTile], info: SessionInfo) -> tuple[Array, Array]:
     """A batch's lr and t_map in the session's type, mirrored outwards and repeated to the size that it must have."""
     lr = [_mirrored(tile.lr, info.filled(*tile.lr.shape[1:])) for tile in batch]
     t_map = [

@@ -1,4 +1,4 @@
-"""From an image and a style to the enlarged image. What `fxsr.load` returns; the work is in `enlarge`."""
+"""From an image and a style to the enlarged image. What `fxsr.load` returns; the work is in `upscaling`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.open import open_session
 from fxsr.runtime.session import Closable, Session
 from fxsr.runtime.upscale.auto_tile import auto_tile, free_memory
-from fxsr.runtime.upscale.enlarge import Enlargement, layers
 from fxsr.runtime.upscale.tiles import DEFAULT_TILE, AxisPlan, check_tiling, default_overlap, plan_axis
+from fxsr.runtime.upscale.upscaling import ImageUpscaling, layers
 from fxsr.styles.style_map import DEFAULT_T, StyleMap, as_style
 
 Progress = Callable[[int, int], None]
@@ -148,7 +148,7 @@ class Upscaler(Closable):
                         progress(done, total)
 
             with self._lock:
-                yield from Enlargement(self.session, image, style, rows, columns).bands(note, advance)
+                yield from ImageUpscaling(self.session, image, style, rows, columns).bands(note, advance)
 
         return replace(image, height=image.height * self.scale, width=image.width * self.scale, bands=bands())
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from fxsr.errors import FxsrError
-from fxsr.export.verify.compare import _record, read_subjects
+from fxsr.export.verify.compare import _record, read_models
 from fxsr.export.verify.layer_diff import layerwise_network
 from fxsr.export.verify.runners import RunnerSession, load_backend, onnx_runner
-from fxsr.export.verify.verify import Rounded
+from fxsr.export.verify.verify import ByteSession
 from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.models.checkpoint import Checkpoint, save_checkpoint
 from fxsr.models.manifest import Verification, read_manifest, write_manifest
@@ -140,7 +140,7 @@ def test_results_do_not_undo_each_other(folder: Path, tmp_path: Path) -> None:
     """Manifests are read once more when a result is written: others may have come in."""
     here = Path(shutil.copytree(folder / "engines", tmp_path / "engines"))
     onnx = here / graph(folder, "fp32").name
-    first, other = read_subjects([str(folder / "x.safetensors"), str(onnx)])
+    first, other = read_models([str(folder / "x.safetensors"), str(onnx)])
     manifest = read_manifest(onnx.with_suffix(".json"))
     write_manifest(onnx.with_suffix(".json"), replace(manifest, kept_because={"conv_last": "meanwhile"}))
     _record(first, other, Verification(True, "1 dB", ()))
@@ -218,4 +218,4 @@ def test_polygraphys_runner_is_a_session(folder: Path) -> None:
             assert np.array_equal(session.run(lr, t_map), ours.run(lr, t_map))
             with pytest.raises(FxsrError, match=r"failed on 24x20|shape"):
                 session.run(lr[:, :2], t_map)
-            assert not np.array_equal(Rounded(ours).run(lr, t_map), ours.run(lr, t_map)) or "uint8" in form
+            assert not np.array_equal(ByteSession(ours).run(lr, t_map), ours.run(lr, t_map)) or "uint8" in form

@@ -10,7 +10,7 @@ import pytest
 
 from fxsr.benchmarks.speed.bench import (
     Bench,
-    Memory,
+    PeakMemory,
     Stats,
     WarmUp,
     Workload,
@@ -22,7 +22,15 @@ from fxsr.benchmarks.speed.bench import (
 )
 from fxsr.benchmarks.speed.flops import count_macs, graph_macs, network_macs
 from fxsr.benchmarks.speed.interleave import Ratio, Worker, bootstrap_ratio, compare_rounds, interleave
-from fxsr.benchmarks.speed.report import BenchReport, Comparison, Measurement, Rate, Unavailable, Work, read_report
+from fxsr.benchmarks.speed.report import (
+    BenchReport,
+    Measurement,
+    Rate,
+    SpeedComparison,
+    UnavailableModel,
+    Work,
+    read_report,
+)
 from fxsr.benchmarks.speed.subjects import parse_subject
 from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.export import write_onnx
@@ -272,12 +280,12 @@ def test_a_report_survives_json_and_others_are_refused() -> None:
         enqueue=stats,
         rate=Rate(5.0, 1.0),
         compute_rate=Rate(5.0, 1.0),
-        memory=Memory(10**8, None),
+        memory=PeakMemory(10**8, None),
         work=Work(100, 500.0, None, None),
         notes=("a note",),
     )
-    ratio = Comparison("n", "m", one.workload, Ratio(2.0, 1.9, 2.1, 15))
-    report = BenchReport("here", (one,), (ratio,), (Unavailable("x", "absent"),))
+    ratio = SpeedComparison("n", "m", one.workload, Ratio(2.0, 1.9, 2.1, 15))
+    report = BenchReport("here", (one,), (ratio,), (UnavailableModel("x", "absent"),))
     assert read_report(report.to_json()) == report
     with pytest.raises(FxsrError, match="schema 99"):
         read_report(replace(report, schema=99).to_json())

@@ -78,7 +78,7 @@ def named(inside: str) -> str:
 
 
 def test_a_region_is_cut_out_around_its_centre() -> None:
-    photo = photos.Photo("s", "n", "p", (40, 40), region=(0.5, 0, 1, 1))
+    photo = photos.PhotoSource("s", "n", "p", (40, 40), region=(0.5, 0, 1, 1))
     cut = np.asarray(photos._cut(png(200, 80), photo))
     assert cut.shape == (40, 40, 3)
     assert cut[..., 0].min() == pytest.approx(255 * 110 / 200, abs=4)

@@ -16,7 +16,7 @@ from fxsr.errors import FxsrError
 from fxsr.export import ExportRequest, export_model
 from fxsr.export.engine.profiles import engine_profiles, parse_tiles
 from fxsr.export.engine.triton import configure, to_text, write_repository
-from fxsr.export.exporter import Exported
+from fxsr.export.exporter import ExportResult
 from fxsr.export.graph.graph import GraphOptions
 from fxsr.models.checkpoint import save_checkpoint
 from fxsr.models.manifest import BuildOptions, EngineFacts, FileFacts
@@ -32,7 +32,7 @@ FORMS = {
 }
 
 
-def export(folder: Path, options: GraphOptions) -> Exported:
+def export(folder: Path, options: GraphOptions) -> ExportResult:
     checkpoint = folder / "tiny.safetensors"
     save_checkpoint(checkpoint, golden_checkpoint(TINY, 3))
     return export_model(ExportRequest(checkpoint, folder / "engines", options, check=False))

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fxsr.runtime.jobs.belt import AbandonedError, Belt
+from fxsr.runtime.jobs.belt import Belt, BeltAbandonedError
 
 
 def test_things_arrive_in_order_and_no_more_than_there_is_room_for_are_made_ahead() -> None:
@@ -55,7 +55,7 @@ def test_who_fills_it_learns_that_nobody_takes_any_more() -> None:
         belt.abandon()
         filling.result(timeout=10)
     assert closed == [True]
-    with pytest.raises(AbandonedError):
+    with pytest.raises(BeltAbandonedError):
         belt.put(1)
 
 

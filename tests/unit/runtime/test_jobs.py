@@ -7,7 +7,7 @@ import pytest
 
 from fxsr.errors import StyleError, UsageError
 from fxsr.images.image import Picture, write_image
-from fxsr.runtime.jobs.jobs import Plan, plan_jobs
+from fxsr.runtime.jobs.jobs import JobPlan, plan_jobs
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("photos")
 
 
-def targets(plan: Plan) -> list[str]:
+def targets(plan: JobPlan) -> list[str]:
     here = Path.cwd()
     return sorted((here / job.target).resolve().relative_to(here.resolve()).as_posix() for job in plan.jobs)
 

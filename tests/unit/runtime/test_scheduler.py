@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fxsr.errors import FxsrError
-from fxsr.runtime.serve.scheduler import AbandonedError, Batch, Flow, Scheduler
+from fxsr.runtime.serve.scheduler import BatchReport, Flow, RequestAbandonedError, Scheduler
 from fxsr.runtime.upscale.upscaler import Upscaler
 from tests.support import NearestSession
 
@@ -46,7 +46,7 @@ class Bench:
 
     def __init__(self, batch: int | None = None, **limits: Any) -> None:
         self.gate = Gate(**limits)
-        self.batches: list[Batch] = []
+        self.batches: list[BatchReport] = []
         self.scheduler = Scheduler(lambda: {"m": self.gate}, batch, self.batches.append)
         self.pool = ThreadPoolExecutor(32)
         self.first = self.send(np.zeros((1, 3, SIDE, SIDE), np.float32), wait=False)[1]
@@ -118,7 +118,7 @@ def test_what_is_given_up_is_not_done(bench: Bench) -> None:
     _, kept = bench.send(tiles(2))
     flow.abandon("whoever asked is gone")
     bench.gate.let_through()
-    with pytest.raises(AbandonedError, match="gone"):
+    with pytest.raises(RequestAbandonedError, match="gone"):
         given_up.result(20)
     assert len(kept.result(20)) == 2
     assert sum(lr[0] for lr, _ in bench.gate.seen) == 1 + 2
@@ -164,7 +164,7 @@ def test_what_waits_when_it_closes_fails(bench: Bench) -> None:
     bench.gate.let_through()
     closing.join(20)
     assert bench.first.result(20)
-    with pytest.raises(AbandonedError, match="stopping"):
+    with pytest.raises(RequestAbandonedError, match="stopping"):
         waiting.result(20)
-    with pytest.raises(AbandonedError):
+    with pytest.raises(RequestAbandonedError):
         list(bench.scheduler.flow("m").stream([(tiles(1), np.zeros((1, 1, 1, 1), np.float32))]))

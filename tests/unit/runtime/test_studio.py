@@ -13,10 +13,10 @@ import pytest
 
 from fxsr.errors import ImageError, StyleError
 from fxsr.images.image import Picture, read_image, write_image
-from fxsr.runtime.serve.scheduler import AbandonedError
+from fxsr.runtime.serve.scheduler import RequestAbandonedError
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.ui.painting import SIDE, Painting, painting_size
-from fxsr.runtime.ui.studio import AUTOMATIC, Photo, Studio, Style, data_url, shown, window
+from fxsr.runtime.ui.studio import AUTOMATIC, OpenPhoto, Studio, StyleChoice, data_url, shown, window
 from fxsr.runtime.upscale.upscaler import Upscaler
 from fxsr.styles.style_map import StyleMap
 from tests.support import NearestSession
@@ -33,7 +33,7 @@ def studio() -> Iterator[Studio]:
 
 
 @pytest.fixture
-def photo(studio: Studio, tmp_path: Path) -> Photo:
+def photo(studio: Studio, tmp_path: Path) -> OpenPhoto:
     write_image(tmp_path / "photo.png", Picture(PIXELS))
     return studio.open(tmp_path / "photo.png")
 
@@ -99,8 +99,8 @@ def test_a_window_stays_within_the_photo(part: float, side: int, expected: slice
     assert window(part, side) == expected
 
 
-def test_a_run_is_that_of_a_map_and_the_preview_is_a_piece_of_it(studio: Studio, photo: Photo) -> None:
-    style, seen = Style(1, left_half()), []
+def test_a_run_is_that_of_a_map_and_the_preview_is_a_piece_of_it(studio: Studio, photo: OpenPhoto) -> None:
+    style, seen = StyleChoice(1, left_half()), []
     file, before, after = studio.run("me", "m", photo, style, None, lambda done, total: seen.append((done, total)))
     assert file.name == "photo_x4.png"
     assert before.shape == after.shape == (600, 1040, 3)
@@ -116,43 +116,43 @@ def test_a_run_is_that_of_a_map_and_the_preview_is_a_piece_of_it(studio: Studio,
     assert np.array_equal(crisp, result[54 * 4 :, 82 * 4 : 178 * 4])
 
 
-def test_a_uniform_style_needs_no_map(studio: Studio, photo: Photo) -> None:
-    file, _, _ = studio.run("me", "m", photo, Style(0.5), "webp", lambda done, total: None)
+def test_a_uniform_style_needs_no_map(studio: Studio, photo: OpenPhoto) -> None:
+    file, _, _ = studio.run("me", "m", photo, StyleChoice(0.5), "webp", lambda done, total: None)
     assert file.suffix == ".webp"
-    assert np.unique(StyleMap.read(studio.save_map(Style(0.25), photo)).values) == pytest.approx([0.25], abs=1e-4)
+    assert np.unique(StyleMap.read(studio.save_map(StyleChoice(0.25), photo)).values) == pytest.approx([0.25], abs=1e-4)
 
 
-def test_a_run_can_be_stopped_by_who_began_it(studio: Studio, photo: Photo) -> None:
+def test_a_run_can_be_stopped_by_who_began_it(studio: Studio, photo: OpenPhoto) -> None:
     def progress(done: int, total: int) -> None:
         studio.stop("somebody else")
         if done == 1:
             studio.stop("me")
 
-    with pytest.raises(AbandonedError, match="stopped"):
-        studio.run("me", "m", photo, Style(0), None, progress)
+    with pytest.raises(RequestAbandonedError, match="stopped"):
+        studio.run("me", "m", photo, StyleChoice(0), None, progress)
 
 
-def test_a_fixed_style_is_not_painted_over(photo: Photo) -> None:
+def test_a_fixed_style_is_not_painted_over(photo: OpenPhoto) -> None:
     fixed = NearestSession(gain=0.2, baked_t=0.5)
     with Studio(lambda: {"f": Upscaler(fixed, 64, 8)}, Settings(max_pixels=100_000)) as studio:
         assert studio.fixed_style("f") == 0.5
-        studio.preview("f", photo, Style(0.8), (0.5, 0.5))
+        studio.preview("f", photo, StyleChoice(0.8), (0.5, 0.5))
         for attempt in (
             lambda style: studio.preview("f", photo, style, (0.5, 0.5)),
             lambda style: studio.run("me", "f", photo, style, None, lambda done, total: None),
         ):
             with pytest.raises(StyleError, match="fixed at 0\\.5; clear the painting"):
-                attempt(Style(0.8, left_half()))
+                attempt(StyleChoice(0.8, left_half()))
 
 
 @pytest.mark.parametrize("kind", AUTOMATIC)
-def test_automatic_maps_are_paintings(kind: str, studio: Studio, photo: Photo) -> None:
+def test_automatic_maps_are_paintings(kind: str, studio: Studio, photo: OpenPhoto) -> None:
     painting = studio.make_map(kind, photo)
     assert painting.style.shape == (150, 260)
     assert painting.cover.min() == 255
 
 
-def test_a_map_is_laid_over_the_photo(studio: Studio, photo: Photo, tmp_path: Path) -> None:
+def test_a_map_is_laid_over_the_photo(studio: Studio, photo: OpenPhoto, tmp_path: Path) -> None:
     write_image(tmp_path / "map.png", Picture(np.full((5, 4, 1), 51, np.uint8)))
     assert (studio.read_map(tmp_path / "map.png", photo).style == 51).all()
 
@@ -176,7 +176,7 @@ def test_a_photo_that_is_too_large_is_refused(studio: Studio, tmp_path: Path) ->
         studio.open(tmp_path / "large.png")
 
 
-def test_all_kinds_of_pixels_can_be_shown(photo: Photo) -> None:
+def test_all_kinds_of_pixels_can_be_shown(photo: OpenPhoto) -> None:
     grey = np.array([[[0], [65535]]], np.uint16)
     assert shown(grey).tolist() == [[[0, 0, 0], [255, 255, 255]]]
     assert shown(np.array([[[0.5, 2, -1, 1]]], np.float32)).tolist() == [[[128, 255, 0]]]

@@ -189,7 +189,7 @@ def test_maps_of_different_sizes_are_not_combined() -> None:
 
 
 def test_the_command_line_knows_every_way_to_combine() -> None:
-    assert list(cli_tmap.How) == list(get_args(tmap.How))
+    assert list(cli_tmap.CombineMode) == list(get_args(tmap.How))
 
 
 @pytest.mark.parametrize("picture", [grass(), 128 + noise(160, 320, 25)], ids=["grass", "noise"])

@@ -21,7 +21,7 @@ from fxsr.images.image import LUMA
 from fxsr.images.rows import Pixels, Rows, dtype_peak
 from fxsr.runtime.session import Session
 from fxsr.runtime.upscale.alpha import fill_transparent, neighbour_range
-from fxsr.runtime.upscale.batches import Place, Tile, upscale_tiles
+from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
 from fxsr.runtime.upscale.canvas import Canvas
 from fxsr.runtime.upscale.tiles import AxisPlan
 from fxsr.styles.style_map import StyleRows
@@ -29,7 +29,7 @@ from fxsr.styles.style_map import StyleRows
 _FAITHFUL = np.zeros((1, 1, 1), np.float32)
 
 
-class Layer(IntEnum):
+class ImagePlane(IntEnum):
     """What of an image a tile is of. Each is enlarged on its own."""
 
     COLOUR = 0
@@ -53,7 +53,7 @@ class _TileRow:
     """The range of alpha around each LR pixel that is finished with this row, (h, W) each."""
 
 
-class Enlargement:
+class ImageUpscaling:
     """One image on its way through a session."""
 
     def __init__(self, session: Session, image: Rows, style: StyleRows, rows: AxisPlan, columns: AxisPlan) -> None:
@@ -82,13 +82,15 @@ class Enlargement:
         for tile, sr in upscale_tiles(self._session, self._tiles(), note):
             place = tile.place
             canvas = canvases[place.layer]
-            canvas.add(place.row, place.column, sr if place.layer == Layer.COLOUR and self._colours == 3 else _grey(sr))
+            canvas.add(
+                place.row, place.column, sr if place.layer == ImagePlane.COLOUR and self._colours == 3 else _grey(sr)
+            )
             advance(1)
             self._under_way[0].awaited -= 1
             if not self._under_way[0].awaited:
                 tile_row = self._under_way.popleft()
                 for column, value in tile_row.flat.items():
-                    canvases[Layer.ALPHA].add(row, column, value)
+                    canvases[ImagePlane.ALPHA].add(row, column, value)
                 advance(len(tile_row.flat))
                 yield from self._finished(canvases, row, tile_row)
                 row += 1
@@ -124,14 +126,14 @@ class Enlargement:
                     if (part == part[0, 0]).all():
                         flat[column] = float(part[0, 0, 0]) / dtype_peak(part.dtype)
                     else:  # a mask is no texture: it is enlarged faithfully whatever the picture's style
-                        alpha_tiles.append(Tile(Place(Layer.ALPHA, row, column), _to_lr(part), _FAITHFUL))
+                        alpha_tiles.append(Tile(TilePosition(ImagePlane.ALPHA, row, column), _to_lr(part), _FAITHFUL))
             self._under_way.append(_TileRow(len(self._columns.starts) + len(alpha_tiles), flat, limits))
             for column in range(len(self._columns.starts)):
                 across = self._columns.window(column)
                 t_map = style if style.shape == (1, 1) else style[:, across]
                 if (t_map == t_map[0, 0]).all():  # one style costs less than a map of it
                     t_map = t_map[:1, :1]
-                yield Tile(Place(Layer.COLOUR, row, column), _to_lr(colour[:, across]), t_map[None])
+                yield Tile(TilePosition(ImagePlane.COLOUR, row, column), _to_lr(colour[:, across]), t_map[None])
             yield from alpha_tiles
 
     def _limits(self, alpha: Pixels, row: int) -> tuple[Pixels, Pixels]:
