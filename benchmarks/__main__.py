@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fxsr.console import print_json, steps
-from fxsr.errors import FxsrError, UnavailableError, UsageError
+from fxsr.errors import FxsrError, UnavailableError, UsageError, install_line
 from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.machine.name import machine
 
@@ -121,7 +121,9 @@ def building(
 
     flavour = choose_flavour("auto")
     if flavour is None:
-        raise UnavailableError('nothing here builds engines; type: pip install "fxsr[rtx]"')
+        raise UnavailableError(
+            f"no package that builds engines is installed; type in the clone of FxSR: {install_line('rtx')}"
+        )
     chosen = [variant for variant in VARIANTS if only in variant.name]
     with steps(as_json) as tell:
         rows = [row for each in nb or [4, 23] for row in measure_builds(each, chosen, flavour, tell)]

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 import fxsr
-from fxsr.errors import UsageError
+from fxsr.errors import UsageError, install_line
 from fxsr.models.bundled import bundled_models, model_path
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.models.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
@@ -35,7 +35,7 @@ _PACKAGES = {
     "polygraphy": "export",
     "accelerate": "train",
 }
-"""Packages that make a difference, and the extra that brings each."""
+"""Optional packages, and the extra that installs each."""
 
 
 def describe(file: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def describe(file: str) -> dict[str, Any]:
 
 
 def examine_machine() -> dict[str, Any]:
-    """What this machine has for running and exporting, and the pip line for what it lacks."""
+    """What this machine supports, and how to install what is missing."""
     found: dict[str, Any] = {
         "fxsr": fxsr.__version__,
         "python": platform.python_version(),
@@ -95,9 +95,12 @@ def examine_machine() -> dict[str, Any]:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = f'not installed; pip install "fxsr[{extra}]"'
+            found[package] = f"not installed; {install_line(extra)}"
     if not any(str(found[package]).startswith("not") for package in ("onnxruntime", "onnxruntime-gpu")):
-        found["beware"] = "two ONNX Runtimes in one folder; pip uninstall onnxruntime onnxruntime-gpu, then install one"
+        found["beware"] = (
+            "both ONNX Runtime packages are installed, and they conflict; "
+            "type: pip uninstall onnxruntime onnxruntime-gpu, then install one of them"
+        )
     if importlib.util.find_spec("onnxruntime"):
         found["onnxruntime providers"] = ", ".join(import_onnxruntime().get_available_providers())
     gpus = find_gpus()
@@ -113,7 +116,7 @@ def examine_machine() -> dict[str, Any]:
 def _cuda() -> str:
     """The version of CUDA that the driver offers, and that of the bindings."""
     if importlib.util.find_spec("cuda") is None:
-        return 'not known without cuda-python; pip install "fxsr[gpu]"'
+        return f"unknown without cuda-python; {install_line('gpu')}"
     from cuda.bindings import runtime
 
     _, driver = runtime.cudaDriverGetVersion()

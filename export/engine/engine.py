@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from fxsr.errors import ModelFileError, UnavailableError, UsageError
+from fxsr.errors import ModelFileError, UnavailableError, UsageError, install_line
 from fxsr.export.engine.builder import BuildEvent, BuildRequest, EngineBuild, serve
 from fxsr.export.engine.profiles import engine_profiles
 from fxsr.export.engine.request import EngineRequest
@@ -217,4 +217,4 @@ def _version(flavour: Flavour) -> str | None:
 
 
 def _install(flavour: Flavour) -> str:
-    return f'{flavour} is not installed; type: pip install "fxsr[{EXTRAS[flavour]}]"'
+    return f"{flavour} is not installed; type in the clone of FxSR: {install_line(EXTRAS[flavour])}"

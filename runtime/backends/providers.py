@@ -12,7 +12,7 @@ from typing import Any
 
 import platformdirs
 
-from fxsr.errors import DeviceError, FxsrError, ModelFileError, UsageError, first_line
+from fxsr.errors import DeviceError, FxsrError, ModelFileError, UsageError, first_line, install_line
 from fxsr.extras import needs
 from fxsr.runtime.machine.cpus import available_cpus
 from fxsr.runtime.session import Device
@@ -84,7 +84,7 @@ def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path
             if provider == "auto" and device.kind == "auto":
                 return OpenGraph(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", "cpu")
             missing = f"this ONNX Runtime has no {_LABELS[wanted]} provider"
-            raise DeviceError(f'{missing}; type: pip install "fxsr[gpu]", or use --device cpu')
+            raise DeviceError(f"{missing}; type in the clone of FxSR: {install_line('gpu')}, or use --device cpu")
         ort.preload_dlls()
         session = _create(ort, path, options, [*_on_gpu(wanted, device.index), _NAMES["cpu"]])
     # it may have fallen back to the CPU all the same: look at what it really took
