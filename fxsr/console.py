@@ -1,4 +1,4 @@
-"""What every part may print with: plain consoles, the step under way, JSON. Tables and reports are in `fxsr.cli`."""
+"""Consoles, progress spinners and JSON output for all parts. Tables and reports are in `fxsr.cli`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from rich.console import Console
 def plain_console(
     *, stderr: bool = False, quiet: bool = False, soft_wrap: bool = False, width: int | None = None
 ) -> Console:
-    """A console that prints names and numbers as they are, without colours for them or pictures in place of :words:."""
+    """A console that prints text as it is: it colours no numbers or paths, and replaces no :words: by emoji."""
     return Console(stderr=stderr, quiet=quiet, soft_wrap=soft_wrap, width=width, highlight=False, emoji=False)
 
 
 @contextmanager
 def steps(silent: bool) -> Iterator[Callable[[str], None]]:
-    """A spinner that names the step under way."""
+    """Show a spinner on standard error; call what is yielded to name the current step. `silent` shows nothing."""
     console = Console(stderr=True, quiet=silent)
     with console.status("starting") as status:
         yield lambda step: status.update(step)
 
 
 def json_text(document: Any) -> str:
-    """JSON, which has no infinity and no NaN: they are null."""
+    """`document` as indented JSON. Infinity and NaN, which JSON lacks, become null."""
     return json.dumps(_finite(document), indent=2, default=str)
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document to standard output."""
     print(json_text(document))
 
 
