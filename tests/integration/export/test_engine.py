@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from fxsr.models.manifest import read_manifest
 from fxsr.runtime.backends.tensorrt.engine_file import check_runnable, load_flavour, read_engine
 from fxsr.runtime.machine.gpu import Gpu, find_gpus
 from fxsr.runtime.open import open_session
-from tests.support import ROOT, TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
+from tests.support import PATIENCE, ROOT, TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
@@ -181,11 +180,10 @@ def test_a_signal_stops_a_build_at_once_and_leaves_no_partial_file(copy: Path) -
     with ended(fxsr_process(*arguments, cwd=copy)) as process:
         assert process.stderr is not None
         assert any("Optimizing graph" in line for line in process.stderr)  # reads until the builder is at work
-        begin = time.monotonic()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGINT
-    assert time.monotonic() - begin < 30
+    assert "Engine generation completed" not in rest  # as the builder of every test here says at its end
     assert sorted(path.name for path in (copy / "engines").iterdir()) == [
         "golden-x4-fp16.json",
         "golden-x4-fp16.onnx",

@@ -22,7 +22,17 @@ from fxsr.training.loop import Outcome, train
 from fxsr.training.recipes import recipe_from_json
 from fxsr.training.state import RunFolder
 from fxsr.training.trainer import TrainingError
-from tests.support import GOLDEN, ROOT, SilentMonitor, ended, fxsr_cli, fxsr_process, tiny_recipe, write_photos
+from tests.support import (
+    GOLDEN,
+    PATIENCE,
+    ROOT,
+    SilentMonitor,
+    ended,
+    fxsr_cli,
+    fxsr_process,
+    tiny_recipe,
+    write_photos,
+)
 
 LOSS_TOLERANCE = 2e-3
 """Relative: processors add up in different orders, and a few steps of Adam amplify that."""
@@ -261,7 +271,7 @@ def test_a_signal_saves_and_stops(workers: int, number: signal.Signals, photos: 
         assert process.stderr is not None
         assert any(line.startswith("psnr 2/") for line in process.stderr)  # reads until then
         os.killpg(process.pid, number)  # as a terminal does
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number, stderr
     assert "stopped; go on with --resume" in stdout
     assert len(list((tmp_path / "run" / "states").iterdir())) == 1
