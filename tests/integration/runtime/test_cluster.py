@@ -12,7 +12,7 @@ import pytest
 from fxsr.errors import UsageError
 from fxsr.images.image import read_image
 from fxsr.runtime.jobs.places import AnyPlaces, as_url, name_of
-from tests.support import PATIENCE, ended, fxsr_cli, fxsr_process, wait_until, write_photos
+from tests.support import ended, fxsr_cli, fxsr_process, wait_until, write_photos
 
 pytest.importorskip("ray", reason="Ray is not installed (it has no wheel for every Python)")
 
@@ -25,7 +25,7 @@ def test_a_killed_worker_loses_nothing_and_results_are_those_of_one_machine(tmp_
     with ended(fxsr_process(*arguments, cwd=tmp_path)) as running:
         wait_until(lambda: list((tmp_path / "out").glob("photo*.png")), running)
         os.kill(workers()[0], signal.SIGKILL)
-        stdout, stderr = running.communicate(timeout=PATIENCE)
+        stdout, stderr = running.communicate(timeout=200)
     assert running.returncode == alone.returncode == 1
     assert "in/broken.png: not an image" in stderr
     assert "photo13.png" in stdout
