@@ -1,10 +1,10 @@
 """FxSR: super-resolution with a style dial, from training to the engine that deploys.
 
-What every part shares lives here: the network and its checkpoints, style maps, images, metrics, errors and the
-command line. Training, export, runtime and benchmarks are the sub-packages beside it.
+This package holds what all parts share (models, images, style maps, metrics, errors) and the command line. Its
+sub-packages are `fxsr.export`, `fxsr.runtime`, `fxsr.training` and `fxsr.benchmarks`; docs/architecture.md draws them.
 
     import fxsr
-    up = fxsr.load()                 # the bundled model, or the path of one
+    up = fxsr.load()                 # the bundled model; or a path
     sr = up(image, t=0.8)            # t: a number, an (H, W) array or a fxsr.StyleMap
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["FxsrError", "StyleMap", "Upscaler", "__version__", "load"]
 
-# Imported when first used, so that `import fxsr` costs next to nothing.
+# Imported at first use, so that `import fxsr` is fast.
 _LAZY = {
     "load": "fxsr.runtime.upscale.upscaler",
     "Upscaler": "fxsr.runtime.upscale.upscaler",
@@ -33,7 +33,7 @@ _LAZY = {
 
 
 _HERE = Path(__file__).resolve().parent
-if not (_HERE / "runtime").is_dir():  # a checkout, where the sub-packages lie beside this folder
+if not (_HERE / "runtime").is_dir():  # a checkout: the sub-packages lie next to this folder
     __path__.append(str(_HERE.parent))
 
 
