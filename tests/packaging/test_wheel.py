@@ -84,7 +84,7 @@ def run(bare: Path, outside: dict[str, str], tmp_path: Path) -> Run:
     return run
 
 
-def test_the_wheel_holds_models_photos_types_and_nothing_beside_fxsr(wheel: Path) -> None:
+def test_the_wheel_holds_models_photos_types_and_nothing_next_to_fxsr(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"fxsr"}
