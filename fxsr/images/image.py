@@ -30,10 +30,13 @@ __all__ = [
     "Picture",
     "Pixels",
     "dtype_peak",
+    "grey_plane",
     "luminance",
     "read_image",
+    "repeat_pixels",
     "resize_plane",
     "rows_of_plane",
+    "three_channels",
     "write_image",
 ]
 
@@ -57,6 +60,21 @@ def luminance(rgb: Pixels) -> Pixels:
     """(..., 3) to (...): BT.601 luminance as float32, in the same range."""
     plane: Pixels = np.matmul(rgb.astype(np.float32), np.array(LUMA, np.float32))
     return plane
+
+
+def grey_plane(pixels: Pixels) -> NDArray[np.float32]:
+    """(H, W, C) to (H, W): the luminance of colours, grey as it is, alpha left out; in the same range."""
+    return luminance(pixels[..., :3]) if pixels.shape[2] >= 3 else pixels[..., 0].astype(np.float32)
+
+
+def three_channels(pixels: Pixels) -> Pixels:
+    """(H, W, C) to (H, W, 3): grey in all three channels, alpha left out."""
+    return pixels[..., :1].repeat(3, 2) if pixels.shape[2] < 3 else pixels[..., :3]
+
+
+def repeat_pixels(plane: Pixels, times: int) -> Pixels:
+    """(H, W, ...) to (times*H, times*W, ...): every pixel becomes a square of `times` x `times` equal ones."""
+    return plane.repeat(times, 0).repeat(times, 1)
 
 
 def read_image(path: Path | str, as_data: bool = False) -> Picture:

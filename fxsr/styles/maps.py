@@ -32,8 +32,7 @@ def feather(plane: Plane, radius: float) -> Plane:
     Raises:
         StyleError: the radius is not a number of pixels from 0 on.
     """
-    if not (math.isfinite(radius) and radius >= 0):
-        raise StyleError(f"feather is {radius}; it must be a number of pixels, 0 or more")
+    check_feather(radius)
     if radius == 0:
         return plane
     low, high = plane.min(), plane.max()
@@ -191,6 +190,16 @@ def check_t(t: float) -> None:
     """
     if not (isinstance(t, int | float | np.number) and 0 <= float(t) <= 1):
         raise StyleError(f"t is {t}; it must be a number from 0 (faithful) to 1 (perceptual)")
+
+
+def check_feather(radius: float) -> None:
+    """Refuse a radius that a map can't be feathered by.
+
+    Raises:
+        StyleError: it is not a finite number of pixels, 0 or more.
+    """
+    if not (math.isfinite(radius) and radius >= 0):
+        raise StyleError(f"feather is {radius}; it must be a number of pixels, 0 or more")
 
 
 def _box(plane: Plane, half: float) -> Plane:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fxsr.errors import ImageError, StyleError, TooLargeError, UsageError
-from fxsr.images.image import luminance, resize_plane, rows_of_plane
+from fxsr.images.image import grey_plane, resize_plane, rows_of_plane
 from fxsr.images.reading import open_rows
 from fxsr.images.rows import Pixels, dtype_peak
 from fxsr.styles import maps as tmap
@@ -110,6 +110,8 @@ class StyleMap:
         Raises:
             StyleError: `low` or `high` is not a number in 0..1.
         """
+        if (low, high) == (0, 1):
+            return self
         return StyleMap(tmap.ramp(self.values, low, high))
 
     def resized(self, height: int, width: int) -> StyleMap:
@@ -146,11 +148,11 @@ class StyleRows:
 
 
 def _grey(pixels: Pixels) -> NDArray[np.float32]:
-    """(h, W, C) to (h, W, 1) in 0..1, floats as they are."""
-    plane = luminance(pixels[..., :3])[..., None] if pixels.shape[2] >= 3 else pixels[..., :1].astype(np.float32)
+    """(h, W, C) to (h, W, 1): integers scaled to 0..1, floats unchanged."""
+    plane = grey_plane(pixels)[..., None]
     if pixels.dtype.kind == "f":
         return plane
-    return (plane / np.float32(dtype_peak(pixels.dtype))).clip(0, 1)  # for rounding of the weights' sum
+    return (plane / np.float32(dtype_peak(pixels.dtype))).clip(0, 1)  # the weights' sum may be rounded up
 
 
 def as_style(t: StyleMap | float | ArrayLike) -> StyleMap:

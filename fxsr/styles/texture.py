@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fxsr.images.image import Pixels, dtype_peak, luminance
+from fxsr.images.image import Pixels, dtype_peak, grey_plane
 from fxsr.styles.maps import Plane, feather, spread
 
 GRAIN_LIMIT = 0.025
@@ -34,7 +34,7 @@ def texture(image: Pixels, radius: float | None = None, grain: float | None = No
         radius: of the surroundings in pixels. None: 1/40 of the shorter side, but 12 to 32.
         grain: standard deviation of the image's grain, of 0..1. None: estimated.
     """
-    grey = _grey(image)
+    grey: Plane = (grey_plane(image) / np.float32(dtype_peak(image.dtype))).clip(0, 1)
     if radius is None:
         radius = min(max(min(grey.shape) / 40, 12), 32)
 
@@ -78,12 +78,6 @@ def estimate_grain(grey: Plane) -> float:
     second = second[:-2] - 2 * second[1:-1] + second[2:]
     areas = feather(np.abs(second), 12)
     return min(float(np.percentile(areas, 5)) * math.sqrt(math.pi / 2) / 6, GRAIN_LIMIT)
-
-
-def _grey(image: Pixels) -> Plane:
-    """Luminance in 0..1."""
-    grey: Plane = luminance(image[..., :3]) if image.shape[2] >= 3 else image[..., 0].astype(np.float32)
-    return (grey / np.float32(dtype_peak(image.dtype))).clip(0, 1)
 
 
 def _slope(plane: Plane, axis: int) -> Plane:

@@ -210,7 +210,7 @@ def test_a_dry_run_says_what_would_be_written_and_writes_nothing(folder: Path, t
     assert "1 to write, about" in fxsr_cli(*arguments, "--dry-run").stdout
 
 
-def test_maps_are_looked_at_by_a_dry_run_too_and_are_no_photos(photo: Any, tmp_path: Path) -> None:
+def test_a_dry_run_reads_maps_too_and_maps_are_no_photos(photo: Any, tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "a.png", Picture(photo))
     write_image(tmp_path / "in" / "b.png", Picture(photo))
     write_image(tmp_path / "in" / "maps" / "a.png", Picture(photo[..., :1]))
@@ -228,7 +228,7 @@ def test_maps_are_looked_at_by_a_dry_run_too_and_are_no_photos(photo: Any, tmp_p
 def test_places_without_a_name_are_refused(tmp_path: Path) -> None:
     done = fxsr_cli("run", "/")
     assert done.returncode == 2
-    assert done.stderr == "fxsr: /: there is no place beside it for outputs; give -o FOLDER\n"
+    assert done.stderr == "fxsr: /: there is no place next to it for outputs; give -o FOLDER\n"
     done = fxsr_cli("run", "-", "--t-map", tmp_path)
     assert done.returncode == 2
     assert "standard input has no name" in done.stderr

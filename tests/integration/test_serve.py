@@ -149,6 +149,15 @@ def test_a_fault_of_the_server_is_a_problem_too_and_other_models_stay_ready() ->
         assert running.client.get("/v2/health/ready").status_code == 200
 
 
+def test_a_model_with_a_fixed_style_takes_no_other() -> None:
+    with serving(nearest(NearestSession(baked_t=0.5))) as running:
+        assert running.post(SMALL).status_code == 200
+        for choice in ({"t": 0.2}, {"t_map": SMALL}):
+            answer = running.post(SMALL, **choice)
+            assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+            assert "m was exported with t fixed at 0.5; leave out" in answer.json()["detail"]
+
+
 def test_a_signal_before_the_server_listens_to_any_ends_it(tmp_path: Path) -> None:
     code = """
 import os, signal, cli, uvicorn
