@@ -77,25 +77,25 @@ def do_job(job: Job, upscaler: Upscaler, options: RunOptions, progress: Progress
         MemoryError, OSError: see `fxsr.runtime.jobs.jobs.FAILURES`.
     """
     clock = time.perf_counter()
-    opened = _open(job, options)
-    if opened is None:
+    image = _open(job, options)
+    if image is None:
         return Done(job)
-    return _write(job, _plan_output(job, opened, upscaler, options, progress), options, clock)
+    return _write(job, _prepare_output(job, image, upscaler, options, progress), options, clock)
 
 
 @dataclass(frozen=True)
-class _Input:
+class _OpenImage:
     """An image that is being read, and its style."""
 
-    image: Rows
+    rows: Rows
     style: StyleRows
 
 
 @dataclass(frozen=True)
-class _Output:
+class _OutputImage:
     """An image that is being upscaled, and how it is to be written."""
 
-    image: Rows
+    rows: Rows
     size: tuple[int, int]
     """Width and height to write it in."""
     notes: list[str]
@@ -108,21 +108,21 @@ class _Source:
     def __init__(self, job: Job, options: RunOptions, pool: ThreadPoolExecutor) -> None:
         self.job = job
         self.bands: Belt[Pixels] = Belt(_DECODED)
-        self.opened: Future[_Input | None] = Future()
+        self.image: Future[_OpenImage | None] = Future()
         """The result of `_open`, with bands that come over the belt."""
         pool.submit(self._decode, options)
 
     def _decode(self, options: RunOptions) -> None:
         try:
-            opened = _open(self.job, options)
+            image = _open(self.job, options)
         except BaseException as error:
-            self.opened.set_exception(error)
+            self.image.set_exception(error)
             return
-        if opened is None:
-            self.opened.set_result(None)
+        if image is None:
+            self.image.set_result(None)
             return
-        self.opened.set_result(replace(opened, image=replace(opened.image, bands=iter(self.bands))))
-        self.bands.fill(opened.image.bands)
+        self.image.set_result(replace(image, rows=replace(image.rows, bands=iter(self.bands))))
+        self.bands.fill(image.rows.bands)
 
 
 class _Result:
@@ -133,10 +133,10 @@ class _Result:
         self.bands: Belt[Pixels] = Belt(_ENCODED)
         self.done: Future[Done] = Future()
 
-    def encode(self, output: _Output, options: RunOptions, begin: float) -> None:
+    def encode(self, output: _OutputImage, options: RunOptions, begin: float) -> None:
         """Write the image while its bands come over the belt."""
         try:
-            output = replace(output, image=replace(output.image, bands=iter(self.bands)))
+            output = replace(output, rows=replace(output.rows, bands=iter(self.bands)))
             self.done.set_result(_write(self.job, output, options, begin))
         except BaseException as error:
             self.done.set_exception(error)
@@ -164,41 +164,43 @@ def _upscale(
     progress = begin(source.job)
     clock = time.perf_counter()
     try:
-        opened = source.opened.result()
-        if opened is None:
+        image = source.image.result()
+        if image is None:
             result.done.set_result(Done(source.job))
             return
-        output = _plan_output(source.job, opened, upscaler, options, progress)
+        output = _prepare_output(source.job, image, upscaler, options, progress)
     except Exception as error:
         result.done.set_exception(error)
         return
     pool.submit(result.encode, output, options, clock)
-    result.bands.fill(output.image.bands)
+    result.bands.fill(output.rows.bands)
 
 
-def _open(job: Job, options: RunOptions) -> _Input | None:
+def _open(job: Job, options: RunOptions) -> _OpenImage | None:
     """The image and its style; None if the job is to be skipped."""
     if options.skip_existing and local(job.target).exists():
         return None
     t_map = job.t_map
     if t_map is not None and not isinstance(t_map, StyleMap):
         t_map = StyleMap.read(local(t_map), options.max_pixels)
-    image = open_rows(local(job.source), options.max_pixels)
-    return _Input(image, options.style.over(t_map, image.height, image.width))
+    rows = open_rows(local(job.source), options.max_pixels)
+    return _OpenImage(rows, options.style.over(t_map, rows.height, rows.width))
 
 
-def _plan_output(job: Job, opened: _Input, upscaler: Upscaler, options: RunOptions, progress: Progress) -> _Output:
+def _prepare_output(
+    job: Job, image: _OpenImage, upscaler: Upscaler, options: RunOptions, progress: Progress
+) -> _OutputImage:
     """The upscaled image, whose bands are not computed yet; refused if its size can't be written."""
     notes: list[str] = []
-    upscaled = upscaler.stream(opened.image, opened.style, progress, notes.append)
-    size = output_size(opened.image.width, opened.image.height, options.outscale or upscaler.scale)
+    upscaled = upscaler.stream(image.rows, image.style, progress, notes.append)
+    size = output_size(image.rows.width, image.rows.height, options.outscale or upscaler.scale)
     target = local(job.target)
     check_target(target, *size)
     if options.max_pixels is not None:
         check_pixels(target, *size, options.max_pixels * upscaler.scale**2)
-    return _Output(upscaled, size, notes)
+    return _OutputImage(upscaled, size, notes)
 
 
-def _write(job: Job, output: _Output, options: RunOptions, begin: float) -> Done:
-    lost = write_rows(local(job.target), output.image, options.quality, output.size)
-    return Done(job, time.perf_counter() - begin, output.size, (*output.image.notes, *output.notes, *lost))
+def _write(job: Job, output: _OutputImage, options: RunOptions, begin: float) -> Done:
+    lost = write_rows(local(job.target), output.rows, options.quality, output.size)
+    return Done(job, time.perf_counter() - begin, output.size, (*output.rows.notes, *output.notes, *lost))

@@ -130,8 +130,8 @@ class _Routes:
         model: Annotated[str | None, Form(description="Name of a model. Default: the first.")] = None,
     ) -> Response:
         """Upscale an image. The header `Fxsr-Notes` lists what the output format could not keep."""
-        served = self._find(model, HTTPStatus.UNPROCESSABLE_ENTITY) if model else self._service.default
-        check_style_is_free(served.name, served.info.baked_t, t, t_map)
+        served_model = self._find(model, HTTPStatus.UNPROCESSABLE_ENTITY) if model else self._service.default
+        check_style_is_free(served_model.name, served_model.info.baked_t, t, t_map)
         limit = self._service.settings.max_pixels
         options = RunOptions(StyleOptions(t, feather=t_feather), quality, outscale=outscale, max_pixels=limit)
         folders: list[TemporaryDirectory[str]] = []
@@ -142,7 +142,7 @@ class _Routes:
             place = Path(folder.name)
             photo = ClientFile.store(image.file, place, "image")
             style = ClientFile.store(t_map.file, place, "t_map").read_style(limit) if t_map else None
-            upscaled = upscale_file(served.upscaler(flow), photo, style, place, options, format)
+            upscaled = upscale_file(served_model.upscaler(flow), photo, style, place, options, format)
             return _file_response(folder, upscaled)
 
         def release() -> None:
@@ -150,7 +150,7 @@ class _Routes:
                 folder.cleanup()
 
         sent = sum(each.size or 0 for each in (image, t_map) if each)
-        return await self._service.attend(served, request.receive, work, sent, release)
+        return await self._service.attend(served_model, request.receive, work, sent, release)
 
     async def server(self) -> dict[str, Any]:
         """Name, version and protocol extensions of this server."""
@@ -171,13 +171,13 @@ class _Routes:
 
     async def model_ready(self, name: str) -> dict[str, Any]:
         """Whether a model exists and works."""
-        served = self._find(name)
-        self._check_ready(served.name)
-        return {"name": served.name, "ready": True}
+        served_model = self._find(name)
+        self._check_ready(served_model.name)
+        return {"name": served_model.name, "ready": True}
 
     async def infer(self, request: Request, name: str) -> Response:
         """Upscale tensors, as JSON or with the binary tensor extension."""
-        served = self._find(name)
+        served_model = self._find(name)
         settings = self._service.settings
         head, encoding = (request.headers.get(key) for key in ("Inference-Header-Content-Length", "Content-Encoding"))
         try:
@@ -187,9 +187,11 @@ class _Routes:
 
         def work(flow: Flow) -> tuple[bytes, Mapping[str, str]]:
             tensors = decode_request(inflate(body, encoding, settings.max_bytes) if encoding else body, head)
-            return encode_response(served.name, VERSION, tensors, infer(served, flow, tensors, settings.max_pixels))
+            return encode_response(
+                served_model.name, VERSION, tensors, infer(served_model, flow, tensors, settings.max_pixels)
+            )
 
-        answer, headers = await self._service.attend(served, request.receive, work, len(body))
+        answer, headers = await self._service.attend(served_model, request.receive, work, len(body))
         return Response(answer, headers=dict(headers))
 
     async def metrics(self) -> Response:

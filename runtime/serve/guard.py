@@ -109,7 +109,7 @@ def _check_encoding(headers: Mapping[bytes, bytes], path: str) -> None:
     if not {b"utf-8", b"utf8", b"us-ascii"}.issuperset(charsets):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the charset of a request must be utf-8")
     if b"content-encoding" in headers and not path.endswith("/infer"):
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this path takes no Content-Encoding")
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this path accepts no Content-Encoding")
 
 
 class _Exchange:

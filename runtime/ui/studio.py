@@ -159,13 +159,13 @@ class Studio(Closable):
         part = photo.pixels[outer_rows, outer_columns]
         values = style.map.over(height, width).rows(slice(outer_rows.start, min(height, outer_rows.stop)))
         t_map = StyleMap(values if values.shape == (1, 1) else values[:, outer_columns])
-        served = self.service.models[model]
+        served_model = self.service.models[model]
         flow = self.service.scheduler.flow(model)
-        after = served.upscaler(flow)(part, t_map)
-        before = _image(part).resize(served.info.scale, kernel="cubic").numpy()
+        after = served_model.upscaler(flow)(part, t_map)
+        before = _image(part).resize(served_model.info.scale, kernel="cubic").numpy()
         top, left = rows.start - outer_rows.start, columns.start - outer_columns.start
         inside = tuple(
-            slice(start * served.info.scale, (start + inner.stop - inner.start) * served.info.scale)
+            slice(start * served_model.info.scale, (start + inner.stop - inner.start) * served_model.info.scale)
             for start, inner in ((top, rows), (left, columns))
         )
         return before[inside], as_bytes(after)[inside]
@@ -187,17 +187,17 @@ class Studio(Closable):
         check_style_is_free(model, self.fixed_style(model), style.painting)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         options = RunOptions(max_pixels=self.settings.max_pixels)
-        served, flow = self.service.models[model], self.service.scheduler.flow(model)
+        served_model, flow = self.service.models[model], self.service.scheduler.flow(model)
         self.stop(who)
         self._running[who] = flow.abandon
         try:
             upscaled = upscale_file(
-                served.upscaler(flow), photo.file, style.map, folder, options, format_name, progress
+                served_model.upscaler(flow), photo.file, style.map, folder, options, format_name, progress
             )
         finally:
             if self._running.get(who) == flow.abandon:
                 del self._running[who]
-        target = upscaled.file.rename(folder / f"{photo.name}_x{served.info.scale}{upscaled.file.suffix}")
+        target = upscaled.file.rename(folder / f"{photo.name}_x{served_model.info.scale}{upscaled.file.suffix}")
         after = pyvips.Image.thumbnail(str(target), SHOWN, height=SHOWN, size="down", no_rotate=True)
         after = _image(after.numpy())
         before = _image(photo.pixels).thumbnail_image(after.width, height=after.height, size="force")

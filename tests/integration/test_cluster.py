@@ -55,7 +55,7 @@ def workers() -> list[int]:
 
 
 @pytest.mark.parametrize("one_map", [False, True], ids=["folder of maps", "one map"])
-def test_urls_in_and_out(one_map: bool, tmp_path: Path) -> None:
+def test_urls_are_read_and_written(one_map: bool, tmp_path: Path) -> None:
     write_photos(tmp_path / "in" / "deep", 2, (24, 30))
     write_photos(tmp_path / "maps", 2, (6, 8), seed=1)
     where = {name: f"file://{tmp_path / name}" for name in ("in", "maps", "out")}

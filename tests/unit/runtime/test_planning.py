@@ -45,16 +45,16 @@ def test_the_current_folder_goes_beside_itself(photos: Path, monkeypatch: pytest
     assert plan.jobs[0].target.parent.name == "deep_x4"
 
 
-def test_names_stay_in_an_out_folder(photos: Path) -> None:
+def test_in_an_output_folder_names_stay_as_they_are(photos: Path) -> None:
     assert targets(plan_jobs([photos / "a.jpg", photos / "b.png"], 4, Path("out"))) == ["out/a.jpg", "out/b.png"]
 
 
-def test_suffix_and_format(photos: Path) -> None:
+def test_outputs_get_the_suffix_and_the_format(photos: Path) -> None:
     plan = plan_jobs([photos / "a.jpg", photos / "b.png"], 4, Path("out"), "_sr", "webp")
     assert targets(plan) == ["out/a_sr.webp", "out/b_sr.webp"]
 
 
-def test_one_file_to_one_file(photos: Path) -> None:
+def test_a_single_input_can_go_to_a_named_file(photos: Path) -> None:
     assert targets(plan_jobs([photos / "a.jpg"], 4, Path("large.png"))) == ["large.png"]
 
 
@@ -87,7 +87,7 @@ def test_two_inputs_never_share_an_output(photos: Path) -> None:
     assert "is the output of" in plan.failures[0].reason
 
 
-def test_missing_files_and_empty_folders_are_failures_beside_the_others(photos: Path) -> None:
+def test_missing_files_and_empty_folders_are_failures_and_the_others_are_done(photos: Path) -> None:
     (photos / "empty").mkdir()
     plan = plan_jobs([photos / "gone.png", photos / "empty", photos / "a.jpg"], 4)
     assert targets(plan) == ["photos/a_x4.jpg"]
