@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,11 +53,11 @@ def serving(
         thread.start()
         port = listener.getsockname()[1]
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=200) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
                 yield Serving(app, port, client)
         finally:
             server.should_exit = True
-            thread.join(200)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -64,7 +66,7 @@ def nearest(session: NearestSession | None = None, tile: int = 64) -> Callable[[
 
 
 class Gate(NearestSession):
-    """A session that lets no batch through until it is opened."""
+    """Lets nothing through until it is opened."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +75,7 @@ class Gate(NearestSession):
 
     def run(self, lr: NDArray[Any], t_map: NDArray[Any]) -> NDArray[Any]:
         self.entered.set()
-        assert self.opened.wait(200)
+        assert self.opened.wait(30)
         return super().run(lr, t_map)
 
 
@@ -95,10 +97,15 @@ def process(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], int
         address = running.stderr.readline().strip()
         assert address.startswith("http://127.0.0.1:"), address + running.stderr.read()
         port = int(address.rpartition(":")[2])
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
         yield running, port
         if running.poll() is None:
             running.terminate()
-        running.communicate(timeout=200)
+        running.communicate(timeout=60)
 
 
 def metric(running: Serving, name: str) -> float:

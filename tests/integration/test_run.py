@@ -251,7 +251,7 @@ def test_an_interrupted_run_leaves_no_partial_file(number: signal.Signals, photo
     with ended(fxsr_process("run", tmp_path / "in", "-o", out)) as process:
         wait_until((out / "a.png").exists, process)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=200)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert "Traceback" not in stderr
     names = {path.name for path in out.iterdir()}

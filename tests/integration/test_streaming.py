@@ -297,7 +297,7 @@ def test_while_one_is_encoded_the_next_is_upscaled_and_the_session_stays_in_its_
     write: Callable[..., None] = pyvips.Image.write_to_file
 
     def slow(self: Any, name: str, **options: Any) -> None:
-        waits.append(second_begun.wait(200))
+        waits.append(second_begun.wait(20))
         write(self, name, **options)
 
     class Watched(NearestSession):
