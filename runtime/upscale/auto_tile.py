@@ -28,7 +28,7 @@ def auto_tile(info: SessionInfo, free: int | None) -> int:
 
 
 def free_memory(device: str) -> int | None:
-    """Free bytes for a session on "cpu" or "cuda:N"; None where the system doesn't tell."""
+    """Bytes that are free for a session on "cpu" or "cuda:N"; None where that can't be known."""
     if device != "cpu":
         try:
             with open_device(Device.parse(device).index) as memory, memory.current():
