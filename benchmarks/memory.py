@@ -60,7 +60,7 @@ def measure_memory(height: int, width: int, suffix: str) -> MemoryUse:
         write_rows(source, Rows(height, width, 3, np.dtype(np.uint8), _bands(height, width)))
         start = _peak()
         begin = time.perf_counter()
-        with closing(run_jobs([Job(source, target)], Upscaler(_Nearest()), RunOptions(0), _silent)) as results:
+        with closing(run_jobs([Job(source, target)], Upscaler(_Nearest()), RunOptions(), _silent)) as results:
             (result,) = results
             if isinstance(result, Failure):
                 raise FxsrError(result.reason)

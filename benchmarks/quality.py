@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fxsr.errors import UsageError
 from fxsr.runtime.upscale.upscaler import load
+from fxsr.styles.options import check_style_is_free
 from fxsr.training.evaluate import STYLES, Report, evaluate, load_pairs
 
 
@@ -63,8 +64,7 @@ def evaluate_model(
         )
     with load(model, device) as upscaler:
         fixed = upscaler.session.info.baked_t
-        if fixed is not None and (styles is not None or diversity):
-            raise UsageError(f"{model} was exported with t fixed at {fixed:g}; leave out --t and --diversity")
+        check_style_is_free(str(model), fixed, styles, diversity)
         styles = (styles or STYLES) if fixed is None else (fixed,)
         pairs = load_pairs(images.hr, images.lr, upscaler.scale, images.limit, complain)
         count = iter(range(1, len(pairs) + 1))

@@ -36,7 +36,7 @@ def measure_seams(image: Path, model: str, tile: int, overlaps: Sequence[int], t
 
 
 def _measure(upscaler: Upscaler, lr: np.ndarray, t: float, reference: np.ndarray) -> Seam:
-    rows, columns = (upscaler.plan(length) for length in lr.shape[:2])
+    rows, columns = (upscaler.axis_plan(length) for length in lr.shape[:2])
     run = len(rows.starts) * rows.size * len(columns.starts) * columns.size
     sr = upscaler(lr, t)
     largest = float(np.abs(sr - reference).max()) * 255

@@ -25,6 +25,7 @@ from fxsr.errors import FxsrError, UsageError
 from fxsr.runtime.machine.name import machine
 from fxsr.runtime.session import SessionInfo
 from fxsr.runtime.timing import Timing
+from fxsr.styles.options import check_style_is_free
 from fxsr.styles.style_map import DEFAULT_T
 
 DEFAULT_SIZE = (128, 128)
@@ -248,10 +249,8 @@ def _common_workload(infos: Sequence[SessionInfo], size: tuple[int, int] | None,
 
 
 def _check_style(subject: Subject, info: SessionInfo, options: BenchOptions) -> None:
-    if info.baked_t is None:
-        return
-    if options.t_map or options.t not in (None, info.baked_t):
-        raise UsageError(f"{subject.label}: exported with t fixed at {info.baked_t:g}; leave out --t and --t-map")
+    t = None if options.t == info.baked_t else options.t
+    check_style_is_free(subject.label, info.baked_t, t, options.t_map)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""The command line: `fxsr COMMAND --help`. Arguments in, messages and exit status out; the work is elsewhere.
+"""The command line: `fxsr COMMAND --help`. It parses arguments and prints messages; the work is done elsewhere.
 
-Exit status: 0 done; 1 some inputs failed, the others were written; 2 usage; 3 a needed part or device is absent.
+Exit status: 0 success; 1 some inputs failed, the others were written; 2 wrong usage; 3 a needed package or device is
+missing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fxsr.errors import FxsrError
 
 app = typer.Typer(
     name="fxsr",
-    help="Super-resolution with a style dial: t = 0 is faithful, t = 1 is perceptual, and it may differ per pixel.",
+    help="Super-resolution with a style dial: t = 0 is faithful, t = 1 is perceptual, and t may differ per pixel.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -34,25 +35,25 @@ app = typer.Typer(
 
 
 def main() -> NoReturn:
-    """Run the command line and exit; errors become one line and a status."""
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # GPUs are numbered as nvidia-smi does
+    """Run the command line and exit. An error is printed as one line and sets the exit status."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # number GPUs as nvidia-smi does
     try:
         app(obj=Stop())
     except FxsrError as error:
         _complain(str(error))
         sys.exit(error.exit_status)
-    except BrokenPipeError:  # the reader of our output went away
+    except BrokenPipeError:  # the program that reads our output has ended
         sys.stderr.close()
         sys.exit(1)
-    except OSError as error:  # of a stream, or of a place that nobody thought of
+    except OSError as error:  # of a standard stream, or of a file whose errors are not handled elsewhere
         _complain(": ".join(str(part) for part in (error.filename, error.strerror or error) if part is not None))
-        _give_up_output()
+        _discard_output()
         sys.exit(1)
     sys.exit(0)
 
 
-def _give_up_output() -> None:
-    """Let the interpreter not try once more to write what could not be written."""
+def _discard_output() -> None:
+    """Keep the interpreter from writing buffered output at exit, which has failed before."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -77,10 +78,10 @@ app.command(cls=cli_run.RunCommand)(cli_run.run)
 
 @app.command()
 def info(
-    file: Annotated[str, typer.Argument(help="A checkpoint, ONNX file, manifest or bundled name.")],
+    file: Annotated[str, typer.Argument(help="A checkpoint, ONNX file, engine, manifest or bundled name.")],
     as_json: Json = False,
 ) -> None:
-    """Say what a file is."""
+    """Describe a model file."""
     from fxsr.cli.print import print_facts
     from fxsr.runtime.describe import describe
 
@@ -89,7 +90,7 @@ def info(
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List the bundled models with their model cards, and where authors host others."""
+    """List the bundled models with their model cards, and models that the authors host elsewhere."""
     from fxsr.cli.print import print_models
     from fxsr.models.bundled import PUBLISHED_MODELS, bundled_models, model_path
 
@@ -99,7 +100,7 @@ def models(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this machine can do: packages, devices, and what to install for the rest."""
+    """Report what this machine supports, and how to install what is missing."""
     from fxsr.cli.print import print_facts
     from fxsr.runtime.describe import examine_machine
 
@@ -117,5 +118,5 @@ app.add_typer(cli_tmap.app, name="tmap")
 
 
 def _complain(message: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     typer.echo(f"fxsr: {' '.join(message.split())}", err=True)

@@ -1,11 +1,10 @@
-"""What `fxsr run` prints: progress, one line per file, or the same as JSON."""
+"""What `fxsr run` and `fxsr tmap` print: progress, one line per file, or the same as JSON."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, redirect_stdout
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,19 +12,23 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fxsr.console import plain_console, print_json
-from fxsr.runtime.jobs.forecast import Forecast
-from fxsr.runtime.jobs.jobs import Failure
-from fxsr.runtime.jobs.places import name_of
+from fxsr.runtime.jobs.jobs import Failure, Forecast
 
 if TYPE_CHECKING:
     from fxsr.runtime.jobs.jobs import Done, Job
+    from fxsr.runtime.jobs.places import Place
 
 
 class RunReport:
-    """Tells how `fxsr run` gets on: a line per file, a bar over the tiles, or one JSON document at the end.
+    """Reports a run: a line per file and a progress bar over its tiles, or one JSON document at the end.
 
-    `check` is called before each file and after each tile, and raises when the run is to stop. `names` is what to call
-    files that stand for standard input and output; lines then go to standard error.
+    Args:
+        total: number of jobs.
+        check: called before each file and after each tile; raises if the run is to stop.
+        quiet: print errors only.
+        as_json: print the JSON document.
+        names: what to call files that stand for standard input and output. If there are any, lines go to standard
+            error.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class RunReport:
         *,
         quiet: bool = False,
         as_json: bool = False,
-        names: Mapping[Path, str] | None = None,
+        names: Mapping[Place, str] | None = None,
     ) -> None:
         self._check = check
         self._silent = quiet or as_json
@@ -64,7 +67,7 @@ class RunReport:
         return any(isinstance(result, Failure) for result in self.results)
 
     def begin(self, job: Job) -> Callable[[int, int], None]:
-        """A file's turn has come. Returns what takes its progress in tiles."""
+        """Begin a file. Returns a function to call with its finished tiles and all its tiles."""
         self._check()
         self._begun += 1
         label = escape(f"[{self._begun}/{self._total}] {self._name(job.source, job.source.name)}")
@@ -77,7 +80,7 @@ class RunReport:
         return progress
 
     def add(self, result: Done | Forecast | Failure) -> None:
-        """A file is done, skipped or failed."""
+        """Report how a file ended."""
         self.results.append(result)
         if self._json:
             return
@@ -89,11 +92,11 @@ class RunReport:
         for note in () if self._silent else result.notes:
             self._err.print(f"fxsr: {source}: note: {note}", markup=False)
 
-    def _name(self, path: Path, otherwise: str | None = None) -> str:
-        return self._names.get(path, otherwise or name_of(path))
+    def _name(self, place: Place, otherwise: str | None = None) -> str:
+        return self._names.get(place, otherwise or str(place))
 
     def __enter__(self) -> Self:
-        if self._json or "-" in self._names.values():  # where libraries must not print; OpenEXR does so
+        if self._json or "-" in self._names.values():  # keep it free of what libraries print, such as OpenEXR
             self._redirected.enter_context(redirect_stdout(sys.stderr))
         self._bar.start()
         return self
@@ -126,7 +129,7 @@ def _outcome(result: Done | Forecast) -> str:
     if isinstance(result, Forecast):
         width, height = result.size
         return f"{width}x{height}, {result.tiles} tiles, about {_duration(result.seconds)}"
-    return f"{result.size[0]}x{result.size[1]}, {result.seconds:.1f} s" if result.size else "is there, skipped"
+    return f"{result.size[0]}x{result.size[1]}, {result.seconds:.1f} s" if result.size else "exists, skipped"
 
 
 def _duration(seconds: float) -> str:

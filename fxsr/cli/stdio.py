@@ -1,6 +1,6 @@
 """Standard input and output as images: `-` on the command line.
 
-Files stand for both: image formats need to be read at any place, and an output appears whole or not at all.
+Temporary files stand for both streams, since image libraries seek in files and outputs appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -12,30 +12,35 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from fxsr.errors import UsageError
 from fxsr.images.formats import FORMATS, WRITABLE
+
+if TYPE_CHECKING:
+    from fxsr.runtime.jobs.places import Place
 
 DASH = Path("-")
 
 
 @dataclass(frozen=True)
-class Files:
-    """Inputs and output of a run, where files stand for the standard streams."""
+class RunFiles:
+    """Inputs and output of a run, with files in the place of standard streams."""
 
-    inputs: Sequence[Path]
-    out: Path | None
+    inputs: Sequence[Place]
+    out: Place | None
     stdout: Path | None = None
-    """The file that stands for standard output: to be given to `send` once it is there."""
+    """The file that stands for standard output; see `send`."""
     stdin: Path | None = None
+    """The file that stands for standard input."""
 
     @property
-    def names(self) -> dict[Path, str]:
-        """What to call the files that stand for a stream."""
+    def names(self) -> dict[Place, str]:
+        """What messages call the files that stand for a stream."""
         return {path: "-" for path in (self.stdin, self.stdout) if path}
 
     def send(self) -> None:
-        """Copy the output to standard output, if that is where it goes and if there is one."""
+        """Copy the output to standard output, if it belongs there and was written."""
         if self.stdout and self.stdout.exists():
             with self.stdout.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
@@ -43,16 +48,17 @@ class Files:
 
 
 @contextmanager
-def stand_in(inputs: Sequence[Path], out: Path | None, format_name: str | None) -> Iterator[Files]:
-    """Put files in the place of `-`; they last as long as the block. An image from standard input goes to standard
-    output unless `out` says otherwise, as PNG unless `format_name` does.
+def stand_in(inputs: Sequence[Place], out: Place | None, format_name: str | None) -> Iterator[RunFiles]:
+    """Replace `-` by files, which are removed at the end of the block.
+
+    An image from standard input goes to standard output unless `out` is given, as PNG unless `format_name` is given.
 
     Raises:
-        UsageError: there are several images for one stream, or standard output is a terminal.
+        UsageError: there are several images for one stream, a stream is closed, or standard output is a terminal.
     """
     to_stdout = out == DASH or (out is None and DASH in inputs)
     if not to_stdout and DASH not in inputs:
-        yield Files(inputs, out)
+        yield RunFiles(inputs, out)
         return
     if (to_stdout and sys.stdout is None) or (DASH in inputs and sys.stdin is None):
         raise UsageError("- is a stream that is closed; open it, or give files")
@@ -62,11 +68,11 @@ def stand_in(inputs: Sequence[Path], out: Path | None, format_name: str | None) 
         raise UsageError(f"an image from standard input has no name: give -o FILE instead of {out}, or -o -")
     if to_stdout and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; send it to a file or a program, or give -o FILE")
-    suffix = FORMATS.get((format_name or "png").lower(), "")  # what is no format is refused later on
+    suffix = FORMATS.get((format_name or "png").lower(), "")  # an unknown format is refused later
     with TemporaryDirectory(prefix="fxsr-") as folder:
         stdin, stdout = Path(folder, "in"), Path(folder, f"out{suffix}")
         if DASH in inputs:
             with stdin.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
             inputs = [stdin]
-        yield Files(inputs, stdout if to_stdout else out, stdout if to_stdout else None, stdin)
+        yield RunFiles(inputs, stdout if to_stdout else out, stdout if to_stdout else None, stdin)

@@ -1,4 +1,4 @@
-"""Stopping on a signal, in good order."""
+"""Ends the program on a signal without leaving incomplete files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 
 
 class Stop:
-    """SIGINT and SIGTERM as SystemExit, so that files half written are removed on the way out."""
+    """Turns SIGINT and SIGTERM into SystemExit, so that incomplete files are removed on the way out."""
 
     def __init__(self) -> None:
         self.patient = False
-        """Wait for the next `check` instead of raising at once, unless asked twice: threads that wait for each other
-        are then where they can end well."""
+        """Whether the first signal waits for the next `check` instead of raising at once. For work in several threads
+        that wait for each other: it can end cleanly only at such a point. A second signal always raises."""
         self._received = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
@@ -25,10 +25,10 @@ class Stop:
 
     @property
     def received(self) -> bool:
-        """Whether a signal came."""
+        """Whether a signal has arrived."""
         return bool(self._received)
 
     def check(self) -> None:
-        """Exit if a signal came."""
+        """Exit if a signal has arrived."""
         if self._received:
             sys.exit(128 + self._received)

@@ -1,4 +1,4 @@
-"""What the commands of `fxsr tmap` share: inputs to outputs, and how every map is finished and written."""
+"""Shared parts of the `fxsr tmap` commands: which input becomes which output, and how maps are finished and written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from fxsr.images.image import Picture
     from fxsr.runtime.jobs.jobs import Done, Failure, Job
     from fxsr.styles.maps import Plane
+    from fxsr.styles.options import StyleOptions
 
 LARGEST = 2**28
-"""Pixels of a gradient: what still fits into memory."""
+"""Largest number of pixels in a gradient; the arrays for it fit into a few GB of memory."""
 
 _NO_PNG = "{}: style maps are written as PNG; give it a name that ends in .png"
 
@@ -35,26 +36,33 @@ class BitDepth(StrEnum):
 
 @dataclass(frozen=True)
 class MapFinish:
-    """What is done to every map before it is written."""
+    """The last steps for every map: range, feather, and the depth of the file."""
 
-    feather: float
-    t_range: tuple[float, float] = (0, 1)
+    style: StyleOptions
     bits: BitDepth = BitDepth.eight
 
     @staticmethod
     def parse(feather: float, t_range: str, bits: BitDepth) -> MapFinish:
+        """From the values of --feather, --range and --bits.
+
+        Raises:
+            UsageError: --range is not two numbers in 0..1.
+        """
+        from fxsr.styles.options import StyleOptions
         from fxsr.styles.style_map import parse_pair
 
-        return MapFinish(feather, parse_pair(t_range, "--range"), bits)
+        return MapFinish(StyleOptions(range=parse_pair(t_range, "--range"), feather=feather), bits)
 
     def __call__(self, plane: Plane) -> Picture:
+        """The image to write for a map, (H, W) in 0..1."""
         import numpy as np
 
         from fxsr.images.image import Picture
-        from fxsr.styles import maps as tmap
+        from fxsr.styles.style_map import StyleMap
 
         dtype = np.dtype(f"uint{self.bits}")
-        values = tmap.ramp(tmap.feather(plane, self.feather), *self.t_range)
+        height, width = plane.shape
+        values = self.style.over(StyleMap(plane), height, width).rows(slice(0, height))
         return Picture((values[..., None] * np.iinfo(dtype).max + 0.5).astype(dtype))
 
 
@@ -69,34 +77,35 @@ def make_each(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """A map for each input, told of as `fxsr run` does."""
+    """Make a map for each input, and report each as `fxsr run` does."""
     from fxsr.cli.print_run import RunReport
     from fxsr.images.image import READABLE
-    from fxsr.runtime.jobs.jobs import plan_jobs
+    from fxsr.runtime.jobs.planning import plan_jobs
 
-    if out.suffix.lower() in READABLE - {".png"} and not out.is_dir():  # what is no image's name is a folder's
+    if out.suffix.lower() in READABLE - {".png"} and not out.is_dir():  # any other name is a folder's
         raise UsageError(_NO_PNG.format(out))
     plan = plan_jobs(inputs, 1, out, suffix, "png")
     with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json) as report:
-        stop.patient = True  # libvips loses what is raised while it calls back
+        stop.patient = True  # an error that is raised in a callback of libvips is lost
         for failure in plan.failures:
             report.add(failure)
         for job in plan.jobs:
             report.begin(job)
-            report.add(_try(job, make, finish))
+            report.add(_make_map(job, make, finish))
         stop.check()
     if report.failed:
         raise typer.Exit(1)
 
 
-def _try(job: Job, make: Callable[[Path], Plane], finish: MapFinish) -> Done | Failure:
+def _make_map(job: Job, make: Callable[[Path], Plane], finish: MapFinish) -> Done | Failure:
     from fxsr.images.image import write_image
     from fxsr.runtime.jobs.jobs import Done, Failure
+    from fxsr.runtime.jobs.places import local
 
     begin = time.perf_counter()
     try:
-        picture = finish(make(job.source))
-        write_image(job.target, picture)
+        picture = finish(make(local(job.source)))
+        write_image(local(job.target), picture)
     except FxsrError as error:
         return Failure(job.source, str(error).removeprefix("style map ").removeprefix(f"{job.source}: "))
     except MemoryError:
@@ -106,7 +115,7 @@ def _try(job: Job, make: Callable[[Path], Plane], finish: MapFinish) -> Done | F
 
 
 def write_map(out: Path, plane: Plane, finish: MapFinish, *, quiet: bool, as_json: bool) -> None:
-    """One map, and a line about it."""
+    """Write one map, and print a line about it."""
     from fxsr.console import print_json
     from fxsr.images.image import write_image
 
@@ -122,15 +131,19 @@ def write_map(out: Path, plane: Plane, finish: MapFinish, *, quiet: bool, as_jso
 
 def check_apart(out: Path, inputs: Sequence[Path]) -> None:
     """Refuse to write over an input."""
-    from fxsr.runtime.jobs.places import LocalPlaces
+    from fxsr.runtime.jobs.places import absolute
 
-    places = LocalPlaces()
-    if places.absolute(out) in map(places.absolute, inputs):
+    if absolute(out) in map(absolute, inputs):
         raise UsageError(f"the output would replace the input {out}; give another -o")
 
 
 def map_size(size: str | None, like: Path | None) -> tuple[int, int]:
-    """Height and width from `WIDTHxHEIGHT`, or those of an image."""
+    """Height and width from `WIDTHxHEIGHT`, or of the image `like`.
+
+    Raises:
+        UsageError: both or neither are given, or the size is not one.
+        ImageError: the image can't be read.
+    """
     from fxsr.images.image import read_image
 
     if (size is None) == (like is None):
@@ -146,7 +159,11 @@ def map_size(size: str | None, like: Path | None) -> tuple[int, int]:
 
 
 def read_alpha(source: Path) -> Plane:
-    """An image's alpha as a mask."""
+    """An image's alpha as a mask, (H, W) in 0..1.
+
+    Raises:
+        ImageError: the image can't be read, or has no alpha.
+    """
     from fxsr.images.image import read_image
     from fxsr.styles.style_map import StyleMap
 

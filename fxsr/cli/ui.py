@@ -1,4 +1,4 @@
-"""The command with a page: `fxsr ui`."""
+"""The web page: `fxsr ui`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fxsr.cli.options import DeviceName, Host, Provider, Trust
+from fxsr.cli.panels import INPUT_OUTPUT
 from fxsr.cli.stop import Stop
 
 
@@ -18,21 +19,29 @@ def ui(
             "--engine",
             "-e",
             metavar="[NAME=]MODEL",
-            help="A model file or bundled name, and its name on the page; again for more. [default: the bundled model]",
+            rich_help_panel=INPUT_OUTPUT,
+            help="A model file or bundled name, with its name on the page. Repeat it for several models. "
+            "[default: the bundled model]",
         ),
     ] = None,
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 7860,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-    max_megapixels: Annotated[float, typer.Option("--max-megapixels", help="Of a photo.")] = 16,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, rich_help_panel=INPUT_OUTPUT, help="Port; 0 means any free port.")
+    ] = 7860,
+    open_browser: Annotated[
+        bool, typer.Option("--open", rich_help_panel=INPUT_OUTPUT, help="Open the page in a browser.")
+    ] = False,
+    max_megapixels: Annotated[
+        float, typer.Option("--max-megapixels", rich_help_panel=INPUT_OUTPUT, help="Largest size of a photo.")
+    ] = 16,
     device: DeviceName = "auto",
     provider: Provider = "auto",
     trust: Trust = False,
 ) -> None:
-    """Open a page on which to turn the dial and paint the style map.
+    """Serve a web page with the style dial, on which style maps are painted.
 
-    It asks no other machine for anything. Whoever reaches the address may use it: keep it to this machine, or behind
-    something that asks who comes.
+    The page loads nothing from other machines. Anyone who can reach the address may use it: keep it on this machine, or
+    put it behind a proxy that authenticates users.
 
     Example: `fxsr ui --open`
     """
@@ -54,5 +63,5 @@ def ui(
             typer.echo(server.address(listener), err=True)
             if open_browser:
                 typer.launch(server.address(listener))
-            stop.patient = True  # the server takes signals itself, and passes them on when it is done
+            stop.patient = True  # the server handles signals itself, and raises them again at its end
             server.make_server(app, 3).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""Reading and writing images row by row, in the formats that `formats` lists.
+"""Reads and writes images row by row, in the formats that `formats` lists.
 
 An image is a `Rows` (an iterator over bands of rows) or, where it is needed whole, a `Picture`.
 """

@@ -1,7 +1,7 @@
-"""OpenEXR files. Reading takes the package OpenEXR and the whole image; writing takes neither.
+"""OpenEXR files. Reading needs the package OpenEXR and loads the image whole; writing needs neither.
 
-Light is linear there and colours are multiplied by alpha; here both are as in all other images: colours are put through
-the sRGB curve, which goes on beyond 1, and divided by alpha. What shines under alpha 0 is lost.
+EXR files hold linear light, multiplied by alpha. Here colours are as in all other images: encoded by the sRGB curve,
+which is extended beyond 1, and divided by alpha. Colours under alpha 0 are lost.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from fxsr.images.rows import Pixels, Rows, check_pixels
 MAGIC = b"\x76\x2f\x31\x01"
 _NAMES = {1: ("Y",), 2: ("Y", "A"), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
 _BLOCK = 16
-"""Lines that are compressed together."""
+"""Lines that this module compresses together."""
 _ZIP, _FLOAT = 3, 2
 _NOT_PLAIN = 0x1A00
-"""Bits of a file's version: tiles, deep data, several parts."""
+"""Bits in a file's version field: tiles, deep data, several parts."""
 _LINES = {3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
-"""Lines that kinds of compression take together, where it is more than one."""
+"""Lines that each kind of compression takes together, where it is more than one."""
 
 
 def open_exr(path: Path, max_pixels: int | None = None, as_data: bool = False) -> Rows:
-    """Read an image of grey or RGB, with or without alpha; other channels are left out with a note.
+    """Read a grey or RGB image, with or without alpha. Other channels are left out, with a note.
 
     Args:
-        as_data: the numbers as they are stored, not light to be encoded as sRGB's; a single channel may have any name,
-            such as Z, and what is infinitely large is as the largest finite number.
+        as_data: return the numbers as they are stored, not as light that is encoded by the sRGB curve. A single channel
+            may have any name, such as Z, and infinity becomes the largest finite number.
 
     Raises:
         TooLargeError: it has more pixels than `max_pixels`.
-        ImageError: damaged, or without such channels.
+        ImageError: the file is damaged, or has no such channels.
         MissingExtraError: the package OpenEXR is not installed.
     """
     with needs("exr"):
         import OpenEXR
-    if _is_cut(path):  # of which the library would say a lot on standard error
+    if _is_cut(path):  # the library would print a lot on standard error
         raise ImageError(f"{path}: not an image that can be read, or a damaged one (it ends too early)")
     try:
         if max_pixels is not None:
@@ -76,13 +76,13 @@ def open_exr(path: Path, max_pixels: int | None = None, as_data: bool = False) -
         if names[-1] == "A":
             colours, alpha = light[..., :-1], light[..., -1:]
             colours /= np.where(alpha > 0, alpha, 1)
-        colours[...] = _encoded(colours)
+        colours[...] = _encode(colours)
     rows = Rows.of(light)
     return Rows(rows.height, rows.width, rows.channels, rows.dtype, rows.bands, notes=tuple(notes))
 
 
 def write_exr(path: Path, height: int, width: int, channels: int, bands: Iterator[Pixels]) -> None:
-    """Write (h, width, channels) bands of float32, from top to bottom, compressed without loss."""
+    """Write (h, width, channels) bands of float32, from top to bottom, with lossless compression."""
     names = sorted(_NAMES[channels])
     order = [_NAMES[channels].index(name) for name in names]
     blocks = (height + _BLOCK - 1) // _BLOCK
@@ -93,9 +93,9 @@ def write_exr(path: Path, height: int, width: int, channels: int, bands: Iterato
         file.write(bytes(8 * blocks))
         for lines in _blocks(bands):
             if channels in (2, 4):
-                lines = np.concatenate([_decoded(lines[..., :-1]) * lines[..., -1:], lines[..., -1:]], 2)
+                lines = np.concatenate([_decode(lines[..., :-1]) * lines[..., -1:], lines[..., -1:]], 2)
             else:
-                lines = _decoded(lines)
+                lines = _decode(lines)
             top = len(offsets) * _BLOCK
             offsets.append(file.tell())
             _write_block(file, top, lines[..., order].transpose(0, 2, 1))
@@ -104,7 +104,7 @@ def write_exr(path: Path, height: int, width: int, channels: int, bands: Iterato
 
 
 def _is_cut(path: Path) -> bool:
-    """Whether a plain file of lines, not of tiles or several parts, ends before its header or its last lines do."""
+    """Whether a file is truncated. Checked for files of scan lines only, not for tiles or several parts."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(4)
@@ -127,7 +127,7 @@ def _is_cut(path: Path) -> bool:
 
 
 def _attribute(file: BinaryIO) -> tuple[bytes, bytes] | None:
-    """Name and value of a header's next entry; None at its end."""
+    """Name and value of the next header entry; None at the end of the header."""
     name = _word(file)
     if not name:
         return None
@@ -163,7 +163,7 @@ def _header(height: int, width: int, names: list[str]) -> bytes:
 
 
 def _blocks(bands: Iterator[Pixels]) -> Iterator[Pixels]:
-    """The same rows, so many at a time as are compressed together."""
+    """The same rows, in groups that are compressed together."""
     rest: Pixels | None = None
     for band in bands:
         rows = band if rest is None else np.concatenate([rest, band])
@@ -176,7 +176,8 @@ def _blocks(bands: Iterator[Pixels]) -> Iterator[Pixels]:
 
 
 def _write_block(file: BinaryIO, top: int, planes: NDArray[np.float32]) -> None:
-    """Lines of planes, (h, channels, W): bytes of a kind together, each as its difference from the one before."""
+    """Write lines, (h, channels, W), compressed: even and odd bytes are separated, and each byte is stored as the
+    difference from the one before."""
     plain = np.ascontiguousarray(planes, "<f4").view(np.uint8).ravel()
     sorted_ = np.concatenate([plain[::2], plain[1::2]])
     sorted_[1:] = sorted_[1:] - sorted_[:-1] + np.uint8(128)
@@ -185,15 +186,15 @@ def _write_block(file: BinaryIO, top: int, planes: NDArray[np.float32]) -> None:
     file.write(struct.pack("<ii", top, len(data)) + data)
 
 
-def _encoded(light: NDArray[Any]) -> NDArray[np.float32]:
-    """Linear light to sRGB; what is negative as its opposite."""
+def _encode(light: NDArray[Any]) -> NDArray[np.float32]:
+    """Encode linear light by the sRGB curve; negative values mirror positive ones."""
     size = np.abs(light)
     curve = np.where(size <= 0.0031308, size * 12.92, 1.055 * size.clip(0.0031308, None) ** (1 / 2.4) - 0.055)
     return np.asarray(np.copysign(curve, light), np.float32)
 
 
-def _decoded(values: NDArray[Any]) -> NDArray[np.float32]:
-    """The way back from `_encoded`."""
+def _decode(values: NDArray[Any]) -> NDArray[np.float32]:
+    """The inverse of `_encode`."""
     size = np.abs(values)
     curve = np.where(size <= 0.04045, size / 12.92, ((size.clip(0.04045, None) + 0.055) / 1.055) ** 2.4)
     return np.asarray(np.copysign(curve, values), np.float32)

@@ -1,4 +1,4 @@
-"""File formats of images: which there are, and what each can hold."""
+"""Image file formats, and what each can hold."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FORMATS = {
     "bmp": ".bmp",
     "exr": ".exr",
 }
-"""Names that `--format` takes, with the suffix each gives."""
+"""Names for `--format`, with the suffix of each."""
 WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr"})
 READABLE = WRITABLE | {".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe"}
-"""Suffixes that make a file in a folder count as an image. Files named one by one are tried whatever their suffix."""
+"""Suffixes of the files in a folder that count as images. Files that are named one by one may have any suffix."""
 
 SIDE_LIMIT = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
 """Largest width and height in pixels."""
@@ -25,6 +25,6 @@ DEPTHS = {
     ".tiff": ("uint8", "uint16", "float32"),
     ".exr": ("float32",),
 }
-"""Types that a format holds; the others hold uint8."""
+"""Pixel types that a format holds; formats that are not listed hold uint8."""
 WITHOUT_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
 WITHOUT_METADATA = frozenset({".bmp", ".exr"})

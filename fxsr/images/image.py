@@ -1,9 +1,9 @@
-"""Images in and out as arrays, with the metadata that should survive the trip.
+"""Images as whole arrays, with the metadata that should be kept.
 
-libvips does the work (PNG, JPEG, WebP, TIFF, and whatever else it can read); BMP, which it lacks, goes through Pillow.
-Pixels are never converted behind the user's back but where a format leaves no choice: CMYK and Lab become sRGB on
-reading; depth or alpha that the output format can't hold are reduced on writing. Images that are not to be in memory
-as a whole go through `fxsr.images.reading` and `fxsr.images.writing`.
+libvips reads and writes PNG, JPEG, WebP and TIFF, and reads all its other formats; Pillow handles BMP, which libvips
+lacks. Pixels are converted only where a format requires it: CMYK and Lab become sRGB on reading; depth or alpha that
+the output format can't hold is reduced on writing. `fxsr.images.reading` and `fxsr.images.writing` stream images
+instead of holding them whole.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ __all__ = [
     "Picture",
     "Pixels",
     "dtype_peak",
+    "grey_plane",
     "luminance",
     "read_image",
+    "repeat_pixels",
     "resize_plane",
     "rows_of_plane",
+    "three_channels",
     "write_image",
 ]
 
@@ -48,25 +51,40 @@ class Picture:
     pixels: Pixels
     """(H, W, C), C 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or float32 in 0..1."""
     metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
-    """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values; orientation is applied."""
+    """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values. Orientation is applied."""
     notes: tuple[str, ...] = ()
-    """What reading could not keep, one line each."""
+    """What could not be kept on reading, one line each."""
 
 
 def luminance(rgb: Pixels) -> Pixels:
-    """(..., 3) to (...): BT.601 luminance as float32, in the same range."""
+    """(..., 3) to (...): BT.601 luminance as float32, in the range of `rgb`."""
     plane: Pixels = np.matmul(rgb.astype(np.float32), np.array(LUMA, np.float32))
     return plane
 
 
+def grey_plane(pixels: Pixels) -> NDArray[np.float32]:
+    """(H, W, C) to (H, W): the luminance of colours, grey as it is, alpha left out; in the same range."""
+    return luminance(pixels[..., :3]) if pixels.shape[2] >= 3 else pixels[..., 0].astype(np.float32)
+
+
+def three_channels(pixels: Pixels) -> Pixels:
+    """(H, W, C) to (H, W, 3): grey in all three channels, alpha left out."""
+    return pixels[..., :1].repeat(3, 2) if pixels.shape[2] < 3 else pixels[..., :3]
+
+
+def repeat_pixels(plane: Pixels, times: int) -> Pixels:
+    """(H, W, ...) to (times*H, times*W, ...): every pixel becomes a square of `times` x `times` equal ones."""
+    return plane.repeat(times, 0).repeat(times, 1)
+
+
 def read_image(path: Path | str, as_data: bool = False) -> Picture:
-    """Read an image, turned as its orientation tag says, palette and CMYK resolved to RGB.
+    """Read an image. Its orientation is applied, and palettes and CMYK become RGB.
 
     Args:
-        as_data: it holds numbers, such as a style map or depths, not light; see `fxsr.images.exr.open_exr`.
+        as_data: the image holds numbers, such as styles or depths, not light; see `fxsr.images.exr.open_exr`.
 
     Raises:
-        ImageError: missing, not an image, damaged or truncated, or of a kind that can't be upscaled.
+        ImageError: the file is missing, damaged, not an image, or of a kind that can't be upscaled.
     """
     rows = open_rows(path, as_data=as_data)
     return Picture(rows.whole(), rows.metadata, rows.notes)
@@ -76,7 +94,7 @@ def write_image(path: Path | str, picture: Picture, quality: int = 95) -> tuple[
     """Write an image, whole or not at all, in the format of its suffix.
 
     Args:
-        quality: of JPEG and WebP, 1..100.
+        quality: quality of JPEG and WebP, 1..100.
 
     Returns:
         What the format could not hold, one line each.
@@ -89,12 +107,12 @@ def write_image(path: Path | str, picture: Picture, quality: int = 95) -> tuple[
 
 
 def resize_plane(plane: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Resize an (H, W) array bilinearly, averaging where it shrinks. Never leaves the range of its values."""
+    """Resize an (H, W) array: bilinear where it grows, averaging where it shrinks. Values stay in their range."""
     return rows_of_plane(plane, height, width)(slice(0, height))
 
 
 def rows_of_plane(plane: NDArray[np.float32], height: int, width: int) -> Callable[[slice], NDArray[np.float32]]:
-    """`resize_plane` of which rows are made when they are asked for."""
+    """`resize_plane` as a function of a slice of rows, which are computed when it is called."""
     import pyvips
 
     if plane.shape == (height, width):

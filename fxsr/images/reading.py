@@ -1,4 +1,4 @@
-"""Images from files, from top to bottom. What it can, it decodes as it is asked for rows; see `open_rows`."""
+"""Reads images from files, from top to bottom. Most formats are decoded while rows are taken; see `open_rows`."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32, "double": np.float32}
 _KEPT = ("exif-", "icc-profile-data", "xmp-data", "iptc-data", "photoshop-data", "xres", "yres", "resolution-unit")
 _MIRRORED = 2
-"""The one orientation beside the plain one that keeps the order of rows."""
+"""The only orientation besides the normal one that keeps the order of rows."""
 
 
 def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = False) -> Rows:
-    """Open an image, turned as its orientation tag says, palette and CMYK resolved to RGB.
+    """Open an image. Its orientation is applied, and palettes and CMYK become RGB.
 
-    Some rows at a time are in memory; all of them are of BMP and EXR files, of images to be turned, and of what a
-    format itself gives only as a whole (interlaced PNG, progressive JPEG, WebP, HEIC, GIF). Bands must be read by one
-    thread.
+    Only a few rows are in memory at a time. Exceptions, loaded whole: BMP and EXR files, photos whose EXIF orientation
+    must be applied, and formats that can only be decoded whole (interlaced PNG, progressive JPEG, WebP, HEIC, GIF). One
+    thread must read all bands.
 
     Args:
-        max_pixels: of an image that is still taken. Its header decides: nothing of a larger one is decoded.
-        as_data: it holds numbers, such as a style map or depths, not light; see `fxsr.images.exr.open_exr`.
+        max_pixels: largest number of pixels. The header decides, so nothing of a larger image is decoded.
+        as_data: the image holds numbers, such as styles or depths, not light; see `fxsr.images.exr.open_exr`.
 
     Raises:
-        TooLargeError: it has more pixels.
-        ImageError: missing, not an image, damaged or truncated, or of a kind that can't be upscaled; damage within the
-            pixels is met while reading bands.
+        TooLargeError: it has more than `max_pixels` pixels.
+        ImageError: the file is missing, damaged, not an image, or of a kind that can't be upscaled. Damaged pixels are
+            found while bands are read.
     """
     path = Path(path)
     with _errors(path):
@@ -63,7 +63,7 @@ def _open(path: Path, max_pixels: int | None) -> Rows:
     if image.get_typeof("n-pages") and image.get("n-pages") > 1:
         notes.append(f"has {image.get('n-pages')} pages or frames; only the first is upscaled")
     if image.get_typeof("orientation") and image.get("orientation") > 1:
-        # turning needs more than a forward read
+        # rotating needs more than one pass from top to bottom
         image = (image if image.get("orientation") == _MIRRORED else image.copy_memory()).autorot()
     if image.interpretation == "cmyk":
         depth = 16 if image.format == "ushort" else 8
@@ -92,7 +92,7 @@ def _decoder(path: Path) -> pyvips.Image:
     name = str(path)
     if name.isprintable() and not name.endswith("]"):
         return pyvips.Image.new_from_file(name, **how)
-    # libvips takes names of UTF-8 only, and what stands in brackets at their end for options
+    # libvips reads only UTF-8 names, and takes brackets at their end for options
     with path.open("rb") as file:
         source = pyvips.Source.new_from_descriptor(file.fileno())
     return pyvips.Image.new_from_source(source, "", **how)
@@ -138,7 +138,7 @@ def _open_bmp(path: Path, max_pixels: int | None) -> Rows:
 
 @contextmanager
 def _errors(path: Path) -> Iterator[None]:
-    """What libraries raise inside the block becomes an ImageError that names the file."""
+    """Errors that libraries raise in the block become an ImageError that names the file."""
     import pyvips
 
     try:
@@ -151,7 +151,7 @@ def _errors(path: Path) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The system's error in what libvips says, else its last line."""
+    """The system's error in a message of libvips, or else the last line of the message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     system = [line.partition("system error: ")[2] for line in lines if "system error: " in line]
     return [type(error).__name__, *lines, *system][-1]

@@ -1,4 +1,4 @@
-"""Images in other sizes, by libvips."""
+"""Resizes images with libvips."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def resampled(image: pyvips.Image, width: int, height: int, *, linear: bool = False) -> pyvips.Image:
-    """An image in exactly this size, in place: pixels are areas, and the image's borders stay where they are.
+    """Resize an image to exactly this size. Pixels are areas, so the image's borders stay in place.
 
-    Lanczos where it shrinks, which averages as much as it must, and bicubic where it grows; or bilinear in both cases.
+    Uses Lanczos where it shrinks, with averaging, and bicubic where it grows; with `linear`, bilinear in both cases.
     """
     import pyvips
 
@@ -20,7 +20,7 @@ def resampled(image: pyvips.Image, width: int, height: int, *, linear: bool = Fa
         image = image.resize(min(across, 1), vscale=min(down, 1), kernel="linear" if linear else "lanczos3")
     if (image.width, image.height) == (width, height):
         return image
-    # `resize` puts what it enlarges half a pixel too far right and down
+    # `resize` would shift the image by half a pixel to the right and down
     return image.affine(
         (width / image.width, 0, 0, height / image.height),
         interpolate=pyvips.Interpolate.new("bilinear" if linear else "bicubic"),

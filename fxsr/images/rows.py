@@ -1,4 +1,4 @@
-"""An image that passes by from top to bottom, a few rows at a time: how images of any height fit into memory."""
+"""An image that is streamed from top to bottom, a few rows at a time, so that its height needs no memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Pixels = NDArray[Any]
 
 _BAND_BYTES = 1 << 22
 _NARROWEST = 1000
-"""Of an image of as many pixels as are taken: a row of tiles is held whole, so what it takes goes by the width."""
+"""No side may exceed the pixel limit divided by this: a row of tiles is in memory, which grows with the width."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """An image as bands of its rows, which can be gone through once."""
+    """An image as an iterator over bands of rows, which can be used once."""
 
     height: int
     width: int
@@ -30,22 +30,22 @@ class Rows:
     dtype: np.dtype[Any]
     """uint8, uint16 or float; full intensity is 255, 65535 or 1.0."""
     bands: Iterator[Pixels]
-    """(h, width, channels) of `dtype`, from top to bottom; each h is as it comes."""
+    """(h, width, channels) arrays of `dtype`, from top to bottom; h may differ between bands."""
     metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
-    """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values; orientation is applied."""
+    """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values. Orientation is applied."""
     notes: tuple[str, ...] = ()
-    """What reading could not keep, one line each."""
+    """What could not be kept on reading, one line each."""
 
     @staticmethod
     def of(pixels: Pixels, metadata: Mapping[str, tuple[int, Any]] | None = None) -> Rows:
-        """An (H, W, C) array that is there as a whole."""
+        """The rows of an (H, W, C) array."""
         height, width, channels = pixels.shape
         band = band_height(width, channels, pixels.dtype)
         bands = (pixels[top : top + band] for top in range(0, height, band))
         return Rows(height, width, channels, pixels.dtype, bands, metadata or {})
 
     def whole(self) -> Pixels:
-        """All of it as an (H, W, C) array."""
+        """The whole image as an (H, W, C) array; uses up the bands."""
         pixels = np.empty((self.height, self.width, self.channels), self.dtype)
         top = 0
         for band in self.bands:
@@ -55,7 +55,7 @@ class Rows:
 
 
 def band_height(width: int, channels: int, dtype: np.dtype[Any]) -> int:
-    """Rows that make a handy band: some megabytes."""
+    """Number of rows in a band of about 4 MB."""
     return max(1, _BAND_BYTES // (width * channels * dtype.itemsize))
 
 
@@ -68,12 +68,12 @@ def check_pixels(path: Path, width: int, height: int, limit: int | None) -> None
     """Refuse an image that is too large.
 
     Raises:
-        TooLargeError: says by how much.
+        TooLargeError: it has more than `limit` pixels, or a side is longer than a thousandth of that.
     """
     if limit is None:
         return
     if width * height > limit:
-        raise TooLargeError(f"{path}: {width}x{height} has more than the {limit} pixels that are taken")
+        raise TooLargeError(f"{path}: {width}x{height} has more than the {limit} pixels that are allowed")
     longest = max(limit // _NARROWEST, _NARROWEST)
     if max(width, height) > longest:
-        raise TooLargeError(f"{path}: {width}x{height} has a side of more than the {longest} pixels that are taken")
+        raise TooLargeError(f"{path}: {width}x{height} has a side of more than the {longest} pixels that are allowed")

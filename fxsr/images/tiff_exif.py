@@ -1,6 +1,6 @@
-"""EXIF in TIFF files, which libvips neither reads nor writes. Pillow knows the structures; pixels are never touched.
+"""Reads and writes EXIF in TIFF files, which libvips can't do. Pillow parses the structures; pixels are not touched.
 
-EXIF travels as the blob that JPEG files carry, b"Exif\\0\\0" and a small TIFF structure.
+EXIF is passed as the blob of JPEG files: b"Exif\\0\\0" and a small TIFF structure.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 _DESCRIPTION = (270, 271, 272, 305, 306, 315, 33432)
-"""Tags that say what the picture is: description, make, model, software, date, artist, copyright."""
+"""Tags that describe the picture: description, make, model, software, date, artist, copyright."""
 _EXIF, _GPS = 0x8769, 0x8825
 _STRIP_OFFSETS = 273
 _CLASSIC = (b"II*\0", b"MM\0*")
 
 
 def read_exif(path: Path) -> bytes | None:
-    """The EXIF of a classic TIFF file as a blob; None where it has none, or is of another kind."""
+    """The EXIF of a classic TIFF file as a blob; None if it has none, or is not a classic TIFF file."""
     from PIL import Image
 
     with path.open("rb") as file:
@@ -40,10 +40,10 @@ def read_exif(path: Path) -> bytes | None:
 
 
 def add_exif(path: Path, blob: bytes) -> bool:
-    """Add EXIF to a classic TIFF file: a new directory at its end, the old one's entries included.
+    """Add EXIF to a classic TIFF file, as a new directory at its end that includes the old one's entries.
 
     Returns:
-        False where the file is of another kind (BigTIFF), or the blob can't be read.
+        False if the file is of another kind (BigTIFF), or the blob can't be read.
     """
     from PIL import Image
 
@@ -82,12 +82,12 @@ def _load(file: Any, head: bytes, offset: int | None) -> Any:
     directory = TiffImagePlugin.ImageFileDirectory_v2(head)
     file.seek(directory.next if offset is None else offset)
     directory.load(file)
-    dict(directory)  # entries are decoded when first read, and only those are written again
+    dict(directory)  # Pillow decodes entries when they are read, and writes only decoded ones
     return directory
 
 
 def _put_strips(directory: bytearray, at: int, strips: tuple[int, ...], order: str) -> None:
-    """Put the strips' places back: Pillow moves them, expecting to write the strips behind the directory."""
+    """Restore the offsets of strips: Pillow changes them, since it expects to write the strips after the directory."""
     (count,) = struct.unpack_from(f"{order}H", directory)
     for entry in range(2, 2 + 12 * count, 12):
         tag, _, number, value = struct.unpack_from(f"{order}HHII", directory, entry)

@@ -1,7 +1,7 @@
-"""Rows of pixels into libvips as they come.
+"""Streams rows of pixels into libvips.
 
-libvips takes an image piecemeal only as a file that it decodes from top to bottom. So the rows go to it through a pipe
-as a PNG that is not compressed: every pixel arrives as it was, and neither side ever holds more than some rows.
+libvips streams only files that it decodes from top to bottom. So the rows are sent through a pipe as an uncompressed
+PNG: pixels arrive unchanged, and neither side holds more than a few rows.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     import pyvips
 
 _SMALL = 1 << 22
-"""Bytes of an image that is there as a whole sooner than a pipe is."""
+"""Images up to this size, in bytes, are handed over whole, which is faster than a pipe."""
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
-"""PNG's, by the number of channels."""
+"""PNG's colour types, by the number of channels."""
 
 
 def through_vips(rows: Rows, use: Callable[[pyvips.Image], None]) -> None:
-    """Let libvips have an image of which not all rows are there yet.
+    """Call a function with a libvips image, while its rows are still being computed.
 
     Args:
-        rows: of uint8, uint16 or float32; gone through in the calling thread.
-        use: what is done with it, from top to bottom; in a thread beside, unless the image is small.
+        rows: of uint8, uint16 or float32; taken in the calling thread.
+        use: reads the image from top to bottom; called in another thread unless the image is small.
 
     Raises:
-        pyvips.Error: `use` failed; and what the rows raise, in which case `use` sees an image that breaks off, or none.
+        pyvips.Error: `use` failed.
+        Any error that the rows raise; `use` then sees a truncated image, or is not called.
     """
     import pyvips
 
@@ -52,7 +53,7 @@ def through_vips(rows: Rows, use: Callable[[pyvips.Image], None]) -> None:
             failed.set()
             raise
         finally:
-            while os.read(reading, 1 << 20):  # or the other end would wait for ever
+            while os.read(reading, 1 << 20):  # otherwise the writer would wait for ever
                 pass
 
     try:
@@ -79,7 +80,7 @@ def _open(descriptor: int, rows: Rows) -> pyvips.Image:
 
 
 def _png(rows: Rows) -> Iterator[bytes]:
-    """PNG knows no floats: theirs are four bytes, and so is a pixel of RGBA."""
+    """The parts of an uncompressed PNG file. PNG has no floats: each of their four bytes becomes a channel of RGBA."""
     floats = rows.dtype.kind == "f"
     width = rows.width * (rows.channels if floats else 1)
     colour = _COLOUR_TYPE[4 if floats else rows.channels]
@@ -88,7 +89,7 @@ def _png(rows: Rows) -> Iterator[bytes]:
     packer = zlib.compressobj(0)
     for band in rows.bands:
         stored = np.ascontiguousarray(band, np.float32 if floats else rows.dtype.newbyteorder(">"))
-        lines = np.zeros((len(band), 1 + stored[0].nbytes), np.uint8)  # each begins with its filter, which is none
+        lines = np.zeros((len(band), 1 + stored[0].nbytes), np.uint8)  # each line begins with its filter: none
         lines[:, 1:] = stored.view(np.uint8).reshape(len(band), -1)
         yield _chunk(b"IDAT", packer.compress(lines.data))
     yield _chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b"")

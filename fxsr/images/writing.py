@@ -1,4 +1,4 @@
-"""Images into files, whole or not at all, while their rows come from top to bottom."""
+"""Writes images to files while their rows arrive from top to bottom. Files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     import pyvips
 
 _BIG = 2**31
-"""Bytes of pixels from which on TIFF is BigTIFF, in tiles: classic TIFF ends at 4 GB, for some readers at 2 GB."""
+"""Bytes of pixels above which TIFF becomes tiled BigTIFF: classic TIFF ends at 4 GB, for some readers at 2 GB."""
 _LARGE = 2**27
-"""Pixels from which on JPEG's tables are not optimised: that takes the whole image's coefficients in memory."""
+"""Pixels from which JPEG's tables are not optimised, which would hold the coefficients of the whole image."""
 
 
 def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int, int] | None = None) -> tuple[str, ...]:
-    """Write an image in the format of its suffix, in little memory but for WebP and BMP, which need it whole.
+    """Write an image in the format of its suffix. Only WebP and BMP hold the image whole.
 
     TIFF files beyond 2 GB become tiled BigTIFF.
 
     Args:
-        quality: of JPEG and WebP, 1..100.
-        size: width and height to resample it to; None leaves it as it is.
+        quality: quality of JPEG and WebP, 1..100.
+        size: width and height to resample it to; None keeps its size.
 
     Returns:
         What the format could not hold, one line each.
@@ -56,7 +56,7 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
     with atomic_path(path) as temporary:
 
         def encode(image: pyvips.Image) -> None:
-            image = resampled(_described(image, fitted), width, height)
+            image = resampled(_describe(image, fitted), width, height)
             if suffix == ".bmp":
                 _write_bmp(temporary, image)
             elif suffix == ".exr":
@@ -66,7 +66,7 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
 
         try:
             through_vips(fitted, encode)
-        except (pyvips.Error, UnicodeEncodeError) as error:  # the latter: of a folder's name
+        except (pyvips.Error, UnicodeEncodeError) as error:  # the latter for a folder's name
             raise ImageError(f"{path}: cannot be written ({reason(error)})") from error
         if suffix in (".tif", ".tiff") and "exif-data" in rows.metadata:
             _, exif = rows.metadata["exif-data"]
@@ -76,7 +76,7 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
 
 
 def check_target(path: Path, width: int, height: int) -> None:
-    """Refuse what can't be written, before work is done for it.
+    """Refuse an image that can't be written, before it is upscaled.
 
     Raises:
         ImageError: the format is unknown, or can't hold an image of this size.
@@ -93,7 +93,7 @@ def check_target(path: Path, width: int, height: int) -> None:
         )
 
 
-def _described(image: pyvips.Image, rows: Rows) -> pyvips.Image:
+def _describe(image: pyvips.Image, rows: Rows) -> pyvips.Image:
     """The image with its colour space and metadata."""
     import pyvips
 
@@ -102,17 +102,17 @@ def _described(image: pyvips.Image, rows: Rows) -> pyvips.Image:
     grey = "grey16" if deep else "b-w"
     image = image.copy(interpretation=grey if rows.channels < 3 else colour)
     for name, (kind, value) in rows.metadata.items():
-        if name in ("xres", "yres"):  # a part of the image itself
+        if name in ("xres", "yres"):  # attributes of the image itself
             image = image.copy(**{name: value})
         else:
             image.set_type(kind, name, value)
-    if "exif-data" in rows.metadata:  # which still tells how the pixels lay before they were turned
+    if "exif-data" in rows.metadata:  # it still holds the orientation, which is applied already
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
 
 
 def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
-    """Reduce depth and alpha to what the format holds, saying so."""
+    """Reduce depth and alpha to what the format holds, with a note for each."""
     notes = []
     steps: list[Callable[[Pixels], Pixels]] = []
     dtype, channels = rows.dtype, rows.channels
@@ -120,13 +120,13 @@ def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
     if dtype.name not in held:
         target = np.dtype(held[-1])
         if np.can_cast(dtype, target) or dtype.kind == "f" == target.kind:
-            steps.append(lambda pixels: _converted(pixels, target))
+            steps.append(lambda pixels: _convert(pixels, target))
         else:
-            steps.append(lambda pixels: _converted(pixels.clip(0, dtype_peak(pixels.dtype)), target))
+            steps.append(lambda pixels: _convert(pixels.clip(0, dtype_peak(pixels.dtype)), target))
             notes.append(f"{suffix} holds no {dtype.name}: reduced to {target.name}")
         dtype = target
     if suffix in WITHOUT_METADATA and any(name.startswith(("icc", "exif", "xmp")) for name in rows.metadata):
-        notes.append(f"{suffix} holds no ICC profile, EXIF or XMP here: left out, and colours taken as sRGB's")
+        notes.append(f"{suffix} holds no ICC profile, EXIF or XMP here: left out, and colours are taken as sRGB")
     if suffix in WITHOUT_ALPHA and channels in (2, 4):
         notes.append(f"{suffix} holds no alpha: laid on white")
         steps.append(_on_white)
@@ -140,7 +140,7 @@ def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
     return replace(rows, dtype=dtype, channels=channels, bands=map(fit, rows.bands)), tuple(notes)
 
 
-def _converted(pixels: Pixels, target: np.dtype[Any]) -> Pixels:
+def _convert(pixels: Pixels, target: np.dtype[Any]) -> Pixels:
     """The same intensities as another type."""
     factor = dtype_peak(target) / dtype_peak(pixels.dtype)
     converted: Pixels = (pixels * factor + (0 if target.kind == "f" else 0.5)).astype(target)
@@ -148,7 +148,7 @@ def _converted(pixels: Pixels, target: np.dtype[Any]) -> Pixels:
 
 
 def _on_white(pixels: Pixels) -> Pixels:
-    """Eight-bit colours laid on white by their alpha."""
+    """8-bit colours with alpha, blended onto white."""
     alpha = pixels[..., -1:].astype(np.float32) / 255
     laid: Pixels = (pixels[..., :-1] * alpha + 255 * (1 - alpha) + 0.5).astype(np.uint8)
     return laid

@@ -1,7 +1,7 @@
-"""Making style maps: arithmetic on (H, W) float32 arrays in 0..1, where 0 is faithful and 1 is perceptual.
+"""Makes style maps: arithmetic on (H, W) float32 arrays in 0..1, where 0 is faithful and 1 is perceptual.
 
-Maps of the texture in photos are made by `fxsr.styles.texture`. Files and options belong to `fxsr.cli.tmap`; a
-map as a value to upscale with is `fxsr.styles.style_map.StyleMap`.
+`fxsr.styles.texture` makes maps of the texture in photos. `fxsr.cli.tmap` reads and writes the files. A map to upscale
+with is a `fxsr.styles.style_map.StyleMap`.
 """
 
 from __future__ import annotations
@@ -16,37 +16,36 @@ from numpy.typing import NDArray
 from fxsr.errors import StyleError
 
 Plane = NDArray[np.float32]
-"""(H, W); t in 0..1 unless said otherwise."""
+"""(H, W); t in 0..1 unless stated otherwise."""
 
 How = Literal["max", "min", "mean", "multiply", "screen", "add", "subtract"]
-"""How `combine` makes one map of several."""
+"""How `combine` combines maps."""
 
 
 def feather(plane: Plane, radius: float) -> Plane:
-    """Blur smoothly: a hard border becomes an S-shaped slope that reaches `radius` pixels to either side.
+    """Blur a plane, so that a hard border becomes an S-shaped slope that reaches `radius` pixels to either side.
 
-    Three box blurs, which is near to a Gaussian; boxes of a fractional width as in Gwosdek et al., "Theoretical
-    foundations of Gaussian convolution by extended box filtering" (2011). The time does not depend on the radius. The
-    plane is mirrored at its borders, so its mean stays, and so does the range of its values, which may be any.
+    Three box blurs approximate a Gaussian; boxes of a fractional width follow Gwosdek et al., "Theoretical foundations
+    of Gaussian convolution by extended box filtering" (2011). The time does not depend on the radius. The plane is
+    mirrored at its borders, which keeps its mean. Values may have any range, and stay inside it.
 
     Raises:
-        StyleError: the radius is not a number of pixels from 0 on.
+        StyleError: the radius is not a finite number of pixels, 0 or more.
     """
-    if not (math.isfinite(radius) and radius >= 0):
-        raise StyleError(f"feather is {radius}; it must be a number of pixels, 0 or more")
+    check_feather(radius)
     if radius == 0:
         return plane
     low, high = plane.min(), plane.max()
     for _ in range(2):
-        half = min(radius / 3, plane.shape[1])  # a wider box would be the mean all the same
+        half = min(radius / 3, plane.shape[1])  # a wider box would give the mean as well
         for _ in range(3):
             plane = _box(plane, half)
-        plane = np.ascontiguousarray(plane.T)  # sums along rows are twice as fast
-    return plane.clip(low, high)  # rounding of the sums
+        plane = np.ascontiguousarray(plane.T)  # sums along rows are twice as fast as along columns
+    return plane.clip(low, high)  # the sums are rounded
 
 
 def ramp(plane: Plane, low: float, high: float) -> Plane:
-    """Map 0..1 to `low`..`high`; with `low` above `high` it turns round.
+    """Map 0..1 linearly to `low`..`high`; with `low` above `high` the map is inverted.
 
     Raises:
         StyleError: `low` or `high` is not in 0..1.
@@ -57,12 +56,12 @@ def ramp(plane: Plane, low: float, high: float) -> Plane:
 
 
 def from_mask(mask: Plane, *, threshold: float | None = None, invert: bool = False, grow: int = 0) -> Plane:
-    """A map from a mask.
+    """A map from a mask in 0..1.
 
     Args:
-        threshold: what is at least this becomes 1, the rest 0; None keeps what lies between.
-        invert: black is 1. Done before growing.
-        grow: pixels by which bright areas grow, or shrink where it is negative, in all eight directions.
+        threshold: values of at least this become 1, smaller ones 0; None keeps all values.
+        invert: swap black and white, after the threshold and before growing.
+        grow: pixels by which bright areas grow in all eight directions; they shrink if it is negative.
     """
     if threshold is not None:
         mask = (mask >= threshold).astype(np.float32)
@@ -76,24 +75,24 @@ def from_depth(
 ) -> Plane:
     """A map from a depth image.
 
-    t = far + (near - far) * nearness ** gamma, where nearness is 0 at the farthest and 1 at the nearest percent of the
-    pixels: depth images seldom use all of their type's range, and some pixels are often wrong.
+    t = far + (near - far) * nearness ** gamma. Nearness is 0 at the farthest and 1 at the nearest percentile: depth
+    images seldom use their type's full range, and often have some wrong pixels.
 
     Args:
-        depth: (H, W), any type and range.
-        near: t of what is nearest.
-        far: t of what is farthest.
-        gamma: above 1 keeps `near` for the nearest things, below 1 gives it to most of the picture.
-        white_is_far: large values are far, as in a z-buffer or in metres. Else they are near, as in inverse depth
+        depth: (H, W), of any type and range.
+        near: t of the nearest pixels.
+        far: t of the farthest pixels.
+        gamma: above 1, only the nearest pixels get t near `near`; below 1, most pixels do.
+        white_is_far: large values are far, as in a z-buffer or in metres; otherwise they are near, as in inverse depth
             (MiDaS, Depth Anything).
 
     Raises:
-        StyleError: the depth is the same everywhere, or a number is out of its range.
+        StyleError: the depth is the same everywhere, or an argument is outside its range.
     """
     if not (math.isfinite(gamma) and gamma > 0):
         raise StyleError(f"gamma is {gamma}; it must be above 0")
     low, high = (float(level) for level in np.percentile(depth, (1, 99)))
-    if low == high:  # one small thing before a plain background
+    if low == high:  # a small object in front of a uniform background
         low, high = float(depth.min()), float(depth.max())
     if low == high:
         raise StyleError(f"the depth is {low:g} everywhere; there is nothing to tell near from far by")
@@ -102,11 +101,11 @@ def from_depth(
 
 
 def linear_gradient(height: int, width: int, angle: float = 0, span: tuple[float, float] = (0, 1)) -> Plane:
-    """0 to 1 across the picture, both reached in corners.
+    """A map that rises from 0 to 1 across the picture, and reaches both in corners.
 
     Args:
         angle: direction in degrees in which t rises: 0 to the right, 90 downwards.
-        span: parts of the way at which t starts to rise and has risen; 0 before, 1 behind.
+        span: fractions of the way between which t rises; it is 0 before and 1 after.
 
     Raises:
         StyleError: the angle is not a number, or the span is not two rising numbers in 0..1.
@@ -123,11 +122,11 @@ def linear_gradient(height: int, width: int, angle: float = 0, span: tuple[float
 def radial_gradient(
     height: int, width: int, centre: tuple[float, float] = (0.5, 0.5), span: tuple[float, float] = (0, 1)
 ) -> Plane:
-    """0 in the centre to 1 in the farthest corner.
+    """A map that rises from 0 in the centre to 1 in the farthest corner.
 
     Args:
-        centre: as parts of the width and the height.
-        span: as of `linear_gradient`.
+        centre: x and y as fractions of the width and the height.
+        span: see `linear_gradient`.
 
     Raises:
         StyleError: the span is not two rising numbers in 0..1.
@@ -137,12 +136,12 @@ def radial_gradient(
 
 
 def combine(planes: Sequence[Plane], how: How) -> Plane:
-    """One map of several: their largest, smallest, mean, product, sum, or the first minus the others, within 0..1.
+    """Combine maps: their maximum, minimum, mean, product or sum, or the first minus the others, clipped to 0..1.
 
-    `screen` is the product of what is left to 1, as in image editors.
+    `screen` is 1 - (1 - a)(1 - b)..., as in image editors.
 
     Raises:
-        StyleError: of different sizes, or none at all.
+        StyleError: the maps differ in size, or there are none.
     """
     sizes = sorted({plane.shape for plane in planes})
     if len(sizes) != 1:
@@ -168,7 +167,7 @@ def combine(planes: Sequence[Plane], how: How) -> Plane:
 
 
 def spread(plane: Plane, radius: int) -> Plane:
-    """The largest value within `radius` in each axis: windows are doubled, then two of them overlap to the size."""
+    """The maximum over a square that reaches `radius` pixels to each side, in time that grows with its logarithm."""
     for axis in (0, 1):
         window = 2 * min(radius, plane.shape[axis]) + 1
         pad = [(0, 0), (0, 0)]
@@ -184,17 +183,27 @@ def spread(plane: Plane, radius: int) -> Plane:
 
 
 def check_t(t: float) -> None:
-    """Refuse what is no style.
+    """Refuse a value that is not a style.
 
     Raises:
-        StyleError: not a number in 0..1.
+        StyleError: it is not a number in 0..1.
     """
     if not (isinstance(t, int | float | np.number) and 0 <= float(t) <= 1):
         raise StyleError(f"t is {t}; it must be a number from 0 (faithful) to 1 (perceptual)")
 
 
+def check_feather(radius: float) -> None:
+    """Refuse a radius that a map can't be feathered by.
+
+    Raises:
+        StyleError: it is not a finite number of pixels, 0 or more.
+    """
+    if not (math.isfinite(radius) and radius >= 0):
+        raise StyleError(f"feather is {radius}; it must be a number of pixels, 0 or more")
+
+
 def _box(plane: Plane, half: float) -> Plane:
-    """Mean over `half` pixels to the left and right; a fraction is the weight of the outermost ones."""
+    """Mean over `half` pixels to the left and right; the fraction of `half` weights the outermost pixels."""
     whole, part = int(half), half - int(half)
     padded = np.pad(plane, ((0, 0), (whole + 1, whole + 1)), mode="symmetric")
     sums = np.cumsum(padded, 1, dtype=np.float64)
@@ -210,9 +219,9 @@ def _grid(height: int, width: int) -> tuple[Plane, Plane]:
 
 
 def _rise(way: Plane, span: tuple[float, float]) -> Plane:
-    """From 0 to 1 while `way` goes from the first to the second part of its largest value."""
+    """A plane that rises from 0 to 1 while `way` rises between two fractions of its maximum."""
     begin, end = span
     if not 0 <= begin < end <= 1:
-        raise StyleError(f"span is {begin:g},{end:g}; it must be two parts of the way, rising, such as 0.2,0.8")
+        raise StyleError(f"span is {begin:g},{end:g}; it must be two rising fractions in 0..1, such as 0.2,0.8")
     share = way / max(float(way.max()), 1e-6)
     return ((share - begin) / (end - begin)).clip(0, 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The style dial as a value: one t for a whole image, or one per pixel."""
+"""The style as a value: one t for a whole image, or one per pixel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fxsr.errors import ImageError, StyleError, TooLargeError, UsageError
-from fxsr.images.image import luminance, resize_plane, rows_of_plane
+from fxsr.images.image import grey_plane, resize_plane, rows_of_plane
 from fxsr.images.reading import open_rows
 from fxsr.images.rows import Pixels, dtype_peak
 from fxsr.styles import maps as tmap
@@ -34,17 +34,17 @@ class StyleMap:
         """One t for all pixels.
 
         Raises:
-            StyleError: not a number in 0..1.
+            StyleError: `t` is not a number in 0..1.
         """
         tmap.check_t(t)
         return StyleMap(np.full((1, 1), t, np.float32))
 
     @staticmethod
     def from_array(values: ArrayLike) -> StyleMap:
-        """A map from an (H, W) array: floats in 0..1, or uint8/uint16 whose full range is 0..1.
+        """A map from an (H, W) array: floats in 0..1, or uint8/uint16 whose full range stands for 0..1.
 
         Raises:
-            StyleError: wrong shape or type, empty, or values out of 0..1.
+            StyleError: the shape or type is wrong, the array is empty, or values lie outside 0..1.
         """
         array = np.asarray(values)
         if array.ndim == 3 and array.shape[2] == 1:
@@ -56,7 +56,7 @@ class StyleMap:
         if array.dtype == np.bool_:
             return StyleMap(array.astype(np.float32))
         if array.dtype.kind != "f":
-            raise StyleError(f"a style map is of floats in 0..1, uint8 or uint16; this one is {array.dtype}")
+            raise StyleError(f"a style map holds floats in 0..1, uint8 or uint16; this one is {array.dtype}")
         low, high = float(array.min()), float(array.max())
         if not (low >= 0 and high <= 1):
             raise StyleError(f"style values must lie in 0..1; these reach from {low:g} to {high:g}")
@@ -64,11 +64,11 @@ class StyleMap:
 
     @staticmethod
     def read(path: Path | str, max_pixels: int | None = None) -> StyleMap:
-        """A map from an image: grey as it is, colour by its luminance, alpha ignored; white is 1.
+        """A map from an image file: its grey values or luminance, where black is 0 and white is 1; alpha is ignored.
 
         Raises:
             TooLargeError: it has more pixels than `max_pixels`.
-            StyleError: unreadable, or values out of 0..1; names the file.
+            StyleError: the file can't be read, or values lie outside 0..1; the message names the file.
         """
         try:
             image = open_rows(path, max_pixels, as_data=True)
@@ -83,7 +83,7 @@ class StyleMap:
 
     @property
     def is_uniform(self) -> bool:
-        """One t for all pixels."""
+        """Whether all pixels have one t."""
         return self.values.shape == (1, 1)
 
     def scaled(self, factor: float) -> StyleMap:
@@ -97,27 +97,29 @@ class StyleMap:
         return StyleMap(self.values * StyleMap.uniform(factor).values)
 
     def feathered(self, radius: float) -> StyleMap:
-        """The map with soft borders, each reaching `radius` of its pixels to either side; a uniform one stays as it is.
+        """The map with soft borders, which reach `radius` map pixels to either side. A uniform map stays uniform.
 
         Raises:
-            StyleError: `radius` is not a number of pixels from 0 on.
+            StyleError: `radius` is not a finite number of pixels, 0 or more.
         """
         return StyleMap(tmap.feather(self.values, radius))
 
     def ranged(self, low: float, high: float) -> StyleMap:
-        """The map with 0 turned into `low`, 1 into `high`, and what lies between in proportion.
+        """The map with its values 0..1 mapped linearly to `low`..`high`.
 
         Raises:
             StyleError: `low` or `high` is not a number in 0..1.
         """
+        if (low, high) == (0, 1):
+            return self
         return StyleMap(tmap.ramp(self.values, low, high))
 
     def resized(self, height: int, width: int) -> StyleMap:
-        """The map at another size; a uniform one stays as it is."""
+        """The map in another size, averaged where it shrinks, bilinear where it grows. A uniform map stays 1x1."""
         return self if self.is_uniform else StyleMap(resize_plane(self.values, height, width))
 
     def over(self, height: int, width: int, feather: float = 0) -> StyleRows:
-        """The map laid over an image of this size, to be taken row by row; borders `feather` image pixels soft."""
+        """The map in the size of an image, computed row by row, with borders softened by `feather` image pixels."""
         return StyleRows(self, height, width, feather)
 
     def window(self, rows: slice, columns: slice) -> NDArray[np.float32]:
@@ -127,7 +129,7 @@ class StyleMap:
 
 
 class StyleRows:
-    """A style map at the size of an image, of which only the rows that are asked for are made."""
+    """A style map in the size of an image, whose rows are computed when they are needed."""
 
     def __init__(self, style: StyleMap, height: int, width: int, feather: float = 0) -> None:
         self._make = None if style.is_uniform else rows_of_plane(style.values, height, width)
@@ -139,18 +141,18 @@ class StyleRows:
         """(h, W); (1, 1) where the style is uniform."""
         if self._make is None:
             return self._uniform
-        reach = math.ceil(self._feather) + 3  # of three box blurs, each rounded up
+        reach = math.ceil(self._feather) + 3  # three box blurs, each rounded up
         start = max(0, rows.start - reach)
         plane = tmap.feather(self._make(slice(start, min(self._height, rows.stop + reach))), self._feather)
         return plane[rows.start - start :][: rows.stop - rows.start]
 
 
 def _grey(pixels: Pixels) -> NDArray[np.float32]:
-    """(h, W, C) to (h, W, 1) in 0..1, floats as they are."""
-    plane = luminance(pixels[..., :3])[..., None] if pixels.shape[2] >= 3 else pixels[..., :1].astype(np.float32)
+    """(h, W, C) to (h, W, 1): integers scaled to 0..1, floats unchanged."""
+    plane = grey_plane(pixels)[..., None]
     if pixels.dtype.kind == "f":
         return plane
-    return (plane / np.float32(dtype_peak(pixels.dtype))).clip(0, 1)  # for rounding of the weights' sum
+    return (plane / np.float32(dtype_peak(pixels.dtype))).clip(0, 1)  # the weights' sum may be rounded up
 
 
 def as_style(t: StyleMap | float | ArrayLike) -> StyleMap:
@@ -163,10 +165,10 @@ def as_style(t: StyleMap | float | ArrayLike) -> StyleMap:
 
 
 def parse_pair(text: str, name: str) -> tuple[float, float]:
-    """Two numbers in 0..1 from text such as `0.2,0.9`; `name` is the option that it came with.
+    """Two numbers in 0..1 from text such as `0.2,0.9`; messages call it `name`.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: the text is not two numbers in 0..1.
     """
     try:
         first, second = (float(part) for part in text.split(","))

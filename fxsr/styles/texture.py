@@ -1,4 +1,4 @@
-"""Style maps from photos: where there is texture that the perceptual end of the dial makes crisp."""
+"""Style maps from photos: high on texture, which the perceptual end of the dial makes crisp."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ import math
 
 import numpy as np
 
-from fxsr.images.image import Pixels, dtype_peak, luminance
+from fxsr.images.image import Pixels, dtype_peak, grey_plane
 from fxsr.styles.maps import Plane, feather, spread
 
 GRAIN_LIMIT = 0.025
-"""Largest standard deviation, of 0..1, that is taken for grain if none is given: a picture may be all texture."""
+"""Largest standard deviation that `estimate_grain` returns, for pixels in 0..1: a photo may be texture all over."""
 
 
 def texture(image: Pixels, radius: float | None = None, grain: float | None = None) -> Plane:
-    """High where there is texture, low on edges, text and flat areas.
+    """A map, (H, W) in 0..1, that is high on texture and low on edges, text and flat areas.
 
-    Five marks of texture around each pixel are multiplied, three of them of the gradients of the fine detail:
+    It is the product of five measures of each pixel's neighbourhood. Three concern the gradients of the fine detail:
 
-    - they are stronger than grain makes them, else the area is flat or out of focus;
-    - they are spread evenly: the square of their mean length over the mean of its square. In texture it is near pi/4
-      (of normally distributed gradients); around a lone edge or strokes on paper, with little in between, it is less;
-    - they point in several directions: the coherence of the structure tensor is not near 1, as it is along edges;
-    - brightness keeps away from its extremes: the mean distance from the middle between the darkest and the brightest
-      pixel, over the largest, is near 0.4 in texture, more with ink on paper or two areas that meet;
-    - brightness does not vary as much as it does in print.
+    - their strength: weaker than grain means that the area is flat or out of focus;
+    - their evenness: the squared mean length over the mean squared length. It is near pi/4 in texture (the value for
+      normally distributed gradients), and less around single edges or strokes on paper;
+    - their directions: the coherence of the structure tensor is near 1 along edges, and lower in texture.
 
-    The bounds below and the least radius were read off a photo of fur, synthetic textures, and rendered text of 10 to
-    32 pixels.
+    Two concern the brightness:
+
+    - its mean distance from the middle between the darkest and the brightest pixel, relative to the largest distance:
+      about 0.4 in texture, more for ink on paper or where two areas meet;
+    - its standard deviation, which is larger in print than in texture.
+
+    The thresholds below and the smallest radius were chosen by a photo of fur, synthetic textures, and rendered text of
+    10 to 32 pixels.
 
     Args:
         image: (H, W, C), alpha ignored; uint8, uint16 or float in 0..1.
-        radius: of the surroundings in pixels. None: 1/40 of the shorter side, but 12 to 32.
-        grain: standard deviation of the image's grain, of 0..1. None: estimated.
+        radius: radius of the neighbourhood in pixels. None: 1/40 of the shorter side, but 12 to 32.
+        grain: standard deviation of the image's grain, for pixels in 0..1. None: estimated.
     """
-    grey = _grey(image)
+    grey: Plane = (grey_plane(image) / np.float32(dtype_peak(image.dtype))).clip(0, 1)
     if radius is None:
         radius = min(max(min(grey.shape) / 40, 12), 32)
 
@@ -67,10 +70,10 @@ def texture(image: Pixels, radius: float | None = None, grain: float | None = No
 
 
 def estimate_grain(grey: Plane) -> float:
-    """Standard deviation of the grain, at most `GRAIN_LIMIT`.
+    """Standard deviation of the grain in an (H, W) image in 0..1, at most `GRAIN_LIMIT`.
 
-    As in Immerkaer, "Fast noise variance estimation" (1996): a mask blind to slopes and straight edges. Its mean is
-    taken over small areas, and of these a low percentile, so that texture elsewhere does not count.
+    The mask of Immerkaer, "Fast noise variance estimation" (1996), ignores slopes and straight edges. Its response is
+    averaged over small areas, of which a low percentile is taken, so that textured areas do not count.
     """
     if min(grey.shape) < 3:
         return 0.0
@@ -80,19 +83,13 @@ def estimate_grain(grey: Plane) -> float:
     return min(float(np.percentile(areas, 5)) * math.sqrt(math.pi / 2) / 6, GRAIN_LIMIT)
 
 
-def _grey(image: Pixels) -> Plane:
-    """Luminance in 0..1."""
-    grey: Plane = luminance(image[..., :3]) if image.shape[2] >= 3 else image[..., 0].astype(np.float32)
-    return (grey / np.float32(dtype_peak(image.dtype))).clip(0, 1)
-
-
 def _slope(plane: Plane, axis: int) -> Plane:
-    """Central differences; one pixel has none."""
+    """Central differences along an axis; 0 if it is one pixel long."""
     slope: Plane = np.gradient(plane, axis=axis) if plane.shape[axis] > 1 else np.zeros_like(plane)
     return slope
 
 
 def _step(plane: Plane, low: float, high: float) -> Plane:
-    """0 up to `low`, 1 from `high` on, smooth in between."""
+    """0 up to `low`, 1 from `high`, smooth in between."""
     x: Plane = ((plane - low) / (high - low)).clip(0, 1)
     return x * x * (3 - 2 * x)

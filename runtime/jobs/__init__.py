@@ -1,1 +1,1 @@
-"""Upscaling files: which file goes where, decoding and encoding next to upscaling, forecasts, and clusters."""
+"""Upscaling files: planning which file goes where, running the jobs on this machine or a cluster, and forecasts."""

@@ -1,4 +1,4 @@
-"""Between two threads: a bounded queue that ends, and that passes failures on in both directions."""
+"""A bounded queue between two threads, which can be ended from one side and abandoned from the other."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class BeltAbandonedError(Exception):
-    """Nobody takes from the belt any more."""
+    """The consumer takes no more items."""
 
 
 class Belt(Generic[T]):
-    """What one thread puts on, another takes off in order. Each waits for the other, `room` items apart at most."""
+    """Passes items from a producer thread to a consumer thread in order; at most `room` items wait on it."""
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -26,10 +26,10 @@ class Belt(Generic[T]):
         self._change = Condition()
 
     def put(self, item: T) -> None:
-        """Put an item on; waits while the belt is full.
+        """Put an item on the belt; waits while the belt is full.
 
         Raises:
-            AbandonedError: nobody takes any more.
+            BeltAbandonedError: the consumer takes no more items.
         """
         with self._change:
             self._change.wait_for(lambda: self._abandoned or len(self._items) < self._room)
@@ -39,20 +39,21 @@ class Belt(Generic[T]):
             self._change.notify_all()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Nothing more will come; with an error, whoever takes gets it at once."""
+        """Say that no more items will come. An error is raised in the consumer at once."""
         with self._change:
             self._ended, self._error = True, error
             self._change.notify_all()
 
     def abandon(self) -> None:
-        """Nothing more will be taken."""
+        """Say that no more items will be taken."""
         with self._change:
             self._abandoned = True
             self._items.clear()
             self._change.notify_all()
 
     def fill(self, items: Iterable[T]) -> None:
-        """Put all items on, and the error that getting them raises, if any; to stop is raised here too."""
+        """Put all items on the belt and end it. An error that `items` raises is passed to the consumer; one that is
+        not an `Exception`, such as SystemExit, is raised here as well."""
         try:
             for item in items:
                 self.put(item)

@@ -1,4 +1,4 @@
-"""Models that are served, and the work of requests in threads beside the event loop."""
+"""The models of a server, and the threads in which requests are done next to the event loop."""
 
 from __future__ import annotations
 
@@ -20,31 +20,35 @@ from fxsr.runtime.upscale.upscaler import Upscaler
 
 T = TypeVar("T")
 _SMALL = 1 << 20
-"""Bytes of a request."""
+"""Requests up to this size, in bytes, have threads of their own."""
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model, as clients see it."""
+    """A model as clients see it."""
 
     name: str
     info: SessionInfo
     facts: ModelFacts | None
-    """None: a checkpoint."""
+    """What the graph's file says about it; None for a checkpoint."""
     tile: int
     """Largest tile side, LR pixels."""
     overlap: int
+    """LR pixels that neighbouring tiles share."""
+
+    def upscaler(self, flow: Flow) -> Upscaler:
+        """What upscales the images of one request, whose flow is of this model."""
+        return Upscaler(flow, self.tile, self.overlap)
 
 
 class Service(Closable):
-    """Models on one device, and threads for what requests want of them.
+    """Models on one device, and threads for the requests.
 
     Args:
-        open_upscalers: upscalers by name, in the order in which models are listed; called in the thread that is to use
-            their sessions.
-        settings: how much at once.
-        batch: see `Scheduler`.
-        observe: see `Scheduler`.
+        open_upscalers: returns upscalers by name, in the order in which models are listed; called in the thread that
+            uses their sessions.
+        settings: limits.
+        batch, observe: see `Scheduler`.
 
     Raises:
         FxsrError: a model can't be opened.
@@ -74,7 +78,7 @@ class Service(Closable):
 
     @property
     def default(self) -> ServedModel:
-        """The model of requests that name none."""
+        """The model for requests that don't name one."""
         return next(iter(self.models.values()))
 
     async def attend(
@@ -85,33 +89,34 @@ class Service(Closable):
         sent: int = 0,
         release: Callable[[], None] = lambda: None,
     ) -> T:
-        """Do a request's work in a thread; give it up if whoever asked goes away.
+        """Do a request's work in a thread; abandon it if the client disconnects.
 
         Args:
-            receive: the request's, whose body has been read.
-            work: is given what it takes for a session.
-            sent: bytes of the request. Small ones have threads of their own, lest they wait behind large ones.
-            release: called when the work was given up and has come to its end.
+            receive: the request's ASGI callable; the body has been read.
+            work: does the work, with a session of its own for its tiles.
+            sent: size of the request in bytes. Small requests have threads of their own, and don't wait behind large
+                ones.
+            release: called when abandoned work has ended.
 
         Raises:
-            ProblemError: whoever asked is gone; or what the work failed of.
+            ProblemError: the client disconnected, or the work failed.
         """
         flow = self.scheduler.flow(model.name)
         cell = [work]
         pool = self._small if sent <= _SMALL else self._large
         job = pool.submit(lambda: cell.pop()(flow))
         result = asyncio.wrap_future(job)
-        gone = asyncio.ensure_future(_gone(receive))
+        gone = asyncio.ensure_future(_disconnection(receive))
         either: set[asyncio.Future[Any]] = {result, gone}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not result.done():
                 raise ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed")
             return result.result()
-        except BaseException as error:  # to be cancelled, when time is up, is one
-            flow.abandon("given up")
+        except BaseException as error:  # a cancellation at the time limit is one
+            flow.abandon("abandoned")
             if job.cancel():
-                cell.clear()  # the pool itself forgets it, and what it was to work on, only when its turn comes
+                cell.clear()  # the pool would keep it, and its data, until its turn comes
             result.cancel()
             job.add_done_callback(lambda _: release())
             if isinstance(error, FxsrError | MemoryError | OSError):
@@ -121,13 +126,13 @@ class Service(Closable):
             gone.cancel()
 
     def close(self) -> None:
-        """Wait for work that is under way, and close the sessions."""
+        """Wait for running work, and close the sessions."""
         self._large.shutdown()
         self._small.shutdown()
         self.scheduler.close()
 
 
-async def _gone(receive: Receive) -> None:
-    """Returns when the other end has closed the connection."""
+async def _disconnection(receive: Receive) -> None:
+    """Return when the client has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass

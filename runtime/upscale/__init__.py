@@ -1,1 +1,1 @@
-"""From an image to its upscaled image: tiles, batches of tiles, blending, transparency, and the `Upscaler`."""
+"""Upscaling one image with a session: tiles, batches of tiles, blending, transparency, and the `Upscaler`."""

@@ -1,4 +1,4 @@
-"""Transparency: what stands under it must not show, and its own enlargement must stay as clean as it was."""
+"""Transparency: hidden colours must not bleed into visible ones, and a clean alpha channel must stay clean."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fxsr.images.image import repeat_pixels
+
 
 def fill_transparent(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     """Replace colours under alpha 0 by those of the nearest visible surroundings.
 
-    Such colours are arbitrary (black, mostly) and would bleed over the edge when the image is enlarged. Averages of
-    the visible pixels are taken over ever larger squares, and each hidden pixel takes the smallest square that has any.
+    Such colours are arbitrary (black, mostly) and would bleed over the edge when the image is upscaled. The visible
+    pixels are averaged over squares of 2, 4, 8, ... pixels; each hidden pixel gets the mean of the smallest square
+    around it that contains a visible one.
 
     Args:
         rgb: (H, W, C).
         alpha: (H, W); 0 is fully transparent.
 
     Returns:
-        (H, W, C) of the same type; visible pixels as they were.
+        (H, W, C) of the same type; visible pixels are unchanged.
     """
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
@@ -31,7 +34,7 @@ def fill_transparent(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
 
 
 def neighbour_range(alpha: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The smallest and the largest value in each pixel's 3x3 surroundings, (H, W) each; outside there is nothing."""
+    """The smallest and the largest value in each pixel's 3x3 neighbourhood, (H, W) each; borders are replicated."""
     low, high = alpha, alpha
     for axis in (0, 1):
         ends = [(1, 1) if axis == along else (0, 0) for along in (0, 1)]
@@ -43,7 +46,7 @@ def neighbour_range(alpha: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _pull(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`values` where `weight` is 1; elsewhere averages from the next coarser level that has any weight."""
+    """`values` where `weight` is 1; elsewhere the average from the next coarser level that has any weight."""
     if weight.all() or weight.shape == (1, 1):
         return values
     height, width = weight.shape
@@ -51,7 +54,7 @@ def _pull(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[n
     total = _halve(np.pad(weight, odd))
     sums = _halve(np.pad(values * weight[..., None], (*odd, (0, 0))))
     coarse = _pull(sums / total.clip(1, None)[..., None], total.clip(None, 1))
-    return np.where(weight[..., None] > 0, values, _repeat(coarse, 2)[:height, :width])
+    return np.where(weight[..., None] > 0, values, repeat_pixels(coarse, 2)[:height, :width])
 
 
 def _halve(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -59,7 +62,3 @@ def _halve(values: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = values.shape[:2]
     sums: NDArray[np.float32] = values.reshape(height // 2, 2, width // 2, 2, *values.shape[2:]).sum((1, 3))
     return sums
-
-
-def _repeat(plane: NDArray[Any], times: int) -> NDArray[Any]:
-    return plane.repeat(times, 0).repeat(times, 1)

@@ -1,4 +1,4 @@
-"""`--tile auto`: tiles as large as the memory that is free allows. Larger ones share less with their neighbours."""
+"""`--tile auto`: tiles as large as the free memory allows. Larger tiles overlap less, so less work is done twice."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fxsr.runtime.session import Device, SessionInfo
 from fxsr.runtime.upscale.tiles import DEFAULT_TILE
 
 _BYTES_PER_SR_PIXEL = 512
-"""Of a float32 model of 64 features: ONNX Runtime was seen to take 0.4 KB, whatever the number of blocks."""
+"""Memory of a float32 model with 64 features: ONNX Runtime was measured at 0.4 KB, whatever the number of blocks."""
 _SIDES = (1024, 768, 512, 384, 256, 192, 128, 96, 64)
 _SHARE = 0.5
-"""Of the free memory, that tiles may fill: images need some, and others too."""
+"""Share of the free memory that tiles may fill; images and other programs need the rest."""
 
 
 def auto_tile(info: SessionInfo, free: int | None) -> int:
-    """The side of tiles for a session: an engine's own, else what so many free bytes allow."""
+    """Side of the tiles for a session, LR pixels: an engine's own limit, else what `free` bytes allow."""
     if info.tile:
         return min(info.tile)
     if free is None:

@@ -1,4 +1,4 @@
-"""Giving a session tiles: in batches, in the shapes that it takes, and in smaller ones where memory is short."""
+"""Runs tiles through a session: in batches, padded to shapes that it takes, and cut smaller when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from fxsr.runtime.session import Array, Session, SessionInfo
 from fxsr.runtime.upscale.tiles import default_overlap, plan_axis
 
 _LEAST_TILE = 64
-"""Tiles are not halved below this side: what is left of them would be mostly overlap."""
+"""Tiles are not halved below this side, in LR pixels: smaller ones would be mostly overlap."""
 
 
 class TilePosition(NamedTuple):
-    """Where a tile belongs."""
+    """Which tile of an image it is."""
 
-    layer: int
+    plane: int
     """0 for colour, 1 for alpha."""
     row: int
     column: int
 
 
 class StyledTile(Protocol):
-    """A tile and the style that goes with it."""
+    """A tile and its style."""
 
     @property
     def lr(self) -> Array:
@@ -36,7 +36,7 @@ class StyledTile(Protocol):
 
     @property
     def t_map(self) -> Array:
-        """(1, h, w), or (1, 1, 1) where the style is the same all over."""
+        """(1, h, w), or (1, 1, 1) for one style."""
         ...
 
 
@@ -47,7 +47,7 @@ T = TypeVar("T", bound=StyledTile)
 class Tile:
     """A tile of an image; see `StyledTile`."""
 
-    place: TilePosition
+    position: TilePosition
     lr: Array
     t_map: Array
 
@@ -55,16 +55,16 @@ class Tile:
 def upscale_tiles(
     session: Session, tiles: Iterable[T], note: Callable[[str], None], most: int | None = None
 ) -> Iterator[tuple[T, Array]]:
-    """Each tile and its sr, (3, scale*h, scale*w) float32, in order.
+    """Upscale tiles. Yields each tile and its sr, (3, scale*h, scale*w) float32, in order.
 
-    Neighbours of one kind go through together, as many as the session likes. Where memory is too short for a batch, it
-    is given in halves, and single tiles in quarters.
+    Consecutive tiles of one kind (a style map, or one style) share a batch. If memory is too short for a batch, it is
+    run in halves, and a single tile in overlapping quarters.
 
     Args:
-        session: what upscales.
-        tiles: all of one size, once they are filled up to the smallest that the session takes.
-        note: hears of it, once, if memory is too short.
-        most: tiles in a batch; None: `session.info.batch`.
+        session: runs the batches.
+        tiles: all of one size, after padding to the smallest that the session takes.
+        note: called at most once, with a line of text, if memory was too short.
+        most: largest number of tiles in a batch; None: `session.info.batch`.
 
     Raises:
         OutOfMemoryError: there is too little memory for the smallest tile.
@@ -86,12 +86,12 @@ def upscale_tiles(
                 yield from _cropped(batch, sr, session.info.scale)
             return
         except OutOfMemoryError:
-            if session.info.fixed or session.info.least[0] > 1:  # nothing smaller fits it
+            if session.info.fixed or session.info.least[0] > 1:  # it takes nothing smaller
                 raise
             if not noted:
                 note("too little memory for tiles of this size or number: cut into smaller ones")
                 noted = True
-            for batch in list(waiting):  # what was under way is lost
+            for batch in list(waiting):  # the results of these are lost
                 waiting.popleft()
                 yield from _cropped(batch, _in_parts(session, *_stack(batch, session.info)), session.info.scale)
 
@@ -108,12 +108,12 @@ def _batches(tiles: Iterable[T], most: int) -> Iterator[list[T]]:
 
 
 def is_uniform(tile: StyledTile) -> bool:
-    """Whether its style is one for all pixels."""
+    """Whether a tile has one style for all pixels."""
     return tile.t_map.shape[1:] == (1, 1)
 
 
 def _stack(batch: Sequence[StyledTile], info: SessionInfo) -> tuple[Array, Array]:
-    """A batch's lr and t_map in the session's type, mirrored outwards and repeated to the size that it must have."""
+    """A batch's lr and t_map in the session's type, padded by mirroring and by repeating the last tile."""
     lr = [_mirrored(tile.lr, info.filled(*tile.lr.shape[1:])) for tile in batch]
     t_map = [
         tile.t_map if is_uniform(tile) else _mirrored(tile.t_map, info.filled(*tile.lr.shape[1:])) for tile in batch
@@ -123,28 +123,28 @@ def _stack(batch: Sequence[StyledTile], info: SessionInfo) -> tuple[Array, Array
     return np.stack(lr).astype(info.dtype, copy=False), np.stack(t_map).astype(info.dtype, copy=False)
 
 
-def _before(wanted: int, there: int) -> int:
-    """How much of what is missing of a side is added before its beginning."""
-    return (wanted - there) // 2
+def _before(wanted: int, given: int) -> int:
+    """How many of the missing pixels of a side are added before its beginning."""
+    return (wanted - given) // 2
 
 
 def _mirrored(values: Array, size: tuple[int, int]) -> Array:
     sides = zip(size, values.shape[1:], strict=True)
-    missing = [(before := _before(wanted, there), wanted - there - before) for wanted, there in sides]
+    missing = [(before := _before(wanted, given), wanted - given - before) for wanted, given in sides]
     return np.pad(values, ((0, 0), *missing), "symmetric") if any(map(any, missing)) else values
 
 
 def _cropped(batch: Sequence[T], sr: Array, scale: int) -> Iterator[tuple[T, Array]]:
     for tile, one in zip(batch, sr, strict=False):
         down, across = (
-            slice(_before(found // scale, side) * scale, (_before(found // scale, side) + side) * scale)
-            for found, side in zip(one.shape[1:], tile.lr.shape[1:], strict=True)
+            slice(_before(padded // scale, side) * scale, (_before(padded // scale, side) + side) * scale)
+            for padded, side in zip(one.shape[1:], tile.lr.shape[1:], strict=True)
         )
         yield tile, np.array(one[:, down, across], np.float32)
 
 
 def _in_parts(session: Session, lr: Array, t_map: Array) -> Array:
-    """A batch that was too much for the session, in halves; a single tile in overlapping quarters."""
+    """Run a batch that was too large for memory in halves; a single tile in overlapping quarters."""
     if len(lr) > 1:
         middle = len(lr) // 2
         halves = [_smaller(session, lr[part], t_map[part]) for part in (slice(middle), slice(middle, None))]

@@ -1,7 +1,7 @@
-"""Cutting an axis into overlapping tiles, and the weights that blend them back without a seam.
+"""Cuts an axis into overlapping tiles, and computes the weights that blend them without a seam.
 
-Everything is separable: an image is tiled by its rows and its columns alone, and a tile's blending weight at a pixel
-is the product of the two axes' weights. Nothing here knows of images or models.
+Everything is separable: rows and columns are planned independently, and a tile's blending weight at a pixel is the
+product of its two axis weights. This module knows nothing about images or models.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from fxsr.errors import UsageError
 DEFAULT_TILE = 256
 """Side of a tile in LR pixels, overlap included."""
 DEFAULT_OVERLAP = 32
-"""LR pixels that neighbouring tiles share: the least at which no pixel moves by half an 8-bit level against the whole
-image (`python -m fxsr.benchmarks seams` prints the table)."""
+"""LR pixels that neighbouring tiles share: the smallest overlap with which no pixel differs by half an 8-bit level from
+the image upscaled whole (`python -m fxsr.benchmarks seams` prints the table)."""
 
 
 @dataclass(frozen=True)
 class AxisPlan:
-    """One axis cut into tiles of one size. All in LR pixels."""
+    """One axis, cut into tiles of one size. All values are LR pixels."""
 
     length: int
     """Length of the axis."""
@@ -37,7 +37,7 @@ class AxisPlan:
         return slice(self.starts[index], self.starts[index] + self.size)
 
     def final_until(self, index: int) -> int:
-        """The end of what no tile after `index` touches any more."""
+        """Where the part that no tile after `index` touches ends."""
         return self.starts[index + 1] if index + 1 < len(self.starts) else self.length
 
     def weights(self, scale: int) -> list[NDArray[np.float32]]:
@@ -48,7 +48,9 @@ class AxisPlan:
         """Blending weights of one tile."""
         own = self._ramp(index, scale)
         total = own.copy()
-        for other in range(max(0, index - 3), min(len(self.starts), index + 4)):  # tiles share half of them at most
+        for other in range(
+            max(0, index - 3), min(len(self.starts), index + 4)
+        ):  # tiles share at most half of their pixels
             shift = (self.starts[other] - self.starts[index]) * scale
             if other != index and abs(shift) < len(own):
                 ramp = self._ramp(other, scale)
@@ -59,7 +61,7 @@ class AxisPlan:
         return (own / total).astype(np.float32)
 
     def _ramp(self, index: int, scale: int) -> NDArray[np.float64]:
-        """1 inside, falling smoothly towards 0 over what is shared with each neighbour."""
+        """1 inside, falling smoothly towards 0 over the pixels that are shared with each neighbour."""
         window = np.ones(self.size * scale)
         start = self.starts[index]
         if index > 0:
@@ -73,12 +75,12 @@ class AxisPlan:
 
 
 def plan_axis(length: int, tile: int, overlap: int) -> AxisPlan:
-    """Cut an axis into as few tiles as needed, all of one size and evenly spread.
+    """Cut an axis into as few tiles as possible, all of one size and evenly spread.
 
     Args:
-        length: of the axis, LR pixels.
-        tile: the largest size of a tile; 0 means one tile however long.
-        overlap: the least that neighbours share.
+        length: length of the axis, LR pixels.
+        tile: largest size of a tile, LR pixels; 0 means one tile of any length.
+        overlap: LR pixels that neighbours share at least.
 
     Raises:
         UsageError: the overlap leaves no room in the tile.
@@ -92,7 +94,7 @@ def plan_axis(length: int, tile: int, overlap: int) -> AxisPlan:
 
 
 def default_overlap(tile: int) -> int:
-    """The overlap for tiles of this size where none is asked for: the default, or what fits."""
+    """The overlap for tiles of this size if the user gives none: the default, or less for small tiles."""
     return min(DEFAULT_OVERLAP, tile // 2) if tile else DEFAULT_OVERLAP
 
 
@@ -100,7 +102,7 @@ def check_tiling(tile: int, overlap: int) -> None:
     """Refuse a tile and an overlap that can't work together.
 
     Raises:
-        UsageError: says why.
+        UsageError: one is negative, or the overlap is more than half of the tile.
     """
     if tile < 0 or overlap < 0:
         raise UsageError(f"tile {tile} and overlap {overlap} must not be negative")

@@ -1,4 +1,4 @@
-"""From an image and a style to the enlarged image. What `fxsr.load` returns; the work is in `upscaling`."""
+"""The `Upscaler` that `fxsr.load` returns: an image and a style in, the upscaled image out. See `upscaling`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fxsr.runtime.open import open_session
 from fxsr.runtime.session import Closable, Session
 from fxsr.runtime.upscale.auto_tile import auto_tile, free_memory
 from fxsr.runtime.upscale.tiles import DEFAULT_TILE, AxisPlan, check_tiling, default_overlap, plan_axis
-from fxsr.runtime.upscale.upscaling import ImageUpscaling, layers
-from fxsr.styles.style_map import DEFAULT_T, StyleMap, as_style
+from fxsr.runtime.upscale.upscaling import ImageUpscaling, plane_count
+from fxsr.styles.style_map import DEFAULT_T, StyleMap, StyleRows, as_style
 
 Progress = Callable[[int, int], None]
-"""Called with tiles done and tiles in all."""
+"""Called with the number of finished tiles and the number of all tiles."""
 
 
 def load(
@@ -39,16 +39,16 @@ def load(
     Args:
         model: a bundled name, an `.onnx` file exported by fxsr, an engine built from one, or a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        tile: largest tile side, LR pixels; 0 runs every image whole; None takes 256, or the engine's if it is less;
-            "auto" the largest that memory allows.
-        overlap: what neighbouring tiles share at least, LR pixels; None takes `default_overlap(tile)`.
-        provider: for `.onnx` files: one of `fxsr.runtime.backends.providers.PROVIDERS`.
-        trust: load an engine without a manifest.
+        tile: largest tile side, LR pixels; 0 upscales every image whole; None means 256, or the engine's limit if that
+            is smaller; "auto" means the largest side that memory allows.
+        overlap: LR pixels that neighbouring tiles share at least; None means `default_overlap(tile)`.
+        provider: execution provider for `.onnx` files, see `fxsr.runtime.backends.providers`.
+        trust: load an engine that has no manifest.
 
     Raises:
-        FxsrError: see `fxsr.runtime.session.open_session` and `fxsr.runtime.upscale.tiles.check_tiling`.
+        FxsrError: see `fxsr.runtime.open.open_session` and `fxsr.runtime.upscale.tiles.check_tiling`.
     """
-    if isinstance(tile, int):  # better to know before a model is opened
+    if isinstance(tile, int):  # to fail before a model is opened
         check_tiling(tile, default_overlap(tile) if overlap is None else overlap)
     session = open_session(model, device, provider=provider, trust=trust)
     try:
@@ -61,7 +61,7 @@ def load(
 
 
 class Upscaler(Closable):
-    """Upscales images with one session. Safe to share between threads; they take turns on the session."""
+    """Upscales images with one session. Threads may share it; they take turns on the session."""
 
     def __init__(self, session: Session, tile: int | None = None, overlap: int | None = None) -> None:
         largest = session.info.tile
@@ -70,7 +70,7 @@ class Upscaler(Closable):
         overlap = default_overlap(tile) if overlap is None else overlap
         check_tiling(tile, overlap)
         if largest and not 0 < tile <= min(largest):
-            asked = f"tile {tile} exceeds {min(largest)}" if tile else "an engine takes no image whole"
+            asked = f"tile {tile} exceeds {min(largest)}" if tile else "an engine can't upscale images whole"
             raise UsageError(f"{asked}: export again with a larger --tile, or run with --tile {min(largest)}")
         self.session = session
         self.tile = tile
@@ -96,46 +96,44 @@ class Upscaler(Closable):
                 uint8, uint16, or float16/32/64 in 0..1.
             t: one style in 0..1, an (H', W') array, or a StyleMap. A map of another size is resized to the image's.
             progress: called after each tile.
-            note: hears, in a line, if memory was short and tiles had to be cut into smaller ones.
+            note: called with a line of text if memory was too short and tiles were cut into smaller ones.
 
         Returns:
-            The image scale times as large, of the same type and number of channels. Integers are rounded and
-            clamped; floats are not clamped. Colours under full transparency are those of their surroundings, as far
+            The image, `scale` times as large, of the same type and number of channels. Integers are rounded and
+            clamped; floats are not clamped. Fully transparent pixels get the colours of their surroundings, as far
             as a tile reaches.
 
         Raises:
-            ImageError: not such an image.
-            StyleError: not such a style.
+            ImageError: the image has another shape or type, is empty, or is not finite.
+            StyleError: `t` is not a style in 0..1.
             FxsrError: the backend failed.
         """
-        pixels = _checked(image)
-        enlarged = self.stream(Rows.of(pixels), t, progress, note).whole()
-        return enlarged[..., 0] if np.ndim(image) == 2 else enlarged
+        pixels = _as_channels(image)
+        upscaled = self.stream(Rows.of(pixels), t, progress, note).whole()
+        return upscaled[..., 0] if np.ndim(image) == 2 else upscaled
 
     def stream(
         self,
         image: Rows,
-        t: StyleMap | float | ArrayLike = DEFAULT_T,
+        t: StyleMap | StyleRows | float | ArrayLike = DEFAULT_T,
         progress: Progress | None = None,
         note: Callable[[str], None] = lambda text: None,
-        *,
-        feather: float = 0,
     ) -> Rows:
-        """Upscale an image of which neither the input nor the output is in memory as a whole.
+        """Upscale an image without holding the input or the output in memory as a whole.
 
         Args:
-            image: taken from as rows are needed.
-            t, progress, note: as of a call. Alpha counts for tiles of its own.
-            feather: how soft a map's borders are made, in pixels of the image to either side.
+            image: its bands are read when they are needed.
+            t, progress, note: see `__call__`. `t` may also be the rows of a style for an image of this size, as
+                `StyleMap.over` and `fxsr.styles.options.StyleOptions.over` return them. Alpha has tiles of its own.
 
         Returns:
-            The image scale times as large, of the same kind, with its metadata; the work is done as bands are taken,
-            in the thread that takes them, and raises what a call does. Until all are taken, or they are closed, other
-            threads wait.
+            The image, `scale` times as large, of the same kind and with its metadata. The work is done while bands are
+            taken, in the thread that takes them, and raises the errors of `__call__`. Other threads wait until all
+            bands are taken or the iterator is closed.
         """
-        style = as_style(t).over(image.height, image.width, feather)
-        rows, columns = self.plan(image.height), self.plan(image.width)
-        total = len(rows.starts) * len(columns.starts) * layers(image.channels)
+        style = t if isinstance(t, StyleRows) else as_style(t).over(image.height, image.width)
+        rows, columns = self.axis_plan(image.height), self.axis_plan(image.width)
+        total = self.tile_count(image)
 
         def bands() -> Iterator[Pixels]:
             done = 0
@@ -156,12 +154,17 @@ class Upscaler(Closable):
         """Free the session."""
         self.session.close()
 
-    def plan(self, length: int) -> AxisPlan:
+    def axis_plan(self, length: int) -> AxisPlan:
         """How an axis of this length (LR pixels) is cut into tiles."""
         return plan_axis(length, self.tile, self.overlap)
 
+    def tile_count(self, image: Rows) -> int:
+        """How many tiles an image is cut into. Alpha has as many as colour; a run skips those that are constant."""
+        rows, columns = (len(self.axis_plan(side).starts) for side in (image.height, image.width))
+        return rows * columns * plane_count(image.channels)
 
-def _checked(image: Pixels) -> Pixels:
+
+def _as_channels(image: Pixels) -> Pixels:
     """The image as (H, W, C).
 
     Raises:

@@ -1,8 +1,8 @@
-"""Enlarging an image as its rows come: tiles, blending, grey and alpha.
+"""Upscales an image while its rows arrive: tiles, blending, grey and alpha.
 
-LR rows -> tiles of pixels and style -> session -> enlarged tiles -> bands of enlarged rows
+LR rows -> tiles of pixels and style -> session -> upscaled tiles -> bands of upscaled rows
 
-Beside some rows of the image, one row of tiles is in memory; how high the image is does not matter.
+Only one row of tiles and a few rows of the image are in memory, whatever the height of the image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.errors import ImageError
-from fxsr.images.image import LUMA
+from fxsr.images.image import LUMA, repeat_pixels
 from fxsr.images.rows import Pixels, Rows, dtype_peak
 from fxsr.runtime.session import Session
 from fxsr.runtime.upscale.alpha import fill_transparent, neighbour_range
@@ -30,31 +30,31 @@ _FAITHFUL = np.zeros((1, 1, 1), np.float32)
 
 
 class ImagePlane(IntEnum):
-    """What of an image a tile is of. Each is enlarged on its own."""
+    """The parts of an image that are upscaled separately; a tile shows one of them."""
 
     COLOUR = 0
     ALPHA = 1
 
 
-def layers(channels: int) -> int:
-    """How many layers an image of so many channels has."""
+def plane_count(channels: int) -> int:
+    """How many `ImagePlane`s an image with this number of channels has."""
     return 2 if channels in (2, 4) else 1
 
 
 @dataclass
 class _TileRow:
-    """A row of tiles that is under way."""
+    """A row of tiles in work."""
 
     awaited: int
-    """Tiles that the session has still to give."""
+    """Tiles that the session has not upscaled yet."""
     flat: dict[int, float]
-    """Columns whose alpha is the same all over, 0..1: no work for the session."""
+    """Alpha in 0..1 by column, of tiles whose alpha is constant: the session need not upscale those."""
     alpha: tuple[Pixels, Pixels] | None
-    """The range of alpha around each LR pixel that is finished with this row, (h, W) each."""
+    """Smallest and largest alpha around each LR pixel that this row of tiles finishes, (h, W) each."""
 
 
 class ImageUpscaling:
-    """One image on its way through a session."""
+    """Upscales one image with a session."""
 
     def __init__(self, session: Session, image: Rows, style: StyleRows, rows: AxisPlan, columns: AxisPlan) -> None:
         self._session = session
@@ -63,16 +63,16 @@ class ImageUpscaling:
         self._rows = rows
         self._columns = columns
         self._source = _Window(image)
-        self._with_alpha = layers(image.channels) == 2
+        self._with_alpha = plane_count(image.channels) == 2
         self._colours = image.channels - self._with_alpha
-        self._under_way: deque[_TileRow] = deque()
+        self._in_work: deque[_TileRow] = deque()
 
     def bands(self, note: Callable[[str], None], advance: Callable[[int], None]) -> Iterator[Pixels]:
-        """The enlarged image, (h, scale*W, C) of the image's type, from top to bottom.
+        """The upscaled image, (h, scale*W, C) of the image's type, from top to bottom.
 
         Args:
-            note: hears, in a line, if memory was short.
-            advance: hears of tiles that are done, how many.
+            note: called with a line of text if memory was too short for the tiles.
+            advance: called with the number of tiles that were just finished.
         """
         scale = self._session.info.scale
         canvases = [
@@ -80,35 +80,33 @@ class ImageUpscaling:
         ]
         row = 0
         for tile, sr in upscale_tiles(self._session, self._tiles(), note):
-            place = tile.place
-            canvas = canvases[place.layer]
-            canvas.add(
-                place.row, place.column, sr if place.layer == ImagePlane.COLOUR and self._colours == 3 else _grey(sr)
-            )
+            plane, tile_row, column = tile.position
+            in_colour = plane == ImagePlane.COLOUR and self._colours == 3
+            canvases[plane].add(tile_row, column, sr if in_colour else _grey_sr(sr))
             advance(1)
-            self._under_way[0].awaited -= 1
-            if not self._under_way[0].awaited:
-                tile_row = self._under_way.popleft()
-                for column, value in tile_row.flat.items():
+            self._in_work[0].awaited -= 1
+            if not self._in_work[0].awaited:
+                finished = self._in_work.popleft()
+                for column, value in finished.flat.items():
                     canvases[ImagePlane.ALPHA].add(row, column, value)
-                advance(len(tile_row.flat))
-                yield from self._finished(canvases, row, tile_row)
+                advance(len(finished.flat))
+                yield from self._finish(canvases, row, finished)
                 row += 1
 
-    def _finished(self, canvases: list[Canvas], row: int, tile_row: _TileRow) -> Iterator[Pixels]:
+    def _finish(self, canvases: list[Canvas], row: int, tile_row: _TileRow) -> Iterator[Pixels]:
         scale, dtype = self._session.info.scale, self._image.dtype
         begin = 0
         for strips in zip(*(canvas.finish(row) for canvas in canvases), strict=True):
             pixels = _to_pixels(np.concatenate(strips) if len(strips) > 1 else strips[0], dtype)
-            if tile_row.alpha:  # what was flat stays exactly flat, and edges can't overshoot
+            if tile_row.alpha:  # constant alpha stays exactly constant, and edges can't overshoot
                 end = begin + len(pixels) // scale
-                low, high = (_repeat(limit[begin:end], scale) for limit in tile_row.alpha)
+                low, high = (repeat_pixels(limit[begin:end], scale) for limit in tile_row.alpha)
                 np.clip(pixels[..., -1], low, high, out=pixels[..., -1])
                 begin = end
             yield pixels
 
     def _tiles(self) -> Iterator[Tile]:
-        """All tiles in order. The session may take some of the next row before it has given all of this one's."""
+        """All tiles in order. The session may take tiles of the next row before all of this one are upscaled."""
         for row in range(len(self._rows.starts)):
             window = self._rows.window(row)
             pixels = self._source.take(window.start, max(window.stop, self._rows.final_until(row) + 1))
@@ -125,9 +123,9 @@ class ImageUpscaling:
                     part = taken[:, self._columns.window(column), -1:]
                     if (part == part[0, 0]).all():
                         flat[column] = float(part[0, 0, 0]) / dtype_peak(part.dtype)
-                    else:  # a mask is no texture: it is enlarged faithfully whatever the picture's style
+                    else:  # a mask has no texture: it is upscaled faithfully, whatever the image's style
                         alpha_tiles.append(Tile(TilePosition(ImagePlane.ALPHA, row, column), _to_lr(part), _FAITHFUL))
-            self._under_way.append(_TileRow(len(self._columns.starts) + len(alpha_tiles), flat, limits))
+            self._in_work.append(_TileRow(len(self._columns.starts) + len(alpha_tiles), flat, limits))
             for column in range(len(self._columns.starts)):
                 across = self._columns.window(column)
                 t_map = style if style.shape == (1, 1) else style[:, across]
@@ -137,7 +135,7 @@ class ImageUpscaling:
             yield from alpha_tiles
 
     def _limits(self, alpha: Pixels, row: int) -> tuple[Pixels, Pixels]:
-        """Of the rows that are finished with this row of tiles; `alpha` has one more at either end where there is."""
+        """`_TileRow.alpha` of a row of tiles; `alpha` has one more row at either end, where the image has one."""
         lead = self._source.lead
         height = self._rows.final_until(row) - self._rows.starts[row]
         low, high = neighbour_range(alpha[: lead + height + 1])
@@ -145,20 +143,20 @@ class ImageUpscaling:
 
 
 class _Window:
-    """The rows that a row of tiles needs, of an image that comes from top to bottom."""
+    """The rows of an image that a row of tiles needs, read from top to bottom."""
 
     def __init__(self, image: Rows) -> None:
         self._image = image
         self._held: Pixels = np.empty((0, image.width, image.channels), image.dtype)
         self._top = 0
         self.lead = 0
-        """How many rows before the ones asked for were given last: 1, or 0 at the top of the image."""
+        """How many rows above the requested ones the last `take` returned: 1, or 0 at the top of the image."""
 
     def take(self, start: int, stop: int) -> Pixels:
-        """Rows `start` to `stop`, as far as there are, and the one before. What lies above is forgotten.
+        """Rows `start` to `stop`, as far as the image goes, and the one above. Rows above that are dropped.
 
         Raises:
-            ImageError: the image ends before it should.
+            ImageError: the image has fewer rows than it should.
         """
         self.lead = min(start, 1)
         stop = min(stop, self._image.height)
@@ -183,8 +181,8 @@ def _to_lr(pixels: Pixels) -> NDArray[Any]:
     return lr
 
 
-def _grey(sr: NDArray[Any]) -> NDArray[Any]:
-    """(3, h, w) to (1, h, w): the luminance of what the network made of grey."""
+def _grey_sr(sr: NDArray[Any]) -> NDArray[Any]:
+    """(3, h, w) to (1, h, w): the luminance, since the network may tint grey slightly."""
     grey: NDArray[Any] = np.tensordot(np.array([LUMA], np.float32), sr, 1)
     return grey
 
@@ -196,7 +194,3 @@ def _to_pixels(planes: NDArray[np.float32], dtype: np.dtype[Any]) -> Pixels:
         return image.astype(dtype, order="C")
     peak = np.float32(dtype_peak(dtype))
     return np.ascontiguousarray((np.clip(image, 0, 1) * peak + np.float32(0.5)).astype(dtype))
-
-
-def _repeat(plane: Pixels, times: int) -> Pixels:
-    return plane.repeat(times, 0).repeat(times, 1)

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, photo: Any) -> Path:
     return folder
 
 
-def test_a_folder_of_mixed_images(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_of_mixed_images_is_upscaled_and_a_broken_one_is_named(folder: Path, tmp_path: Path) -> None:
     done = fxsr_cli("run", folder, "-o", tmp_path / "out")
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if "broken" not in line] == []
@@ -84,7 +84,7 @@ def test_outputs_of_an_earlier_run_in_place_are_no_inputs(tmp_path: Path) -> Non
 
 
 def test_json_is_all_there_is_on_standard_output(tmp_path: Path) -> None:
-    """OpenEXR prints warnings there."""
+    """OpenEXR prints warnings to it."""
     write_image(tmp_path / "a.exr", Picture(np.random.default_rng(0).random((64, 48, 3), np.float32)))
     data = bytearray((tmp_path / "a.exr").read_bytes())
     data[len(data) // 2 : len(data) // 2 + 400] = b"\xff" * 400
@@ -119,7 +119,7 @@ def test_checkpoints_run_too_and_agree(folder: Path, tmp_path: Path) -> None:
     assert np.abs(a - b).max() <= 1
 
 
-def test_masks_of_another_size_and_in_a_folder(folder: Path, tmp_path: Path) -> None:
+def test_masks_in_a_folder_are_resized_and_paired_by_name(folder: Path, tmp_path: Path) -> None:
     masks = tmp_path / "masks"
     write_image(masks / "photo.png", Picture(np.full((7, 9, 1), 255, np.uint8)))
     write_image(masks / "orphan.png", Picture(np.full((7, 9, 1), 255, np.uint8)))
@@ -210,7 +210,7 @@ def test_a_dry_run_says_what_would_be_written_and_writes_nothing(folder: Path, t
     assert "1 to write, about" in fxsr_cli(*arguments, "--dry-run").stdout
 
 
-def test_maps_are_looked_at_by_a_dry_run_too_and_are_no_photos(photo: Any, tmp_path: Path) -> None:
+def test_a_dry_run_reads_maps_too_and_maps_are_no_photos(photo: Any, tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "a.png", Picture(photo))
     write_image(tmp_path / "in" / "b.png", Picture(photo))
     write_image(tmp_path / "in" / "maps" / "a.png", Picture(photo[..., :1]))
@@ -228,7 +228,7 @@ def test_maps_are_looked_at_by_a_dry_run_too_and_are_no_photos(photo: Any, tmp_p
 def test_places_without_a_name_are_refused(tmp_path: Path) -> None:
     done = fxsr_cli("run", "/")
     assert done.returncode == 2
-    assert done.stderr == "fxsr: /: there is no place beside it for outputs; give -o FOLDER\n"
+    assert done.stderr == "fxsr: /: there is no place next to it for outputs; give -o FOLDER\n"
     done = fxsr_cli("run", "-", "--t-map", tmp_path)
     assert done.returncode == 2
     assert "standard input has no name" in done.stderr
@@ -276,7 +276,7 @@ def test_every_help_explains_itself(command: list[str]) -> None:
     assert "Usage" in done.stdout
 
 
-def test_info_models_and_doctor(tmp_path: Path) -> None:
+def test_info_models_and_doctor_describe_files_and_the_machine(tmp_path: Path) -> None:
     facts = json.loads(fxsr_cli("info", "fxsr-pd-x4-small", "--json").stdout)
     assert (facts["scale"], facts["nb"], facts["precision"]) == (4, 4, "fp32")
     models = json.loads(fxsr_cli("models", "--json").stdout)
@@ -290,8 +290,8 @@ def test_info_models_and_doctor(tmp_path: Path) -> None:
     assert "of no kind known here" in refused.stderr
 
 
-def test_nobody_is_told_of_a_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime keeps what it has to report to its makers in these places."""
+def test_a_run_leaves_no_telemetry(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime collects usage data in these folders."""
     home = tmp_path / "home"
     (home / "tmp").mkdir(parents=True)
     for name, place in {"HOME": home, "XDG_CACHE_HOME": home / ".cache", "TMPDIR": home / "tmp"}.items():

@@ -102,7 +102,11 @@ def test_combining_gives_the_size_of_the_first(tmp_path: Path) -> None:
         (["gradient", "-o", "map.png"], 2, "give either --size WIDTHxHEIGHT or --like IMAGE"),
         (["gradient", "-o", "map.png", "--size", "0x9"], 2, "--size is '0x9'; it must be WIDTHxHEIGHT such as 640x480"),
         (["gradient", "-o", "map", "--size", "9x9"], 2, "map: style maps are written as PNG"),
-        (["gradient", "-o", "map.png", "--size", "9x9", "--span", "1,0"], 2, "span is 1,0; it must be two parts"),
+        (
+            ["gradient", "-o", "map.png", "--size", "9x9", "--span", "1,0"],
+            2,
+            "span is 1,0; it must be two rising fractions",
+        ),
         (["combine", "flat.png", "-o", "map.png"], 2, "flat.png is one map; combine takes two or more"),
         (["combine", "flat.png", "gone.png", "-o", "map.png"], 1, "style map gone.png: no such file"),
     ],

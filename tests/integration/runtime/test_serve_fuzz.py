@@ -113,7 +113,7 @@ def test_broken_headers_get_4xx_or_are_hung_up_on(
     fuzzed: Serving, request_text: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
-    with socket.create_connection(("127.0.0.1", fuzzed.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", fuzzed.port), timeout=200) as connection:
         try:
             connection.sendall(request_text)
             connection.shutdown(socket.SHUT_WR)

@@ -124,7 +124,7 @@ def test_tensors_beyond_a_tile_are_cut_into_tiles(server: Serving, models: Path)
         (
             "fp32",
             {"lr": np.zeros((1, 3, 300, 300), np.float32)},
-            "numbers are more than the 1048576 that are sent as JSON",
+            "numbers are more than the 1048576 that can be sent as JSON",
         ),
         ("fp32", {"lr": np.zeros((1025, 3, 1, 1), np.float32)}, "1025 images are more than the 1024"),
         ("nothing", {}, "no such model; there are baked, bytes, fp16, fp32, packed"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def address() -> Iterator[str]:
     with served() as (address, running):
         yield address
         running.terminate()
-        _, stderr = running.communicate(timeout=60)
+        _, stderr = running.communicate(timeout=200)
         assert "Traceback" not in stderr
 
 
@@ -73,6 +73,15 @@ def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator
         assert not failed
 
 
+def sends(wanted: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Whether a request of the page sends a value to the server, such as a painting to be previewed."""
+    return lambda request: "/queue/join" in request.url and any(map(wanted, request.post_data_json["data"]))
+
+
+def is_painting(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value.get("planes"))
+
+
 def paint_left_half(page: Any) -> None:
     page.locator("#painter [data-brush=size]").fill("60")
     page.locator("#painter [data-brush=feather]").fill("0")
@@ -84,12 +93,14 @@ def paint_left_half(page: Any) -> None:
     page.mouse.move(x, box["y"] + 1)
     page.mouse.down()
     page.mouse.move(x, box["y"] + box["height"] - 1, steps=8)
-    page.mouse.up()
+    with page.expect_request(sends(is_painting)):
+        page.mouse.up()
 
 
 def upscaled(page: Any, target: Path) -> Any:
-    page.locator("#dial input[type=number]").fill("1")
-    page.locator("#dial input[type=number]").press("Tab")
+    with page.expect_request(sends(lambda value: value == 1)):
+        page.locator("#dial input[type=number]").fill("1")
+        page.locator("#dial input[type=number]").press("Tab")
     page.click("#upscale")
     page.wait_for_selector("#result img")
     with page.expect_download() as download:
@@ -116,21 +127,13 @@ def test_what_is_painted_changes_and_the_rest_does_not(page: Any, tmp_path: Path
     assert np.abs(painted - ends["0"])[:, right].mean() > 0.5
 
 
-def wait_for_paint(page: Any) -> None:
-    page.wait_for_function(
-        "() => { const c = document.querySelector('#painter canvas');"
-        " return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v, i) => i % 4 == 3 && v > 0); }"
-    )
-
-
 def test_maps_are_made_saved_and_loaded(page: Any, tmp_path: Path) -> None:
     page.click("text=Style maps")
-    page.click("text=Make it")
-    wait_for_paint(page)
+    with page.expect_request(sends(is_painting)):
+        page.click("text=Make it")
     page.click("#painter [data-do=clear]")
-    page.click("text=Make it")  # the same once more
-    wait_for_paint(page)
-    page.wait_for_timeout(1000)  # the painter sends what it was given
+    with page.expect_request(sends(is_painting)):
+        page.click("text=Make it")  # the same once more
     page.click("text=Save the map")
     with page.expect_download() as download:
         page.click("#saved-map")
@@ -175,7 +178,7 @@ def test_the_last_photo_is_not_upscaled_while_the_next_one_opens(page: Any) -> N
 
 
 def test_files_of_this_machine_are_not_for_clients() -> None:
-    with served() as (address, _), httpx.Client(base_url=address, timeout=60) as client:
+    with served() as (address, _), httpx.Client(base_url=address, timeout=200) as client:
         config = client.get("/config").json()
         values = {each["id"]: each["props"].get("value") for each in config["components"]}
         takes_files = {each["id"] for each in config["components"] if each["type"] in ("file", "uploadbutton")}

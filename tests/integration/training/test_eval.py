@@ -73,7 +73,7 @@ def test_a_fixed_style_is_measured_once(photos: Path, tmp_path: Path) -> None:
     assert [scores["t"] for scores in json.loads(done.stdout)["scores"]] == [None, 0.5]
     done = fxsr_cli(*arguments, "--t", "0.2", cwd=tmp_path)
     assert done.returncode == 2
-    assert "t fixed at 0.5; leave out --t" in done.stderr
+    assert "t fixed at 0.5; leave out what chooses a style" in done.stderr
 
 
 def test_flat_images_give_json_all_the_same(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_tiles_are_as_large_as_the_session_takes() -> None:
     assert Upscaler(NearestSession(tile=(512, 512))).tile == 256
     with pytest.raises(UsageError, match="tile 64 exceeds 48: export again with a larger --tile, or run with"):
         Upscaler(NearestSession(tile=(64, 48)), tile=64)
-    with pytest.raises(UsageError, match="takes no image whole"):
+    with pytest.raises(UsageError, match="can't upscale images whole"):
         Upscaler(NearestSession(tile=(64, 48)), tile=0)
 
 

@@ -53,7 +53,7 @@ def test_who_fills_it_learns_that_nobody_takes_any_more() -> None:
         filling = pool.submit(belt.fill, things())
         assert next(iter(belt)) == 1
         belt.abandon()
-        filling.result(timeout=10)
+        filling.result(timeout=200)
     assert closed == [True]
     with pytest.raises(BeltAbandonedError):
         belt.put(1)

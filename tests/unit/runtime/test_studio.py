@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fxsr.errors import ImageError, StyleError
+from fxsr.errors import ImageError, StyleError, UsageError
 from fxsr.images.image import Picture, read_image, write_image
 from fxsr.runtime.serve.scheduler import RequestAbandonedError
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.ui.painting import SIDE, Painting, painting_size
-from fxsr.runtime.ui.studio import AUTOMATIC, OpenPhoto, Studio, StyleChoice, data_url, shown, window
+from fxsr.runtime.ui.studio import AUTOMATIC, OpenPhoto, Studio, StyleChoice, as_bytes, data_url, window
 from fxsr.runtime.upscale.upscaler import Upscaler
 from fxsr.styles.style_map import StyleMap
 from tests.support import NearestSession
@@ -75,7 +75,7 @@ def packed(data: bytes) -> str:
     ],
 )
 def test_what_is_no_painting_is_refused(value: dict[str, Any]) -> None:
-    with pytest.raises(StyleError, match="no painting"):
+    with pytest.raises(StyleError, match="not a painting"):
         Painting.from_browser(value)
 
 
@@ -141,7 +141,7 @@ def test_a_fixed_style_is_not_painted_over(photo: OpenPhoto) -> None:
             lambda style: studio.preview("f", photo, style, (0.5, 0.5)),
             lambda style: studio.run("me", "f", photo, style, None, lambda done, total: None),
         ):
-            with pytest.raises(StyleError, match="fixed at 0\\.5; clear the painting"):
+            with pytest.raises(UsageError, match="f was exported with t fixed at 0\\.5; leave out"):
                 attempt(StyleChoice(0.8, left_half()))
 
 
@@ -178,6 +178,6 @@ def test_a_photo_that_is_too_large_is_refused(studio: Studio, tmp_path: Path) ->
 
 def test_all_kinds_of_pixels_can_be_shown(photo: OpenPhoto) -> None:
     grey = np.array([[[0], [65535]]], np.uint16)
-    assert shown(grey).tolist() == [[[0, 0, 0], [255, 255, 255]]]
-    assert shown(np.array([[[0.5, 2, -1, 1]]], np.float32)).tolist() == [[[128, 255, 0]]]
+    assert as_bytes(grey).tolist() == [[[0, 0, 0], [255, 255, 255]]]
+    assert as_bytes(np.array([[[0.5, 2, -1, 1]]], np.float32)).tolist() == [[[128, 255, 0]]]
     assert data_url(photo).startswith("data:image/jpeg;base64,")

@@ -69,7 +69,7 @@ def test_integers_are_clamped_and_floats_are_not() -> None:
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_alpha_is_enlarged_on_its_own_and_hidden_colours_do_not_bleed(channels: int) -> None:
+def test_alpha_is_upscaled_on_its_own_and_hidden_colours_do_not_bleed(channels: int) -> None:
     image = np.zeros((12, 12, channels), np.uint8)
     image[3:9, 3:9] = 200
     image[3:9, 3:9, -1] = 255

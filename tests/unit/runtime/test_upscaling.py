@@ -59,9 +59,9 @@ def test_bands_of_any_height_make_the_same_image(channels: int, band: int, overl
     image = some_image(channels)
     image[20:24, 10:30, -1] = 255
     upscaler = Upscaler(Deep(batch=2), 16, overlap)
-    enlarged = upscaler.stream(in_bands(image, band), 0)
-    assert (enlarged.height, enlarged.width, enlarged.channels) == (244, 180, channels)
-    pixels = enlarged.whole()
+    upscaled = upscaler.stream(in_bands(image, band), 0)
+    assert (upscaled.height, upscaled.width, upscaled.channels) == (244, 180, channels)
+    pixels = upscaled.whole()
     if channels in (2, 4):  # under alpha 0 colours are made up
         visible = nearest(image[..., -1]) > 0
         assert np.array_equal(pixels[visible], nearest(image)[visible])

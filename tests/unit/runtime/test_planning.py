@@ -7,7 +7,10 @@ import pytest
 
 from fxsr.errors import StyleError, UsageError
 from fxsr.images.image import Picture, write_image
-from fxsr.runtime.jobs.jobs import JobPlan, plan_jobs
+from fxsr.runtime.jobs.jobs import JobPlan
+from fxsr.runtime.jobs.places import local
+from fxsr.runtime.jobs.planning import plan_jobs
+from fxsr.styles.style_map import StyleMap
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def targets(plan: JobPlan) -> list[str]:
     here = Path.cwd()
-    return sorted((here / job.target).resolve().relative_to(here.resolve()).as_posix() for job in plan.jobs)
+    return sorted((here / local(job.target)).resolve().relative_to(here.resolve()).as_posix() for job in plan.jobs)
 
 
 def test_a_file_goes_beside_itself(photos: Path) -> None:
@@ -42,24 +45,24 @@ def test_the_current_folder_goes_beside_itself(photos: Path, monkeypatch: pytest
     assert plan.jobs[0].target.parent.name == "deep_x4"
 
 
-def test_names_stay_in_an_out_folder(photos: Path) -> None:
+def test_in_an_output_folder_names_stay_as_they_are(photos: Path) -> None:
     assert targets(plan_jobs([photos / "a.jpg", photos / "b.png"], 4, Path("out"))) == ["out/a.jpg", "out/b.png"]
 
 
-def test_suffix_and_format(photos: Path) -> None:
+def test_outputs_get_the_suffix_and_the_format(photos: Path) -> None:
     plan = plan_jobs([photos / "a.jpg", photos / "b.png"], 4, Path("out"), "_sr", "webp")
     assert targets(plan) == ["out/a_sr.webp", "out/b_sr.webp"]
 
 
-def test_one_file_to_one_file(photos: Path) -> None:
+def test_a_single_input_can_go_to_a_named_file(photos: Path) -> None:
     assert targets(plan_jobs([photos / "a.jpg"], 4, Path("large.png"))) == ["large.png"]
 
 
 def test_outputs_below_the_input_are_not_inputs_of_the_next_run(photos: Path) -> None:
     first = plan_jobs([photos], 4, photos / "out")
     for job in first.jobs:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        job.target.write_bytes(b"x")
+        local(job.target).parent.mkdir(parents=True, exist_ok=True)
+        local(job.target).write_bytes(b"x")
     assert targets(plan_jobs([photos], 4, photos / "out")) == targets(first)
 
 
@@ -84,7 +87,7 @@ def test_two_inputs_never_share_an_output(photos: Path) -> None:
     assert "is the output of" in plan.failures[0].reason
 
 
-def test_missing_files_and_empty_folders_are_failures_beside_the_others(photos: Path) -> None:
+def test_missing_files_and_empty_folders_are_failures_and_the_others_are_done(photos: Path) -> None:
     (photos / "empty").mkdir()
     plan = plan_jobs([photos / "gone.png", photos / "empty", photos / "a.jpg"], 4)
     assert targets(plan) == ["photos/a_x4.jpg"]
@@ -112,10 +115,26 @@ def test_a_file_name_and_a_format_that_differ_are_a_usage_error(photos: Path) ->
         plan_jobs([photos / "a.jpg"], 4, Path("large.png"), format_name="jpg")
 
 
-def test_one_map_goes_with_every_input(photos: Path) -> None:
-    mask = Path("mask.png")
-    write_image(mask, Picture(np.zeros((2, 2, 1), np.uint8)))
-    assert {job.t_map for job in plan_jobs([photos], 4, t_map=mask).jobs} == {mask}
+def test_one_map_is_decoded_once_and_shared_by_every_input(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[Path | str] = []
+    read = StyleMap.read
+
+    def counted(path: Path | str, max_pixels: int | None = None) -> StyleMap:
+        reads.append(path)
+        return read(path, max_pixels)
+
+    monkeypatch.setattr(StyleMap, "read", counted)
+    write_image(Path("mask.png"), Picture(np.full((2, 2, 1), 51, np.uint8)))
+    first, *others = (job.t_map for job in plan_jobs([photos], 4, t_map=Path("mask.png")).jobs)
+    assert isinstance(first, StyleMap)
+    assert first.values == pytest.approx(0.2)
+    assert len(others) == 3
+    assert all(other is first for other in others)
+    assert reads == [Path("mask.png")]
+
+
+def test_a_folder_inside_another_can_be_written_to_that_other_one(photos: Path) -> None:
+    assert targets(plan_jobs([photos / "deep"], 4, photos)) == ["photos/c.tif"]
 
 
 def test_a_folder_of_maps_is_paired_by_stem_and_the_unpaired_are_named(photos: Path) -> None:
@@ -144,7 +163,7 @@ def test_a_missing_map_is_named(photos: Path) -> None:
         plan_jobs([photos], 4, t_map=Path("gone.png"))
 
 
-def test_maps_in_a_tree_are_paired_by_place(photos: Path) -> None:
+def test_maps_in_a_tree_are_paired_by_their_place(photos: Path) -> None:
     for name in ("a.png", "deep/c.png", "other/c.png", ".b.png"):
         write_image(Path("maps") / name, Picture(np.zeros((2, 2, 1), np.uint8)))
     plan = plan_jobs([photos], 4, t_map=Path("maps"))
