@@ -22,7 +22,9 @@ from fxsr.benchmarks.speed.subjects import Subject
 from fxsr.files import atomic_path
 from fxsr.models.checkpoint import About, Checkpoint, save_checkpoint
 from fxsr.models.config import NetworkConfig, state_shapes
+from fxsr.models.file import ModelFile, ModelFileKind
 from fxsr.runtime.machine.name import hardware
+from fxsr.runtime.session import Device
 from fxsr.styles.style_map import DEFAULT_T
 
 Style = Literal["map", "uniform"]
@@ -138,7 +140,7 @@ def compare_engines(
                 report = measure_models(subjects, options, True, lambda step: tell(f"nb {nb}, {style}: {step}"))  # noqa: B023
                 rows += _rows(nb, style, report)
                 where = report.machine
-    return Table(where, hardware(device), size, rounds, device, tuple(rows))
+    return Table(where, hardware(Device.parse(device)), size, rounds, device, tuple(rows))
 
 
 def write_table(table: Table, folder: Path, command: str) -> list[Path]:
@@ -176,16 +178,16 @@ def _sides(checkpoint: Path, graphs: dict[str, Path], style: Style, device: str,
     """The first is what the others are compared with. With one style that is given it as a full map, since the authors'
     code takes nothing else."""
     uniform, on_cpu = style == "uniform", device == "cpu"
+    network = ModelFile(checkpoint, ModelFileKind.CHECKPOINT)
+    naive, fxsr, baked = (ModelFile(graphs[name], ModelFileKind.ONNX) for name in ("naive", "fxsr", "baked"))
     sides = [
-        Subject("eager PyTorch", checkpoint, "torch" if on_cpu else "torch-fp16", full_map=uniform),
-        Subject(_UNIFORM[0], checkpoint, "torch" if on_cpu else "torch-fp16"),
-        Subject("torch.compile", checkpoint, "torch-compile" if on_cpu else "torch-compile-fp16"),
-        Subject("ONNX without rewrites", graphs["naive"], "onnx"),
-        Subject("fxsr ONNX", graphs["fxsr"], "onnx"),
-        Subject(_UNIFORM[1], graphs["baked"], "onnx"),
-        Subject("fxsr ONNX on OpenVINO", graphs["fxsr"], "openvino")
-        if on_cpu
-        else Subject("fxsr engine", checkpoint, "plan"),
+        Subject("eager PyTorch", network, "torch" if on_cpu else "torch-fp16", full_map=uniform),
+        Subject(_UNIFORM[0], network, "torch" if on_cpu else "torch-fp16"),
+        Subject("torch.compile", network, "torch-compile" if on_cpu else "torch-compile-fp16"),
+        Subject("ONNX without rewrites", naive, "onnx"),
+        Subject("fxsr ONNX", fxsr, "onnx"),
+        Subject(_UNIFORM[1], baked, "onnx"),
+        Subject("fxsr ONNX on OpenVINO", fxsr, "openvino") if on_cpu else Subject("fxsr engine", network, "plan"),
     ]
     wanted = [side for side in sides[1:] if only in side.label and (uniform or side.label not in _UNIFORM)]
     return [sides[0], *wanted]

@@ -17,7 +17,7 @@ from fxsr.images.rows import Pixels, Rows
 from fxsr.images.writing import write_rows
 from fxsr.runtime.jobs.jobs import Failure, Job, RunOptions
 from fxsr.runtime.jobs.pipeline import run_jobs
-from fxsr.runtime.session import Array, Session, SessionInfo
+from fxsr.runtime.session import CPU, Array, Session, SessionInfo
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 
 
@@ -40,7 +40,7 @@ class _Nearest(Session):
 
     @property
     def info(self) -> SessionInfo:
-        return SessionInfo("nearest", 4, np.dtype(np.float32), "none", "cpu")
+        return SessionInfo("nearest", 4, np.dtype(np.float32), "none", CPU)
 
     def run(self, lr: Array, t_map: Array) -> Array:
         return lr.repeat(4, 2).repeat(4, 3)

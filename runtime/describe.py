@@ -12,15 +12,14 @@ from typing import Any
 import msgspec
 
 import fxsr
-from fxsr.errors import UsageError
-from fxsr.models.bundled import bundled_models, model_path
+from fxsr.models.bundled import bundled_models
 from fxsr.models.checkpoint import load_checkpoint
+from fxsr.models.file import ModelFileKind, find_model
 from fxsr.models.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
 from fxsr.runtime.backends.providers import import_onnxruntime
-from fxsr.runtime.backends.tensorrt.engine_file import ENGINES, read_engine
+from fxsr.runtime.backends.tensorrt.engine_file import read_engine
 from fxsr.runtime.machine.cpus import available_cpus
 from fxsr.runtime.machine.gpu import find_gpus
-from fxsr.runtime.session import CHECKPOINTS
 
 _PACKAGES = {
     "onnxruntime": "cpu",
@@ -38,6 +37,14 @@ _PACKAGES = {
 """Packages that make a difference, and the extra that brings each."""
 
 
+_NAMES = {
+    ModelFileKind.ONNX: "ONNX graph of fxsr",
+    ModelFileKind.MANIFEST: "manifest of fxsr",
+    ModelFileKind.ENGINE: "TensorRT engine of fxsr",
+    ModelFileKind.CHECKPOINT: "FxSR checkpoint",
+}
+
+
 def describe(file: str) -> dict[str, Any]:
     """Names and values that say what a model file is.
 
@@ -48,39 +55,31 @@ def describe(file: str) -> dict[str, Any]:
         UsageError: no such file, or of no kind that is known here.
         CheckpointError, ModelFileError: it is damaged.
     """
-    path = model_path(file, ".onnx")
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder; give a file")
-    head = {"file": str(path), "bytes": path.stat().st_size}
-    if suffix == ".onnx":
+    found = find_model(file, *_NAMES)
+    path, kind = found.path, found.kind
+    head = {"file": str(path), "bytes": path.stat().st_size, "kind": _NAMES[kind]}
+    if kind is ModelFileKind.ONNX:
         from fxsr.runtime.backends.onnxruntime import read_facts
 
-        return head | {"kind": "ONNX graph of fxsr"} | _facts(read_facts(path))
-    if suffix == ".json":
+        return head | _facts(read_facts(path))
+    if kind is ModelFileKind.MANIFEST:
         manifest = read_manifest(path)
         onnx = f"{manifest.onnx.file}, {manifest.onnx.bytes} bytes, sha256 {manifest.onnx.sha256}"
         engines = {engine.file.file: _summary(engine) for engine in manifest.engines}
         own = {"onnx": onnx, "verification": _verdict(manifest.verification)}
-        return head | {"kind": "manifest of fxsr"} | _facts(manifest.model) | own | engines
-    if suffix in ENGINES:
+        return head | _facts(manifest.model) | own | engines
+    if kind is ModelFileKind.ENGINE:
         engine = read_engine(path)
-        verdict = _verdict(engine.manifest.verification)
-        kind = {"kind": "TensorRT engine of fxsr", "verification of its graph": verdict}
-        return head | kind | _facts(engine.manifest.model) | _engine(engine.facts)
-    if suffix in CHECKPOINTS:
-        checkpoint = load_checkpoint(path)
-        config = vars(checkpoint.config)
-        about = vars(checkpoint.about)
-        return (
-            head
-            | {"kind": "FxSR checkpoint"}
-            | about
-            | config
-            | {"parameters": checkpoint.config.parameters, "sha256": checkpoint.digest}
-            | ({"training": json.loads(checkpoint.training)} if checkpoint.training else {})
-        )
-    raise UsageError(f"{path}: of no kind known here; give {', '.join(('.onnx', '.json', *ENGINES, *CHECKPOINTS))}")
+        graph = {"verification of its graph": _verdict(engine.manifest.verification)}
+        return head | graph | _facts(engine.manifest.model) | _engine(engine.facts)
+    checkpoint = load_checkpoint(path)
+    return (
+        head
+        | vars(checkpoint.about)
+        | vars(checkpoint.config)
+        | {"parameters": checkpoint.config.parameters, "sha256": checkpoint.digest}
+        | ({"training": json.loads(checkpoint.training)} if checkpoint.training else {})
+    )
 
 
 def examine_machine() -> dict[str, Any]:

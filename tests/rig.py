@@ -18,7 +18,7 @@ from fxsr.runtime.backends.tensorrt.library import runtime_log
 from fxsr.runtime.backends.tensorrt.session import TensorRTEngine, load_engine, session_info
 from fxsr.runtime.device.session import DeviceSession
 from fxsr.runtime.machine.gpu import Gpu
-from fxsr.runtime.session import Array, Device
+from fxsr.runtime.session import CPU, Array, Device
 from tests.faketensorrt import FakeTensorRT
 from tests.hostdevice import HostMemory
 from tests.support import TINY, golden_checkpoint
@@ -51,12 +51,12 @@ class Rig:
     def session(self) -> DeviceSession:
         with self.memory.current():
             engine = self.engine()
-        return DeviceSession(engine, self.memory, session_info(self.file, self.memory.name))
+        return DeviceSession(engine, self.memory, session_info(self.file, Device("cuda")))
 
     def expected(self, lr: Array, t_map: Array) -> Array:
         onnx = self.path.with_suffix(".onnx")
         onnx.write_bytes(self.path.read_bytes())
-        with OrtSession(onnx, Device("cpu")) as session:
+        with OrtSession(onnx, CPU) as session:
             return session.run(lr, t_map)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from fxsr.benchmarks.speed.flops import count_macs, probe_gemm
 from fxsr.errors import OutOfMemoryError, StyleError, UsageError
-from fxsr.models.manifest import Precision
+from fxsr.models.file import ModelFile
 from fxsr.runtime.session import Array, Session
 from fxsr.runtime.timing import Timing
 from fxsr.styles.style_map import DEFAULT_T, StyleMap
@@ -119,13 +119,6 @@ class Bench:
         self.session = session
         self._inputs: tuple[Array, Array] | None = None
 
-    @property
-    def precision(self) -> Precision:
-        """Of the arithmetic."""
-        facts = getattr(self.session, "facts", None)
-        half: Precision = "fp16" if self.session.info.dtype == np.float16 else "fp32"
-        return facts.precision if facts else half
-
     def begin(self, workload: Workload) -> None:
         """Take up a workload, and run it once: that may allocate, compile and fail.
 
@@ -149,7 +142,7 @@ class Bench:
 
     def stream_rate(self, seconds: float) -> float | None:
         """Batches per second when several may be under way at once, copies beneath work. None: on a CPU none are."""
-        if self.session.info.device == "cpu":
+        if self.session.info.device.is_cpu:
             return None
         begin = time.perf_counter()
 
@@ -172,7 +165,7 @@ class Bench:
         """
         return sorted(self.session.profile_layers(*self._work), key=lambda layer: -layer[1])
 
-    def macs(self, model: Path) -> int:
+    def macs(self, model: ModelFile) -> int:
         """Multiplications with addition that `model`, the session's file, does on the workload. Raises as
         `fxsr.benchmarks.speed.flops.count_macs` does."""
         lr, t_map = self._work
@@ -180,7 +173,7 @@ class Bench:
 
     def peak(self) -> float | None:
         """FLOP/s that a matrix product reaches on the session's device; see `flops.probe_gemm`."""
-        return probe_gemm(self.session.info.device, self.precision)
+        return probe_gemm(self.session.info.device, self.session.info.precision)
 
     @property
     def _work(self) -> tuple[Array, Array]:

@@ -7,7 +7,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,19 +15,19 @@ from fxsr.errors import ModelFileError
 from fxsr.extras import needs
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.models.config import NetworkConfig, is_style, state_shapes
+from fxsr.models.file import ModelFile, ModelFileKind, manifest_path
 from fxsr.models.manifest import Precision, Shape, read_manifest
 from fxsr.runtime.backends.onnxruntime import read_facts
-from fxsr.runtime.backends.tensorrt.engine_file import ENGINES, manifest_path
 from fxsr.runtime.layouts import to_graph
 from fxsr.runtime.machine.cpus import available_cpus
-from fxsr.runtime.session import CHECKPOINTS, Device
+from fxsr.runtime.session import Device
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
 """Of the square matrices that are multiplied."""
 _TRIES = 5
 
 
-def count_macs(model: Path, lr: Shape, t_map: Shape) -> int:
+def count_macs(model: ModelFile, lr: Shape, t_map: Shape) -> int:
     """Multiplications with addition of a model's convolutions; it has no others that count.
 
     Args:
@@ -41,17 +40,18 @@ def count_macs(model: Path, lr: Shape, t_map: Shape) -> int:
         MissingExtraError: counting in a graph needs the package onnx.
         ModelFileError: an engine's ONNX file is not beside it, or a file is damaged.
     """
-    if model.suffix.lower() in CHECKPOINTS:
-        return network_macs(load_checkpoint(model).config, lr, t_map)
-    if model.suffix.lower() in ENGINES:
-        model = model.with_name(read_manifest(manifest_path(model)).onnx.file)
-        if not model.is_file():
-            raise ModelFileError(f"{model}: not there, and an engine itself does not say what it computes")
+    if model.kind is ModelFileKind.CHECKPOINT:
+        return network_macs(load_checkpoint(model.path).config, lr, t_map)
+    path = model.path
+    if model.kind is ModelFileKind.ENGINE:
+        path = path.with_name(read_manifest(manifest_path(path)).onnx.file)
+        if not path.is_file():
+            raise ModelFileError(f"{path}: not found, and an engine alone does not tell what it computes")
     with needs("export"):
         import onnx
-    facts = read_facts(model)
+    facts = read_facts(path)
     feed = to_graph(facts, np.zeros(lr, np.float32), np.zeros(t_map, np.float32))
-    return graph_macs(onnx.load(model), {name: array.shape for name, array in feed.items()})
+    return graph_macs(onnx.load(path), {name: array.shape for name, array in feed.items()})
 
 
 def network_macs(config: NetworkConfig, lr: Shape, t_map: Shape) -> int:
@@ -131,7 +131,7 @@ def _shapes(graph: Any) -> dict[str, Shape]:
     }
 
 
-def probe_gemm(device: str, precision: Precision) -> float | None:
+def probe_gemm(device: Device, precision: Precision) -> float | None:
     """The most FLOP/s that a product of large square matrices reaches, of several tries.
 
     On a CPU in float32 with all usable cores, by numpy, by torch, or as a 1x1 convolution by torch: their three
@@ -139,18 +139,17 @@ def probe_gemm(device: str, precision: Precision) -> float | None:
     by torch, float32 as TF32, as engines compute it.
 
     Args:
-        device: of a session: "cpu", "cuda:0", ...
+        device: a session's device.
         precision: of its arithmetic.
 
     Returns:
         None: it is a GPU and torch is not there, or can't use it.
     """
-    where = Device.parse(device)
     has_torch = importlib.util.find_spec("torch") is not None
-    if where.kind == "cpu":
+    if device.is_cpu:
         rates = [_fastest(_numpy_product(_SIDE["cpu"]), _SIDE["cpu"])]
         if has_torch:
-            rates.append(_fastest(_torch_product(device, "fp32", _SIDE["cpu"]), _SIDE["cpu"]))
+            rates.append(_fastest(_torch_product("cpu", "fp32", _SIDE["cpu"]), _SIDE["cpu"]))
             rates.append(_fastest(_torch_convolution(_SIDE["cpu"]), _SIDE["cpu"]))
         return max(rates)
     if not has_torch:
@@ -159,7 +158,7 @@ def probe_gemm(device: str, precision: Precision) -> float | None:
 
     if not torch.cuda.is_available():
         return None
-    return _fastest(_torch_product(device, precision, _SIDE["cuda"]), _SIDE["cuda"])
+    return _fastest(_torch_product(str(device), precision, _SIDE["cuda"]), _SIDE["cuda"])
 
 
 def _fastest(product: Callable[[], float], side: int) -> float:

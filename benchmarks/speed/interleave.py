@@ -17,7 +17,6 @@ import numpy as np
 
 from fxsr.benchmarks.speed.bench import Bench
 from fxsr.errors import FxsrError, UnavailableError, first_line
-from fxsr.models.manifest import Precision
 from fxsr.runtime.session import Session, SessionInfo
 from fxsr.runtime.timing import Timing
 
@@ -57,9 +56,7 @@ class Worker:
         self._process.start()
         theirs.close()
         try:
-            self.info: SessionInfo
-            self.precision: Precision
-            self.info, self.precision = self._receive()
+            self.info: SessionInfo = self._receive()
         except BaseException:
             self._stop()
             raise
@@ -160,7 +157,7 @@ def _serve(opener: Callable[[], Session], pipe: Connection) -> None:
             return
         with session:
             bench = Bench(session)
-            pipe.send((None, (session.info, bench.precision)))
+            pipe.send((None, session.info))
             while True:
                 name, args, kwargs = pipe.recv()
                 try:

@@ -22,8 +22,9 @@ from fxsr.benchmarks.speed.report import (
 )
 from fxsr.benchmarks.speed.subjects import Subject, make_file, open_subject
 from fxsr.errors import FxsrError, UsageError
+from fxsr.models.manifest import Precision
 from fxsr.runtime.machine.name import machine
-from fxsr.runtime.session import SessionInfo
+from fxsr.runtime.session import Device, SessionInfo
 from fxsr.runtime.timing import Timing
 from fxsr.styles.style_map import DEFAULT_T
 
@@ -74,11 +75,11 @@ class _Peaks:
     """What devices reach, each measured once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], float | None] = {}
+        self._known: dict[tuple[Device, Precision | None], float | None] = {}
 
     def of(self, worker: Worker) -> float | None:
         device = worker.info.device
-        key = device, "" if device == "cpu" else worker.precision
+        key = device, None if device.is_cpu else worker.info.precision
         if key not in self._known:
             self._known[key] = worker.call(Bench.peak)
         return self._known[key]
@@ -140,7 +141,7 @@ def _measure_group(
         for subject in subjects:
             with _tolerating(subject, faults):
                 tell(f"{subject.label}: opening")
-                opener = partial(open_subject, subject.path, subject.form, options.device, options.trust)
+                opener = partial(open_subject, subject.file.path, subject.form, options.device, options.trust)
                 opened.append((subject, stack.enter_context(Worker(opener))))
         common = _common_workload([worker.info for _, worker in opened], size, options)
         sides: list[_Side] = []
@@ -204,8 +205,8 @@ def _measurement(side: _Side, options: BenchOptions, peaks: _Peaks) -> Measureme
         model=side.subject.label,
         form=side.subject.form,
         backend=info.backend,
-        device=info.device,
-        precision=worker.precision,
+        device=str(info.device),
+        precision=info.precision,
         scale=info.scale,
         baked_t=info.baked_t,
         workload=workload,
@@ -227,7 +228,7 @@ def _measurement(side: _Side, options: BenchOptions, peaks: _Peaks) -> Measureme
 
 def _work(side: _Side, compute: Stats, peaks: _Peaks) -> tuple[Work | None, list[str]]:
     try:
-        flop = 2 * side.worker.call(Bench.macs, side.subject.path)
+        flop = 2 * side.worker.call(Bench.macs, side.subject.file)
     except FxsrError as error:
         return None, [f"its arithmetic is not counted: {error}"]
     peak = peaks.of(side.worker)

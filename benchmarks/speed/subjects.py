@@ -7,17 +7,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from fxsr.errors import UnavailableError, UsageError
-from fxsr.models.bundled import model_path
-from fxsr.runtime.backends.tensorrt.engine_file import ENGINES
+from fxsr.errors import UnavailableError
+from fxsr.models.file import ModelFile, ModelFileKind, find_model
 from fxsr.runtime.machine.cpus import available_cpus
 from fxsr.runtime.open import open_session
-from fxsr.runtime.session import CHECKPOINTS, Device, Session
+from fxsr.runtime.session import Device, Session
 
 Form = Literal["torch", "torch-fp16", "torch-compile", "torch-compile-fp16", "onnx", "openvino", "plan"]
 
-_KINDS: dict[str, tuple[str, ...]] = {"onnx": (".onnx",), "openvino": (".onnx",), "plan": ENGINES}
-"""Files that a form runs; torch runs checkpoints."""
+_FORMS: dict[ModelFileKind, Form] = {
+    ModelFileKind.ONNX: "onnx",
+    ModelFileKind.ENGINE: "plan",
+    ModelFileKind.CHECKPOINT: "torch",
+}
+"""The form in which a file runs as it is."""
+_SOURCES: dict[Form, ModelFileKind] = {
+    "onnx": ModelFileKind.ONNX,
+    "openvino": ModelFileKind.ONNX,
+    "plan": ModelFileKind.ENGINE,
+}
+"""What a form runs apart from checkpoints, which are exported for it."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class Subject:
 
     label: str
     """What it is called in reports."""
-    path: Path
+    file: ModelFile
     form: Form
     full_map: bool = False
     """Give it one style as a full map too."""
@@ -41,21 +50,11 @@ def parse_subject(text: str) -> Subject:
     prefix, colon, rest = text.partition(":")
     form: Form | None = next((form for form in get_args(Form) if colon and form == prefix), None)
     if form is None:
-        path = model_path(text, ".onnx")
-        suffix = path.suffix.lower()
-        kinds: dict[str, Form] = {
-            ".onnx": "onnx",
-            **dict.fromkeys(ENGINES, "plan"),
-            **dict.fromkeys(CHECKPOINTS, "torch"),
-        }
-        if path.is_dir() or suffix not in kinds:
-            raise UsageError(f"{text}: not a model that can be run; give {', '.join(kinds)} or a bundled name")
-        return Subject(text, path, kinds[suffix])
-    path = model_path(rest, ".onnx" if ".onnx" in _KINDS.get(form, ()) else ".safetensors")
-    fitting = (*_KINDS.get(form, ()), *CHECKPOINTS)
-    if path.is_dir() or path.suffix.lower() not in fitting:
-        raise UsageError(f"{text}: {form} runs {', '.join(fitting)}")
-    return Subject(text, path, form)
+        file = find_model(text, *_FORMS)
+        return Subject(text, file, _FORMS[file.kind])
+    source = _SOURCES.get(form)
+    file = find_model(rest, *([source] if source else []), ModelFileKind.CHECKPOINT)
+    return Subject(text, file, form)
 
 
 def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], batch: int) -> Subject:
@@ -72,7 +71,7 @@ def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], 
         MissingExtraError: a package for exporting is not installed.
         FxsrError: the export failed.
     """
-    if subject.form.startswith("torch") or subject.path.suffix.lower() not in CHECKPOINTS:
+    if subject.form.startswith("torch") or subject.file.kind is not ModelFileKind.CHECKPOINT:
         return subject
     from fxsr.export import EngineRequest, ExportRequest, export_model
     from fxsr.export.engine.engine import choose_flavour, why_none
@@ -80,8 +79,10 @@ def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], 
     from fxsr.export.graph.graph import GraphOptions
     from fxsr.runtime.machine.gpu import find_gpus
 
+    checkpoint = subject.file.path
     if subject.form != "plan":
-        return replace(subject, path=export_model(ExportRequest(subject.path, folder, check=False)).onnx)
+        onnx = export_model(ExportRequest(checkpoint, folder, check=False)).onnx
+        return replace(subject, file=ModelFile(onnx, ModelFileKind.ONNX))
     if not find_gpus():
         raise UnavailableError("an engine needs an NVIDIA GPU, and there is none here")
     flavour = choose_flavour("auto")
@@ -91,10 +92,10 @@ def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], 
     if sizes:
         (small, large) = (tuple(map(pick, zip(*sizes, strict=True))) for pick in (min, max))
         tiles = Tiles(((small[0], small[1]), (large[0], large[1]), (large[0], large[1])), (batch,) * 3)
-    request = ExportRequest(subject.path, folder, GraphOptions("fp16"), EngineRequest(flavour, tiles), check=False)
+    request = ExportRequest(checkpoint, folder, GraphOptions("fp16"), EngineRequest(flavour, tiles), check=False)
     engine = export_model(request).engine
     assert engine is not None  # one was asked for
-    return replace(subject, path=engine)
+    return replace(subject, file=ModelFile(engine, ModelFileKind.ENGINE))
 
 
 def open_subject(path: Path, form: Form, device: str, trust: bool = False) -> Session:

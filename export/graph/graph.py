@@ -90,17 +90,17 @@ class GraphOptions:
 
     @property
     def rewrites(self) -> tuple[str, ...]:
-        settled = self.settled()
+        normalised = self.normalised()
         names = {
-            _FOLDED if self.baked_t is None else "baked-style": settled.fold_styles,
-            _BLOCKED: settled.blocked,
+            _FOLDED if self.baked_t is None else "baked-style": normalised.fold_styles,
+            _BLOCKED: normalised.blocked,
             _PHASES: self.phase_upsampling,
-            _DEPTH: settled.depth_to_space,
+            _DEPTH: normalised.depth_to_space,
             _STRIPS: self.strips,
         }
         return tuple(name for name, on in names.items() if on)
 
-    def settled(self) -> GraphOptions:
+    def normalised(self) -> GraphOptions:
         """The same graph's options in one form, where others make some of them idle."""
         folded = self.fold_styles or self.baked_t is not None
         return replace(
@@ -114,7 +114,7 @@ class GraphOptions:
         """What TensorRT makes most of. It computes all layers that share a small input at once: folded into every style
         layer, the condition branch would have it hold the styles of many layers. It multiplies by what is smaller than
         the picture without copies, and shuffles without them."""
-        return replace(self, fold_styles=False, blocked=False, depth_to_space=True).settled()
+        return replace(self, fold_styles=False, blocked=False, depth_to_space=True).normalised()
 
 
 def producer() -> str:
@@ -153,7 +153,7 @@ def model_facts(checkpoint: Checkpoint, options: GraphOptions) -> ModelFacts:
 
 
 def options_of(facts: ModelFacts) -> GraphOptions:
-    """The options that a graph of these facts was written with, settled."""
+    """The options that a graph of these facts was written with, normalised."""
     return GraphOptions(
         precision=facts.precision,
         fold_styles=facts.baked_t is not None or _FOLDED in facts.rewrites,
@@ -239,7 +239,7 @@ class _Generator:
     def __init__(self, writer: GraphWriter, checkpoint: Checkpoint, options: GraphOptions) -> None:
         self.writer = writer
         self.config = checkpoint.config
-        self.options = options = options.settled()
+        self.options = options = options.normalised()
         self.weights: Mapping[str, Array] = checkpoint.weights
         baked = None
         if options.baked_t is not None:

@@ -18,16 +18,16 @@ from fxsr.export.verify.cases import Material, Shapes, make_cases
 from fxsr.export.verify.runners import RunnerSession, claim_backend, engine_runner, onnx_runner
 from fxsr.export.verify.verify import ByteSession, threshold, verify
 from fxsr.files import sha256
-from fxsr.models.bundled import bundled_models, model_path
+from fxsr.models.bundled import bundled_file, bundled_models
 from fxsr.models.checkpoint import Checkpoint, load_checkpoint
+from fxsr.models.file import ModelFileKind, find_model, manifest_path
 from fxsr.models.manifest import ModelFacts, Verification, is_intact, read_manifest, write_manifest
 from fxsr.runtime.backends.onnxruntime import OrtSession, read_facts
-from fxsr.runtime.backends.tensorrt.engine_file import ENGINES, EngineFile, manifest_path, read_engine
+from fxsr.runtime.backends.tensorrt.engine_file import EngineFile, read_engine
 from fxsr.runtime.backends.torch import TorchSession
-from fxsr.runtime.session import CHECKPOINTS, Device, Session
+from fxsr.runtime.session import CPU, Session
 
 Photos = Mapping[str, NDArray[np.float32]]
-_CPU = Device("cpu")
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class ComparedModel:
         if self.engine:
             return RunnerSession(engine_runner(self.engine), self.engine.manifest.model, self.path, self.engine.facts)
         if self.graph is None:
-            return TorchSession(self._weights, _CPU)
+            return TorchSession(self._weights, CPU)
         path = self.runnable(against, folder)
-        return RunnerSession(onnx_runner(path), self.graph, self.path) if against.engine else OrtSession(path, _CPU)
+        return RunnerSession(onnx_runner(path), self.graph, self.path) if against.engine else OrtSession(path, CPU)
 
     def runnable(self, against: ComparedModel, folder: Path) -> Path:
         """An ONNX file of this graph for ONNX Runtime's CPU, which has no convolutions in bfloat16."""
@@ -171,16 +171,14 @@ def read_models(files: Sequence[str]) -> list[ComparedModel]:
 
 
 def _read(file: str) -> ComparedModel:
-    path = model_path(file, ".safetensors")
-    suffix = path.suffix.lower()
-    if suffix in CHECKPOINTS:
+    found = find_model(file, ModelFileKind.CHECKPOINT, ModelFileKind.ONNX, ModelFileKind.ENGINE)
+    path = found.path
+    if found.kind is ModelFileKind.CHECKPOINT:
         return ComparedModel(path, load_checkpoint(path))
-    if suffix == ".onnx":
+    if found.kind is ModelFileKind.ONNX:
         return ComparedModel(path, graph=read_facts(path))
-    if suffix in ENGINES:
-        engine = read_engine(path)
-        return ComparedModel(path, graph=engine.manifest.model, engine=engine)
-    raise UsageError(f"{path}: can't be compared; give {', '.join((*CHECKPOINTS, '.onnx', *ENGINES))}")
+    engine = read_engine(path)
+    return ComparedModel(path, graph=engine.manifest.model, engine=engine)
 
 
 def _origin(subject: ComparedModel) -> ComparedModel:
@@ -210,7 +208,7 @@ def engine_shapes(engine: EngineFile) -> Shapes:
 
 def _bundled(graph: ModelFacts) -> Path | None:
     """The bundled checkpoint that a graph was made of."""
-    paths = (model_path(name, ".safetensors") for name in bundled_models())
+    paths = (bundled_file(name, ".safetensors") for name in bundled_models())
     return next((path for path in paths if sha256(path) == graph.checkpoint_sha256), None)
 
 
@@ -226,7 +224,7 @@ def _record(first: ComparedModel, other: ComparedModel, verification: Verificati
     graph = other.graph
     if graph is None:
         return
-    path = manifest_path(other.path) if other.engine else other.path.with_suffix(".json")
+    path = manifest_path(other.path)
     with suppress(FxsrError), alone_in(path.parent):
         if not path.is_file():
             return

@@ -18,7 +18,7 @@ from fxsr.export.verify.verify import HALF_LIMIT, agreement
 from fxsr.models.checkpoint import Checkpoint
 from fxsr.models.manifest import Precision
 from fxsr.runtime.backends.onnxruntime import OrtSession
-from fxsr.runtime.session import Array, Device
+from fxsr.runtime.session import CPU, Array
 
 _ALWAYS: dict[Precision, dict[str, str]] = {
     "fp32": {},
@@ -105,7 +105,7 @@ class _Gate:
 
     def _run(self, options: GraphOptions) -> Callable[[Case], Array]:
         save_graph(self._checkpoint, options, self._path)
-        session = OrtSession(self._path, Device("cpu"))
+        session = OrtSession(self._path, CPU)
         return lambda case: session.run(case.lr, case.t_map)
 
 

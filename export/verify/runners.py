@@ -20,9 +20,9 @@ from fxsr.runtime.backends.providers import import_onnxruntime
 from fxsr.runtime.backends.tensorrt.engine_file import EngineFile, check_runnable, load_flavour
 from fxsr.runtime.backends.tensorrt.library import runtime_log
 from fxsr.runtime.backends.tensorrt.session import load_engine
-from fxsr.runtime.layouts import from_graph, session_dtype, to_engine, to_graph
+from fxsr.runtime.layouts import from_graph, to_engine, to_graph
 from fxsr.runtime.machine.gpu import find_gpus
-from fxsr.runtime.session import Array, Session, SessionInfo
+from fxsr.runtime.session import CPU, Array, Device, Session, SessionInfo
 
 
 class RunnerSession(Session):
@@ -39,7 +39,7 @@ class RunnerSession(Session):
     """
 
     def __init__(self, runner: Any, facts: ModelFacts, source: Path, engine: EngineFacts | None = None) -> None:
-        self.facts = facts
+        self._facts = facts
         self._source = source
         self._engine = engine
         self._runner = runner
@@ -52,17 +52,10 @@ class RunnerSession(Session):
 
     @property
     def info(self) -> SessionInfo:
-        return SessionInfo(
-            name=self.facts.name,
-            scale=self.facts.scale,
-            dtype=session_dtype(self.facts),
-            baked_t=self.facts.baked_t,
-            backend="polygraphy",
-            device="cuda:0" if self._engine else "cpu",
-        )
+        return SessionInfo.of_graph(self._facts, "polygraphy", Device("cuda") if self._engine else CPU)
 
     def run(self, lr: Array, t_map: Array) -> Array:
-        return from_graph(self.facts, self.outputs(lr, t_map)["sr"])
+        return from_graph(self._facts, self.outputs(lr, t_map)["sr"])
 
     def outputs(self, lr: Array, t_map: Array) -> Mapping[str, Array]:
         """All outputs of the graph, by name.
@@ -70,7 +63,7 @@ class RunnerSession(Session):
         Raises:
             FxsrError: the shapes fit no profile of the engine, or the backend failed.
         """
-        feed = (to_engine if self._engine else to_graph)(self.facts, lr, t_map)
+        feed = (to_engine if self._engine else to_graph)(self._facts, lr, t_map)
         try:
             if self._engine:
                 profile = self._engine.profile_for({name: array.shape for name, array in feed.items()})

@@ -91,9 +91,9 @@ def info(
 def models(as_json: Json = False) -> None:
     """List the bundled models with their model cards, and where authors host others."""
     from fxsr.cli.print import print_models
-    from fxsr.models.bundled import PUBLISHED_MODELS, bundled_models, model_path
+    from fxsr.models.bundled import PUBLISHED_MODELS, bundled_file, bundled_models
 
-    cards = {name: model_path(name, ".md").read_text(encoding="utf-8") for name in bundled_models()}
+    cards = {name: bundled_file(name, ".md").read_text(encoding="utf-8") for name in bundled_models()}
     print_models(cards, PUBLISHED_MODELS, as_json)
 
 

@@ -193,7 +193,8 @@ def export(
     from fxsr.export.engine.engine import check_options, choose_flavour, default_timing_cache, why_none
     from fxsr.export.engine.profiles import parse_tiles
     from fxsr.export.graph.graph import GraphOptions
-    from fxsr.models.bundled import DEFAULT_MODEL, model_path
+    from fxsr.models.bundled import DEFAULT_MODEL
+    from fxsr.models.file import ModelFileKind, find_model
     from fxsr.models.manifest import BuildOptions, Precision
 
     if checkpoint and model:
@@ -202,7 +203,7 @@ def export(
         raise UsageError("--fp16, --bf16 and --fp32 exclude each other")
     if esrgan and bake_t is None:
         raise UsageError("--esrgan needs --bake-t: a plain ESRGAN has one style")
-    source = checkpoint or model_path(model or DEFAULT_MODEL, ".safetensors")
+    source = checkpoint or find_model(model or DEFAULT_MODEL, ModelFileKind.CHECKPOINT).path
     precision: Precision = "fp16" if fp16 else "bf16" if bf16 else "fp32"
     graph = GraphOptions(
         precision,

@@ -24,12 +24,12 @@ def machine(*packages: str, gpu: bool = False) -> str:
     )
 
 
-def hardware(device: str) -> str:
-    """What does the work of a device: the processor, or "cuda:N"'s GPU."""
-    if device == "cpu":
+def hardware(device: Device) -> str:
+    """Name of the processor or GPU that a device is."""
+    if device.is_cpu:
         return _processor()
-    gpus, index = find_gpus(), Device.parse(device).index
-    return gpus[index].name if index < len(gpus) else device
+    gpus = find_gpus()
+    return gpus[device.index].name if device.index < len(gpus) else str(device)
 
 
 def _version(package: str) -> str | None:

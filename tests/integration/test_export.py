@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fxsr.files import sha256
-from fxsr.models.bundled import model_path
+from fxsr.models.bundled import bundled_file
 from fxsr.models.checkpoint import About, Checkpoint, load_checkpoint, save_checkpoint
 from fxsr.models.config import NetworkConfig
 from fxsr.models.manifest import read_manifest
@@ -147,7 +147,7 @@ def test_names_do_not_lead_out_of_the_folder(name: str, tiny: Path) -> None:
     for arguments in (["--name", name], ["--checkpoint", "named.safetensors"]):
         done = export_tiny(tiny, *arguments)
         assert done.returncode == 2, done.stdout
-        assert "is no name for files" in done.stderr
+        assert "can't be used in file names" in done.stderr
     assert sorted(tiny.rglob("*")) == before
 
 
@@ -212,6 +212,6 @@ def test_bad_input_gets_one_clear_line(arguments: list[str], status: int, messag
 
 
 def test_the_bundled_checkpoint_is_what_its_description_says() -> None:
-    checkpoint = load_checkpoint(model_path("fxsr-pd-x4-small", ".safetensors"))
+    checkpoint = load_checkpoint(bundled_file("fxsr-pd-x4-small", ".safetensors"))
     assert checkpoint.config == NetworkConfig(scale=4, nf=32, gc=16, nb=4, nc=16)
     assert checkpoint.config.parameters == 830_597

@@ -109,9 +109,9 @@ def test_quiet_prints_nothing_but_errors(folder: Path, tmp_path: Path) -> None:
 
 
 def test_checkpoints_run_too_and_agree(folder: Path, tmp_path: Path) -> None:
-    from fxsr.models.bundled import model_path
+    from fxsr.models.bundled import bundled_file
 
-    checkpoint = model_path("fxsr-pd-x4-small", ".safetensors")
+    checkpoint = bundled_file("fxsr-pd-x4-small", ".safetensors")
     for name, engine in {"a.png": "fxsr-pd-x4-small", "b.png": str(checkpoint)}.items():
         done = fxsr_cli("run", folder / "photo.bmp", "-e", engine, "-o", tmp_path / name)
         assert done.returncode == 0, done.stderr

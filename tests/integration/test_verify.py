@@ -38,10 +38,10 @@ COMPARE_AS_IF_ON_A_GPU = """
 import sys, cli
 import fxsr.export.verify.runners as runners
 from fxsr.export.verify.cases import bundled_photos
-from fxsr.export.verify.compare import compare, read_subjects
+from fxsr.export.verify.compare import compare, read_models
 
 runners.check_runnable = lambda *arguments: None
-compare(*read_subjects(sys.argv[1:]), bundled_photos())
+compare(*read_models(sys.argv[1:]), bundled_photos())
 """
 
 
@@ -171,7 +171,7 @@ def test_users_photos_are_compared_too(folder: Path) -> None:
         (["x.safetensors", "missing.onnx"], 2, "no such file"),
         (["x.safetensors", "fxsr-pd-x4-small", "--images", "."], 2, "no images in this folder"),
         (["engines/golden-x4-fp32.onnx"], 2, "fxsr verify CHECKPOINT engines/golden-x4-fp32.onnx"),
-        (["engines/golden-x4-fp32.json", "x.safetensors"], 2, "can't be compared; give"),
+        (["engines/golden-x4-fp32.json", "x.safetensors"], 2, "this kind of file can't be used here; give"),
         (["x.safetensors", "--layers"], 2, "give what to compare it with"),
     ],
 )

@@ -35,9 +35,10 @@ from fxsr.benchmarks.speed.subjects import parse_subject
 from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.export import write_onnx
 from fxsr.export.graph.graph import GraphOptions
-from fxsr.models.bundled import DEFAULT_MODEL, model_path
+from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.models.config import NetworkConfig
+from fxsr.models.file import ModelFile, ModelFileKind, find_model
 from fxsr.runtime.session import Session
 from fxsr.runtime.timing import Timing
 from tests.support import NearestSession
@@ -157,12 +158,12 @@ def test_the_published_networks_have_the_known_arithmetic(scale: int, millions: 
 
 def test_the_rewrites_and_a_single_style_save_arithmetic(tmp_path: Path) -> None:
     lr, full, one = (1, 3, 24, 20), (1, 1, 24, 20), (1, 1, 1, 1)
-    checkpoint, graph = (model_path(DEFAULT_MODEL, suffix) for suffix in (".safetensors", ".onnx"))
+    checkpoint, graph = (find_model(DEFAULT_MODEL, kind) for kind in (ModelFileKind.CHECKPOINT, ModelFileKind.ONNX))
     plain, rewritten = count_macs(checkpoint, lr, full), count_macs(graph, lr, full)
     assert count_macs(graph, lr, one) == rewritten < plain  # in the blocked layout styles are as large as the picture
     assert count_macs(graph, (2, *lr[1:]), (2, *full[1:])) == 2 * rewritten
-    small = tmp_path / "small.onnx"
-    write_onnx(load_checkpoint(checkpoint), GraphOptions(blocked=False), small)
+    small = ModelFile(tmp_path / "small.onnx", ModelFileKind.ONNX)
+    write_onnx(load_checkpoint(checkpoint.path), GraphOptions(blocked=False), small.path)
     assert count_macs(small, lr, one) < count_macs(small, lr, full) < plain
 
 
@@ -194,10 +195,10 @@ def test_a_session_is_measured_by_the_clock_where_it_has_no_better() -> None:
     (timing,) = bench.sample(0.0, 1)
     assert timing.total == timing.compute > 0
     assert timing.host_to_device is timing.device_to_host is timing.enqueue is None
-    assert bench.precision == "fp16"
+    assert bench.session.info.precision == "fp16"
     assert bench.stream_rate(0.0) is None
     assert bench.memory().device is None
-    with pytest.raises(UsageError, match="does not tell what its layers take"):
+    with pytest.raises(UsageError, match="does not report times of layers"):
         bench.profile()
 
 
@@ -222,7 +223,7 @@ def test_turns_are_taken_in_processes_of_their_own() -> None:
         for worker in (one, other):
             worker.call(Bench.begin, Workload(4, 4))
         taken = interleave([one, other], 3, 0.0)
-        with pytest.raises(FxsrError, match="does not tell"):
+        with pytest.raises(FxsrError, match="does not report"):
             one.call(Bench.profile)
         one.call(Bench.sample, 0.0, 1)  # it lives on
     assert [[len(turn) for turn in side] for side in taken] == [[1] * 3] * 2
@@ -254,7 +255,7 @@ def test_forms_are_read_from_prefixes_and_endings(tmp_path: Path) -> None:
         DEFAULT_MODEL,
     )
     assert [parse_subject(text).form for text in texts] == ["onnx", "torch", "plan", "torch-compile", "onnx", "onnx"]
-    assert parse_subject(f"torch:{DEFAULT_MODEL}").path.suffix == ".safetensors"
+    assert parse_subject(f"torch:{DEFAULT_MODEL}").file.path.suffix == ".safetensors"
     for wrong in (f"torch:{path}.onnx", f"plan:{path}.onnx", f"jax:{path}.pth", str(tmp_path), f"{path}.none"):
         with pytest.raises(UsageError):
             parse_subject(wrong)

@@ -17,10 +17,9 @@ from fxsr.models.checkpoint import Checkpoint
 from fxsr.models.config import NetworkConfig
 from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.backends.torch import TorchSession
-from fxsr.runtime.session import Device
+from fxsr.runtime.session import CPU
 from tests.support import TINY, TINY_RB, golden_checkpoint, relative
 
-CPU = Device("cpu")
 EXACT = 1e-5
 
 

@@ -18,7 +18,7 @@ from fxsr.models.config import NetworkConfig
 from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.backends.providers import import_onnxruntime
 from fxsr.runtime.backends.torch import TorchSession
-from fxsr.runtime.session import Device
+from fxsr.runtime.session import CPU
 from tests.support import CASES, STYLES, TINY, TINY_RB, golden_checkpoint, golden_vectors, relative
 
 EXACT = 1e-5
@@ -32,7 +32,7 @@ PLAIN = GraphOptions(fold_styles=False, phase_upsampling=False, strips=False)
 def run(checkpoint: Checkpoint, options: GraphOptions, lr: NDArray[Any], t_map: Any, folder: Path) -> NDArray[Any]:
     path = folder / "graph.onnx"
     write_onnx(checkpoint, options, path)
-    with OrtSession(path, Device("cpu")) as session:
+    with OrtSession(path, CPU) as session:
         dtype = session.info.dtype
         return session.run(lr.astype(dtype), np.asarray(t_map).astype(dtype)).astype(np.float32)
 
@@ -67,7 +67,7 @@ def test_agrees_with_the_torch_network(
     checkpoint = golden_checkpoint(config, 5)
     rng = np.random.default_rng(1)
     lr, t_map = rng.random((1, 3, 7, 5), np.float32), rng.random((1, 1, *style), np.float32)
-    with TorchSession(checkpoint, Device("cpu")) as session:
+    with TorchSession(checkpoint, CPU) as session:
         expected = session.run(lr, t_map)
     assert relative(run(checkpoint, options, lr, t_map, tmp_path), expected) < EXACT
 
@@ -100,7 +100,7 @@ def test_one_file_takes_any_batch_size_and_style_shape(tmp_path: Path) -> None:
     write_onnx(checkpoint, GraphOptions(), tmp_path / "g.onnx")
     lr = np.random.default_rng(0).random((3, 3, 6, 8), np.float32)
     full = np.full((3, 1, 6, 8), 0.4, np.float32)
-    with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
+    with OrtSession(tmp_path / "g.onnx", CPU) as session:
         reference = session.run(lr, full)
         for shape in [(1, 1, 1, 1), (3, 1, 1, 1), (1, 1, 6, 8), (1, 1, 6, 1), (3, 1, 1, 8)]:
             sr = session.run(lr, np.full(shape, 0.4, np.float32))
@@ -195,7 +195,7 @@ def test_a_map_of_one_style_gives_the_bits_of_that_style(options: GraphOptions, 
     checkpoint = golden_checkpoint(TINY, 2)
     write_onnx(checkpoint, options, tmp_path / "g.onnx")
     lr = np.random.default_rng(0).random((2, 3, 6, 8), np.float32)
-    with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
+    with OrtSession(tmp_path / "g.onnx", CPU) as session:
         one, full = (session.run(lr, np.full(shape, 0.4, np.float32)) for shape in [(1, 1, 1, 1), (2, 1, 6, 8)])
     np.testing.assert_array_equal(one, full)
 
@@ -203,8 +203,9 @@ def test_a_map_of_one_style_gives_the_bits_of_that_style(options: GraphOptions, 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     checkpoint = golden_checkpoint(replace(TINY_RB, scale=2), 2)
     write_onnx(checkpoint, replace(PLAIN, precision="fp16"), tmp_path / "g.onnx")
-    with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
-        facts = session.facts
+    with OrtSession(tmp_path / "g.onnx", CPU) as session:
+        facts = session.info.facts
+    assert facts is not None
     assert (facts.name, facts.scale, facts.precision, facts.dtype) == ("golden", 2, "fp16", "float16")
     assert facts.config == replace(TINY_RB, scale=2)
     assert facts.rewrites == ()
