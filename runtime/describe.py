@@ -33,6 +33,7 @@ _PACKAGES = {
     "onnx": "export",
     "polygraphy": "export",
     "accelerate": "train",
+    "matplotlib": "plot",
 }
 """Packages that make a difference, and the extra that brings each."""
 

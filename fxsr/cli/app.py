@@ -20,6 +20,7 @@ from fxsr.cli import serve as cli_serve
 from fxsr.cli import tmap as cli_tmap
 from fxsr.cli import train as cli_training
 from fxsr.cli import ui as cli_ui
+from fxsr.cli import verify as cli_verify
 from fxsr.cli.options import Json
 from fxsr.cli.stop import Stop
 from fxsr.errors import FxsrError
@@ -106,8 +107,8 @@ def doctor(as_json: Json = False) -> None:
     print_facts(examine_machine(), as_json)
 
 
-app.command()(cli_export.export)
-app.command()(cli_export.verify)
+app.command(cls=cli_export.ExportCommand)(cli_export.export)
+app.command()(cli_verify.verify)
 app.command()(cli_bench.bench)
 app.command()(cli_training.train)
 app.command("eval")(cli_training.evaluate)

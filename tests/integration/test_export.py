@@ -55,8 +55,8 @@ def test_the_bundled_model_exports_in_every_precision(flags: list[str], stem: st
     assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".json"}
 
 
-def test_debug_switches_and_no_verify_are_in_the_manifest(tmp_path: Path) -> None:
-    switches = ("--no-fold", "--no-phase", "--no-strips", "--no-verify", "--engine", "none")
+def test_rewrites_left_out_and_no_verify_are_in_the_manifest(tmp_path: Path) -> None:
+    switches = ("--without", "fold,phase,strips", "--no-verify", "--engine", "none")
     done = fxsr_cli("export", *switches, "--name", "plain", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     manifest = read_manifest(tmp_path / "plain-x4-fp32.json")
@@ -153,7 +153,17 @@ def test_names_do_not_lead_out_of_the_folder(name: str, tiny: Path) -> None:
 
 def test_a_refused_export_leaves_what_was_there(tiny: Path) -> None:
     before = {path: path.read_bytes() for path in tiny.rglob("*.*") if path.is_file()}
-    command = ("export", "--checkpoint", "x.safetensors", "--no-fold", "--engine", "none", "--images", "gone.png")
+    command = (
+        "export",
+        "--checkpoint",
+        "x.safetensors",
+        "--without",
+        "fold",
+        "--engine",
+        "none",
+        "--images",
+        "gone.png",
+    )
     done = fxsr_cli(*command, cwd=tiny)
     assert done.returncode == 1
     assert "gone.png" in done.stderr
@@ -195,6 +205,8 @@ def test_a_network_of_nothing_but_zeros_is_verified(tmp_path: Path) -> None:
         (["--checkpoint", "text.pth"], 1, "text.pth: not a PyTorch checkpoint"),
         (["--fp16", "--fp32"], 2, "exclude each other"),
         (["--fp16", "--bf16"], 2, "exclude each other"),
+        (["--without", "fold,folds"], 2, "--without folds: write one or more of fold, phase, strips, blocked"),
+        (["--no-strips"], 2, "--no-strips: this option is gone; write --without strips"),
         (["--esrgan"], 2, "--esrgan needs --bake-t"),
         (["--bake-t", "2"], 2, "must be 0 to 1"),
         (["--fp16", "--compact"], 2, "--compact is for --fp32"),

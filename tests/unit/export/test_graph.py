@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 
@@ -152,7 +153,7 @@ def test_strips_hold_a_quarter_and_share_weights(tmp_path: Path) -> None:
     for strips in (False, True):
         write_onnx(golden_checkpoint(TINY, 2), GraphOptions(strips=strips), tmp_path / "g.onnx")
         model = onnx.load(tmp_path / "g.onnx")
-        tensors = graph_shapes(model, {"lr": (1, 3, 64, 64), "t_map": (1, 1, 1, 1)})
+        tensors = graph_shapes(ir.from_proto(model), {"lr": (1, 3, 64, 64), "t_map": (1, 1, 1, 1)})
         largest.append(max(np.prod(shape) for name, shape in tensors.items() if name != "sr"))
         weights.append(sum(np.prod(tensor.dims) for tensor in model.graph.initializer if len(tensor.dims) == 4))
     assert largest[1] < 0.3 * largest[0]
