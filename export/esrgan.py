@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fxsr.export.graph.bake import bake, esrgan_weights
-from fxsr.export.verify.cases import Material, Shapes, make_cases
+from fxsr.export.verify.cases import CaseShapes, make_cases
 from fxsr.export.verify.verify import agreement
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
@@ -53,7 +53,7 @@ def write_esrgan(checkpoint: Checkpoint, t: float, path: Path) -> EsrganFacts:
         TorchSession(checkpoint, CPU) as network,
         TorchSession(Checkpoint(config, plain | still, checkpoint.about), CPU) as esrgan,
     ):
-        for case in make_cases(Material(baked_t=t), Shapes(_SIZE, (1,))):
+        for case in make_cases(baked_t=t, shapes=CaseShapes(_SIZE, (1,))):
             pair = np.stack([esrgan.run(case.lr, case.t_map)[0], network.run(case.lr, case.t_map)[0]])
             whole.append(pair)
             inside.append(pair[..., border:-border, border:-border])

@@ -168,10 +168,10 @@ def _check_engine(
     """Compare the engine with its graph, if this machine can run it. Returns the manifest with the result."""
     step("verifying the engine against the graph")
     graph = ComparedModel(onnx, graph=manifest.model)
-    built = ComparedModel(engine, graph=manifest.model, engine=EngineFile(engine, manifest, facts))
+    compiled = ComparedModel(engine, graph=manifest.model, engine=EngineFile(engine, manifest, facts))
     photos = dict(islice(bundled_photos().items(), 1))  # the graph was verified on all; tiles may be large
     try:
-        checked = replace(facts, verification=compare(graph, built, photos))
+        checked = replace(facts, verification=compare(graph, compiled, photos))
     except UnavailableError as error:  # such as an engine for other GPUs
         step(f"not verified: {error}")
         return manifest

@@ -1,4 +1,4 @@
-"""What a file is, and what this machine can do, as names and values. Prints nothing."""
+"""Describes model files and this machine, as names and values. Prints nothing."""
 
 from __future__ import annotations
 
@@ -47,14 +47,17 @@ _NAMES = {
 
 
 def describe(file: str) -> dict[str, Any]:
-    """Names and values that say what a model file is.
+    """Describe a model file.
 
     Args:
         file: a checkpoint, an ONNX file, an engine, a manifest, or a bundled model's name.
 
+    Returns:
+        Names and values, for printing.
+
     Raises:
-        UsageError: no such file, or of no kind that is known here.
-        CheckpointError, ModelFileError: it is damaged.
+        UsageError: there is no such file, or it is of no known kind.
+        CheckpointError, ModelFileError: the file is damaged.
     """
     found = find_model(file, *_NAMES)
     path, kind = found.path, found.kind
@@ -104,14 +107,14 @@ def examine_machine() -> dict[str, Any]:
     for index, gpu in enumerate(gpus):
         memory = f"{gpu.memory_mb / 1024:.0f} GiB"
         found[f"gpu {index}"] = f"{gpu.name}, compute capability {gpu.compute_capability}, {memory}"
-    found["nvidia driver"] = gpus[0].driver if gpus else "none found; engines can be built for others but not run here"
+    found["nvidia driver"] = gpus[0].driver if gpus else "none found; engines can't run on this machine"
     found["cuda"] = _cuda()
     found["bundled models"] = ", ".join(bundled_models())
     return found
 
 
 def _cuda() -> str:
-    """The version of CUDA that the driver offers, and that of the bindings."""
+    """The versions of CUDA that the driver and the bindings support."""
     if importlib.util.find_spec("cuda") is None:
         return 'not known without cuda-python; pip install "fxsr[gpu]"'
     from cuda.bindings import runtime
@@ -132,7 +135,7 @@ def _facts(facts: ModelFacts) -> dict[str, Any]:
 
 
 def _engine(engine: EngineFacts) -> dict[str, Any]:
-    """An engine's facts, a line for each profile."""
+    """An engine's facts, with one entry for each profile."""
     values: dict[str, Any] = msgspec.to_builtins(engine)
     for name in ("file", "verification", "profiles", "options", "tensors"):
         values.pop(name)

@@ -51,7 +51,7 @@ def count_macs(model: ModelFile, lr: Shape, t_map: Shape) -> int:
     if model.kind is ModelFileKind.ENGINE:
         path = path.with_name(read_manifest(manifest_path(path)).onnx.file)
         if not path.is_file():
-            raise ModelFileError(f"{path}: not found, and an engine alone does not tell what it computes")
+            raise ModelFileError(f"{path}: not found, and an engine alone does not on_step what it computes")
     facts = read_facts(path)
     feed = to_graph(facts, np.zeros(lr, np.float32), np.zeros(t_map, np.float32))
     return graph_macs(ir.load(path), {name: array.shape for name, array in feed.items()})
@@ -187,7 +187,7 @@ def _torch_product(device: str, precision: Precision, side: int) -> Callable[[],
 
 
 def _torch_convolution(side: int) -> Callable[[], float]:
-    """The same product as a 1x1 convolution on a CPU."""
+    """The same product, computed as a 1x1 convolution on a CPU."""
     import torch
 
     torch.set_num_threads(available_cpus())

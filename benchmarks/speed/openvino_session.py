@@ -15,7 +15,7 @@ from fxsr.runtime.session import CPU, Array, Session, SessionInfo
 
 
 class OpenVinoSession(Session):
-    """A graph on OpenVINO, which is told to keep the graph's precision: by default it would choose a lower one.
+    """A graph on OpenVINO in the graph's own precision. By default, OpenVINO would choose a lower one.
 
     Raises:
         UnavailableError: OpenVINO is not installed.

@@ -1,4 +1,4 @@
-"""What can be timed: a model file in the form that it runs in, and how it gets into that form and is opened."""
+"""The subjects of measurements: model files, the forms in which they run, and how they are exported and opened."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FORMS: dict[ModelFileKind, Form] = {
     ModelFileKind.ENGINE: "plan",
     ModelFileKind.CHECKPOINT: "torch",
 }
-"""The form in which a file runs as it is."""
+"""The form in which a file of each kind runs as it is."""
 _SOURCES: dict[Form, ModelFileKind] = {
     "onnx": ModelFileKind.ONNX,
     "openvino": ModelFileKind.ONNX,
     "plan": ModelFileKind.ENGINE,
 }
-"""What a form runs apart from checkpoints, which are exported for it."""
+"""The kind of file that runs in a form. Checkpoints are exported to that kind."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,18 @@ class Subject:
     """One model in one form."""
 
     label: str
-    """What it is called in reports."""
+    """Name in reports."""
     file: ModelFile
     form: Form
     full_map: bool = False
-    """Give it one style as a full map too."""
+    """Give it a single style as a full map."""
 
 
 def parse_subject(text: str) -> Subject:
-    """From `PATH_OR_NAME`, which runs as the file is, or `FORM:PATH_OR_NAME`.
+    """Parse `PATH_OR_NAME`, which runs as the file is, or `FORM:PATH_OR_NAME`.
 
     Raises:
-        UsageError: no such file, or one that the form can't be made of.
+        UsageError: there is no such file, or it can't run in that form.
     """
     prefix, colon, rest = text.partition(":")
     form: Form | None = next((form for form in get_args(Form) if colon and form == prefix), None)
@@ -57,17 +57,18 @@ def parse_subject(text: str) -> Subject:
     return Subject(text, file, form)
 
 
-def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], batch: int) -> Subject:
-    """Export a checkpoint to the file that its form runs; an engine in half precision. Other subjects stay as they are.
+def export_subject(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], batch: int) -> Subject:
+    """Export a checkpoint to the kind of file that its form needs; engines are in half precision. Other subjects are
+    returned unchanged.
 
     Args:
-        subject: what is to run.
-        folder: where to export to.
-        sizes: heights and widths that an engine must take; none: the default tile.
-        batch: that it must take.
+        subject: the model, and the form to run it in.
+        folder: the folder to export to.
+        sizes: heights and widths that an engine must take. Empty: the default tile.
+        batch: the batch that an engine must take.
 
     Raises:
-        UnavailableError: the engine could not run here.
+        UnavailableError: an engine can't be built or run on this machine.
         MissingExtraError: a package for exporting is not installed.
         FxsrError: the export failed.
     """
@@ -84,7 +85,7 @@ def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], 
         onnx = export_model(ExportRequest(checkpoint, folder, check=False)).onnx
         return replace(subject, file=ModelFile(onnx, ModelFileKind.ONNX))
     if not find_gpus():
-        raise UnavailableError("an engine needs an NVIDIA GPU, and there is none here")
+        raise UnavailableError("an engine needs an NVIDIA GPU, and this machine has none")
     flavour = choose_flavour("auto")
     if flavour is None:
         raise UnavailableError(why_none())
@@ -94,15 +95,15 @@ def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], 
         tiles = Tiles(((small[0], small[1]), (large[0], large[1]), (large[0], large[1])), (batch,) * 3)
     request = ExportRequest(checkpoint, folder, GraphOptions("fp16"), EngineRequest(flavour, tiles), check=False)
     engine = export_model(request).engine
-    assert engine is not None  # one was asked for
+    assert engine is not None  # the request names one
     return replace(subject, file=ModelFile(engine, ModelFileKind.ENGINE))
 
 
 def open_subject(path: Path, form: Form, device: str, trust: bool = False) -> Session:
-    """Open what `make_file` gave, in a process of its own: torch's number of threads is set there.
+    """Open a subject's file. This sets the number of torch's threads, so run it in a separate process.
 
     Raises:
-        FxsrError: as `open_session`.
+        FxsrError: see `open_session`.
     """
     if form == "openvino":
         from fxsr.benchmarks.speed.openvino_session import OpenVinoSession

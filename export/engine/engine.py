@@ -53,7 +53,7 @@ def choose_flavour(wanted: str) -> Flavour | None:
 
 
 def why_none() -> str:
-    """For the user: what `choose_flavour("auto")` lacked, and how to get it."""
+    """A message that says what `choose_flavour("auto")` lacked, and how to get it."""
     return "; ".join(f"{flavour}: {_obstacle(flavour)}" for flavour in EXTRAS)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import fxsr
-from fxsr.export.verify.cases import Material, make_cases
+from fxsr.export.verify.cases import make_cases
 from fxsr.export.verify.verify import threshold, verify
 from fxsr.images.image import read_image
 from fxsr.metrics import luma, psnr
@@ -25,7 +25,7 @@ def test_graph_and_checkpoint_of_a_bundled_model_agree(name: str) -> None:
         facts = exported.info.facts
         assert facts is not None
         assert facts.checkpoint_sha256 == load_checkpoint(checkpoint).digest
-        assert verify(reference, exported, threshold(facts), make_cases(Material())).passed
+        assert verify(reference, exported, threshold(facts), make_cases()).passed
 
 
 @pytest.mark.parametrize("name", bundled_models())

@@ -85,7 +85,7 @@ def test_layers_that_overflow_in_half_precision_are_kept_in_float32(tmp_path: Pa
         *("export", "--checkpoint", tmp_path / "hot.safetensors", "--fp16", "--engine", "none", "--out", tmp_path)
     )
     assert done.returncode == 0, done.stderr
-    assert "HRconv is kept in float32 (without it: NaN or infinity)" in done.stdout
+    assert "HRconv is kept in float32 (otherwise: NaN or infinity)" in done.stdout
     manifest = read_manifest(tmp_path / "hot-x4-fp16.json")
     assert manifest.model.kept_float32 == ("HRconv", "conv_last")
     assert set(manifest.kept_because) == {"HRconv", "conv_last"}

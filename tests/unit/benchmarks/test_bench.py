@@ -21,14 +21,14 @@ from fxsr.benchmarks.speed.bench import (
     warm_up,
 )
 from fxsr.benchmarks.speed.flops import count_macs, graph_macs, network_macs
-from fxsr.benchmarks.speed.interleave import Ratio, Worker, bootstrap_ratio, compare_rounds, interleave
+from fxsr.benchmarks.speed.interleave import BenchProcess, Ratio, bootstrap_ratio, compare_rounds, interleave
 from fxsr.benchmarks.speed.report import (
+    Arithmetic,
     BenchReport,
     Measurement,
     Rate,
     SpeedComparison,
     UnavailableModel,
-    Work,
     read_report,
 )
 from fxsr.benchmarks.speed.subjects import parse_subject
@@ -220,9 +220,9 @@ def fails_to_open() -> Session:
 
 
 def test_turns_are_taken_in_processes_of_their_own() -> None:
-    with Worker(NearestSession) as one, Worker(NearestSession) as other:
-        for worker in (one, other):
-            worker.call(Bench.begin, Workload(4, 4))
+    with BenchProcess(NearestSession) as one, BenchProcess(NearestSession) as other:
+        for process in (one, other):
+            process.call(Bench.begin, Workload(4, 4))
         taken = interleave([one, other], 3, 0.0)
         with pytest.raises(FxsrError, match="does not report"):
             one.call(Bench.profile)
@@ -232,15 +232,15 @@ def test_turns_are_taken_in_processes_of_their_own() -> None:
 
 def test_a_side_that_cannot_be_opened_says_why() -> None:
     with pytest.raises(UnavailableError, match="no such thing here"):
-        Worker(fails_to_open)
+        BenchProcess(fails_to_open)
 
 
 def test_a_process_that_died_is_an_error() -> None:
-    with Worker(NearestSession) as worker:
-        worker._process.kill()
-        worker._process.join()
+    with BenchProcess(NearestSession) as process:
+        process._process.kill()
+        process._process.join()
         with pytest.raises(FxsrError, match=r"died \(exit status -9\)"):
-            worker.call(Bench.memory)
+            process.call(Bench.memory)
 
 
 def test_forms_are_read_from_prefixes_and_endings(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_report_survives_json_and_others_are_refused() -> None:
         rate=Rate(5.0, 1.0),
         compute_rate=Rate(5.0, 1.0),
         memory=PeakMemory(10**8, None),
-        work=Work(100, 500.0, None, None),
+        work=Arithmetic(100, 500.0, None, None),
         notes=("a note",),
     )
     ratio = SpeedComparison("n", "m", one.workload, Ratio(2.0, 1.9, 2.1, 15))

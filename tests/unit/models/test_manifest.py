@@ -92,5 +92,5 @@ def test_bad_manifests_are_refused_with_the_place(data: bytes, message: str, tmp
 
 
 def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"gone\.json: cannot be read"):
+    with pytest.raises(ModelFileError, match=r"gone\.json: it can't be read"):
         read_manifest(tmp_path / "gone.json")
