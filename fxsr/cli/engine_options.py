@@ -22,7 +22,7 @@ class EngineChoice(StrEnum):
     tensorrt_rtx = "tensorrt-rtx"
 
 
-Engine = Annotated[
+EngineName = Annotated[
     EngineChoice,
     typer.Option(
         "--engine",

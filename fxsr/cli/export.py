@@ -12,8 +12,8 @@ from typer.core import TyperCommand
 from fxsr.cli.engine_options import (
     Batch,
     ComputeCapability,
-    Engine,
     EngineChoice,
+    EngineName,
     HardwareCompatible,
     OptLevel,
     Refit,
@@ -180,7 +180,7 @@ def export(
             rich_help_panel=_VERIFICATION,
         ),
     ] = None,
-    engine: Engine = EngineChoice.auto,
+    engine: EngineName = EngineChoice.auto,
     tile: Tile = None,
     shapes: Shapes = None,
     batch: Batch = "1",

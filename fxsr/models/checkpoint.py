@@ -216,7 +216,7 @@ def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:
     except pickle.UnpicklingError as error:
         if "global" in str(error).lower() or is_pickle:
             raise CheckpointError(
-                f"{path}: it holds code or objects other than tensors, which are never run; "
+                f"{path}: refused, since it holds code or objects other than tensors, which are never run; "
                 "ask its maker for the bare state dict"
             ) from error
         raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error

@@ -32,9 +32,14 @@ _PROFILED_RUNS = 5
 class OrtSession(Session):
     """An `.onnx` file on ONNX Runtime.
 
+    Args:
+        path: the file.
+        device: where to run it; "auto" is a GPU if the provider works on one.
+        provider: one of `fxsr.runtime.backends.providers.PROVIDERS`.
+
     Raises:
         ModelFileError: not an ONNX file, or not one that fxsr exported.
-        DeviceError: a GPU was asked for and can't be used.
+        DeviceError: `device` names a GPU that can't be used.
         MissingExtraError: ONNX Runtime is not installed.
     """
 

@@ -27,7 +27,7 @@ class TorchSession(Session):
         compiled: compile it with torch.compile at the first run.
 
     Raises:
-        DeviceError: a GPU was asked for and can't be used.
+        DeviceError: `device` names a GPU that can't be used.
         MissingExtraError: torch is not installed.
     """
 

@@ -147,7 +147,7 @@ def test_masks_of_another_size_and_in_a_folder(folder: Path, tmp_path: Path) -> 
         (["-", "photo.bmp"], 2, "- takes one image"),
         (["-", "-o", "folder"], 2, "an image from standard input has no name: give -o FILE instead of folder"),
         (["photo.bmp", "-o", "-", "--json"], 2, "would both go to standard output"),
-        (["photo.bmp", "-e", "broken.png"], 2, "not a kind of model that can be run"),
+        (["photo.bmp", "-e", "broken.png"], 2, "this kind of file can't be used here"),
         (["photo.bmp", "-e", "nothing"], 2, "not a bundled model"),
         (["photo.bmp", "-o", "x.gif"], 2, ".gif can't be written"),
         (["photo.bmp", "--device", "cuda"], 3, "has no CUDA provider"),
