@@ -287,7 +287,7 @@ def test_info_models_and_doctor(tmp_path: Path) -> None:
     shutil.copy(SAMPLE, tmp_path / "a.png")
     refused = fxsr_cli("info", tmp_path / "a.png")
     assert refused.returncode == 2
-    assert "of no kind known here" in refused.stderr
+    assert "this kind of file can't be used here" in refused.stderr
 
 
 def test_nobody_is_told_of_a_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
