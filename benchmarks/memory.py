@@ -1,4 +1,4 @@
-"""Peak memory of `fxsr run` without a model: decoding, tiles, blending and encoding of a made-up image."""
+"""Measures the peak memory of `fxsr run` without a model: decoding, tiling, blending and encoding a synthetic image."""
 
 from __future__ import annotations
 
@@ -17,43 +17,49 @@ from fxsr.images.rows import Pixels, Rows
 from fxsr.images.writing import write_rows
 from fxsr.runtime.jobs.jobs import Failure, Job, RunOptions
 from fxsr.runtime.jobs.pipeline import run_jobs
-from fxsr.runtime.session import Array, Session, SessionInfo
+from fxsr.runtime.session import CPU, Array, Session, SessionInfo
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """What one image took."""
+    """Memory and time that upscaling one image took."""
 
     height: int
     width: int
     suffix: str
     start_mb: float
-    """Most memory that the process had resident before."""
+    """Peak resident memory of the process before the run."""
     peak_mb: float
+    """Peak resident memory after the run."""
     seconds: float
     output_mb: float
 
 
 class _Nearest(Session):
-    """Repeats pixels: what a model of scale 4 gives, without its memory."""
+    """Repeats pixels. It has the output size of a model of scale 4, but needs no memory."""
 
     @property
     def info(self) -> SessionInfo:
-        return SessionInfo("nearest", 4, np.dtype(np.float32), "none", "cpu")
+        return SessionInfo("nearest", 4, np.dtype(np.float32), "none", CPU)
 
     def run(self, lr: Array, t_map: Array) -> Array:
         return lr.repeat(4, 2).repeat(4, 3)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, since no resource is held."""
 
 
 def measure_memory(height: int, width: int, suffix: str) -> MemoryUse:
-    """Make an RGB image of this size, upscale it by 4 from file to file, and say what this process took at most.
+    """Upscale a synthetic RGB image by 4, from file to file, and measure this process's peak memory.
+
+    Args:
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+        suffix: ending of input and output files, such as ".png".
 
     Raises:
-        FxsrError: it could not be done.
+        FxsrError: upscaling failed.
     """
     with TemporaryDirectory(prefix="fxsr-") as folder:
         source, target = Path(folder, f"in{suffix}"), Path(folder, f"out{suffix}")

@@ -1,4 +1,4 @@
-"""What tiling costs in fidelity: the image in tiles against the same image in one piece."""
+"""Measures the error that tiling causes: compares an image upscaled in tiles with the same image upscaled whole."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from fxsr.runtime.upscale.upscaler import Upscaler, load
 
 @dataclass(frozen=True)
 class Seam:
-    """One overlap's effect on one image."""
+    """The effect of one overlap on one image."""
 
     overlap: int
     """LR pixels."""
     psnr_db: float
     largest: float
-    """Largest difference, in levels of 8 bits."""
+    """Largest difference, in 8-bit levels."""
     work: float
-    """Pixels run through the network, over pixels of the image."""
+    """Pixels that the network processes, relative to the image's pixels."""
 
 
 def measure_seams(image: Path, model: str, tile: int, overlaps: Sequence[int], t: float) -> list[Seam]:

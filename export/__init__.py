@@ -1,4 +1,5 @@
-"""From a checkpoint to files that deploy: ONNX graph with its exact rewrites, engines, verification, manifest."""
+"""Turns a checkpoint into files for deployment: an ONNX graph with exact rewrites, engines, verification, a
+manifest."""
 
 from fxsr.export.engine.request import EngineRequest
 from fxsr.export.exporter import ExportResult, export_model, write_onnx

@@ -1,4 +1,4 @@
-"""One export at a time into a folder."""
+"""Lets one export at a time write to a folder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from fxsr.extras import needs
 
 
 @contextmanager
-def alone_in(out: Path, step: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """One export at a time into a folder, so that a manifest describes the files beside it and not another's.
+def alone_in(out: Path, on_step: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """Hold the lock of a folder inside the block, so that a manifest always describes the files next to it.
+
+    Args:
+        out: the folder.
+        on_step: called if another export holds the lock.
 
     Raises:
         FxsrError: the machine's folder for temporary files can't be written to.
@@ -24,13 +28,13 @@ def alone_in(out: Path, step: Callable[[str], None] = lambda text: None) -> Iter
         from filelock import FileLock, Timeout
 
     digest = hashlib.sha256(os.fsencode(out.resolve())).hexdigest()[:16]
-    user = os.getuid() if hasattr(os, "getuid") else 0  # another's lock file can't be opened
+    user = os.getuid() if hasattr(os, "getuid") else 0  # another user's lock file can't be opened
     lock = FileLock(Path(tempfile.gettempdir()) / f"fxsr-export-{user}-{digest}.lock")
     try:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            step("waiting for another export into this folder")
+            on_step("waiting for another export to this folder")
             lock.acquire()
     except OSError as error:
         raise FxsrError(f"{lock.lock_file}: cannot be locked ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""Running models: sessions (ONNX Runtime, torch), tiles and blending, the upscaler, jobs over files.
+"""Running models: sessions (ONNX Runtime, TensorRT, torch), tiles and blending, the upscaler, jobs over files.
 
 Needs no torch and never imports `fxsr.export` or `fxsr.training`: a deployment installs numpy, an inference engine and
 an image library, nothing more.

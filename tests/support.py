@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fxsr.images.image import Picture, write_image
 from fxsr.models.checkpoint import About, Checkpoint
 from fxsr.models.config import NetworkConfig, state_shapes
-from fxsr.runtime.session import Session, SessionInfo
+from fxsr.runtime.session import CPU, Session, SessionInfo
 from fxsr.training.recipe import Recipe
 from fxsr.training.recipes import load_recipe
 
@@ -70,7 +70,7 @@ class NearestSession(Session):
     """A session that needs no model: nearest-neighbour upscaling of `lr` plus `gain` times t."""
 
     def __init__(self, scale: int = 4, dtype: type = np.float32, gain: float = 0.0, **limits: Any) -> None:
-        self._info = SessionInfo("nearest", scale, np.dtype(dtype), "test", "cpu", **limits)
+        self._info = SessionInfo("nearest", scale, np.dtype(dtype), "test", CPU, **limits)
         self.gain = gain
         self.seen: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
         self.closed = False

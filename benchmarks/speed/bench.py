@@ -1,6 +1,6 @@
-"""How long a session takes, on which work, and what that says: warm-up, runs, statistics, memory.
+"""Measures one session on a workload: warm-up, runs, statistics, memory.
 
-Sides that are compared take turns, each in a process of its own: see `fxsr.benchmarks.speed.interleave`.
+Sessions that are compared run in turns, each in a process of its own: see `fxsr.benchmarks.speed.interleave`.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ import numpy as np
 
 from fxsr.benchmarks.speed.flops import count_macs, probe_gemm
 from fxsr.errors import OutOfMemoryError, StyleError, UsageError
-from fxsr.models.manifest import Precision
+from fxsr.models.file import ModelFile
 from fxsr.runtime.session import Array, Session
 from fxsr.runtime.timing import Timing
 from fxsr.styles.style_map import DEFAULT_T, StyleMap
 
 WINDOW = 0.1
-"""Seconds of runs, one at least, whose median is looked at while warming up."""
+"""Seconds of runs, one run at least, over which warm-up takes a median."""
 WINDOWS = 3
-"""Stable is when the medians of so many windows in a row are alike."""
-ALIKE = 0.02
-"""Largest difference between them, as a share of the smallest."""
-LEAST_WARM_UP, MOST_WARM_UP = 0.5, 5.0
-"""Seconds."""
+"""Number of successive windows whose medians must be close for runs to count as stable."""
+TOLERANCE = 0.02
+"""Largest difference between these medians, relative to the smallest."""
+MIN_WARM_UP, MAX_WARM_UP = 0.5, 5.0
+"""Default limits of the warm-up, in seconds."""
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What a session is timed on: a batch of random images, and style for them.
+    """What a session is measured on: a batch of random images, and their style.
 
     Raises:
         UsageError: a value is out of range.
     """
 
     height: int
-    """Of an LR image."""
+    """Height of an LR image."""
     width: int
     batch: int = 1
     t: float | None = DEFAULT_T
-    """One style for all pixels. None: a random one for each."""
+    """One style for all pixels. None: a random style for each pixel."""
     full_map: bool = False
-    """Give one style as a full map too, not as 1x1: the only form that the authors' code takes."""
+    """Give a single style as a full map, not as 1x1. The authors' code takes no other form."""
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
@@ -64,16 +64,18 @@ class Workload:
 
     @property
     def lr_shape(self) -> tuple[int, int, int, int]:
+        """Shape of `lr`."""
         return self.batch, 3, self.height, self.width
 
     @property
     def t_shape(self) -> tuple[int, int, int, int]:
+        """Shape of `t_map`."""
         if self.t is None:
             return self.batch, 1, self.height, self.width
         return (1, 1, self.height, self.width) if self.full_map else (1, 1, 1, 1)
 
     def arrays(self, dtype: np.dtype[np.floating]) -> tuple[Array, Array]:
-        """`lr` and `t_map`, the same ones every time."""
+        """`lr` and `t_map`. They are the same at every call."""
         rng = np.random.default_rng(0)
         lr = rng.random(self.lr_shape, np.float32)
         t_map = rng.random(self.t_shape, np.float32) if self.t is None else np.full(self.t_shape, self.t)
@@ -82,52 +84,45 @@ class Workload:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """What it took until runs were alike."""
+    """The warm-up until run times were stable."""
 
     runs: int
     seconds: float
     stable: bool
-    """False: they never were; the machine is busy, or its clock changes."""
+    """False: they never became stable. The machine is busy, or its clock frequency changes."""
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Seconds over runs. Percentiles lie between runs where they must, by straight lines."""
+    """Statistics of run times, in seconds. Percentiles are interpolated linearly between runs."""
 
     median: float
     p90: float
     p99: float
     min: float
     spread: float
-    """From the first quartile to the third, as a share of the median."""
+    """Distance from the first quartile to the third, relative to the median."""
 
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """The most that was taken, in bytes. None: not known."""
+    """Peak memory in bytes. None: unknown."""
 
     host: int | None
-    """Resident, by the whole process: interpreter, libraries, model and all."""
+    """Resident memory of the whole process: interpreter, libraries, model and buffers."""
     device: int | None
-    """By the session."""
+    """Device memory of the session."""
 
 
 class Bench:
-    """A session under measurement. `begin` comes first; the session stays the caller's to close."""
+    """Measures a session. Call `begin` first. The caller closes the session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self._inputs: tuple[Array, Array] | None = None
 
-    @property
-    def precision(self) -> Precision:
-        """Of the arithmetic."""
-        facts = getattr(self.session, "facts", None)
-        half: Precision = "fp16" if self.session.info.dtype == np.float16 else "fp32"
-        return facts.precision if facts else half
-
     def begin(self, workload: Workload) -> None:
-        """Take up a workload, and run it once: that may allocate, compile and fail.
+        """Set the workload, and run it once, which may allocate memory, compile kernels, or fail.
 
         Raises:
             FxsrError: the session can't run it.
@@ -139,69 +134,69 @@ class Bench:
             size = f"{workload.height}x{workload.width}"
             raise OutOfMemoryError(f"too little memory for {size} in batches of {workload.batch}") from error
 
-    def warm_up(self, most: float = MOST_WARM_UP) -> WarmUp:
-        """Until runs are alike, or for `most` seconds."""
-        return warm_up(lambda: self.session.measure(*self._work), LEAST_WARM_UP, most)
+    def warm_up(self, most: float = MAX_WARM_UP) -> WarmUp:
+        """Run until run times are stable, or for `most` seconds."""
+        return warm_up(lambda: self.session.measure(*self._arrays), MIN_WARM_UP, most)
 
     def sample(self, seconds: float, runs: int) -> list[Timing]:
-        """Runs one by one, at least so many and for at least so long."""
-        return sample(lambda: self.session.measure(*self._work), seconds, runs)
+        """Time runs one after the other: at least `runs`, for at least `seconds`."""
+        return sample(lambda: self.session.measure(*self._arrays), seconds, runs)
 
     def stream_rate(self, seconds: float) -> float | None:
-        """Batches per second when several may be under way at once, copies beneath work. None: on a CPU none are."""
-        if self.session.info.device == "cpu":
+        """Batches per second with several in flight, so that copies overlap with computation. None on a CPU."""
+        if self.session.info.device.is_cpu:
             return None
         begin = time.perf_counter()
 
         def batches() -> Iterator[tuple[Array, Array]]:
             while time.perf_counter() - begin < seconds:
-                yield self._work
+                yield self._arrays
 
         count = sum(1 for _ in self.session.stream(batches()))
         return count / (time.perf_counter() - begin)
 
     def memory(self) -> PeakMemory:
-        """Up to now."""
+        """Peak memory so far."""
         return PeakMemory(peak_host_bytes(), self.session.device_memory())
 
     def profile(self) -> list[tuple[str, float]]:
         """Layers and their seconds, the slowest first.
 
         Raises:
-            UsageError: the session does not tell.
+            UsageError: the session does not on_step.
         """
-        return sorted(self.session.profile_layers(*self._work), key=lambda layer: -layer[1])
+        return sorted(self.session.profile_layers(*self._arrays), key=lambda layer: -layer[1])
 
-    def macs(self, model: Path) -> int:
-        """Multiplications with addition that `model`, the session's file, does on the workload. Raises as
-        `fxsr.benchmarks.speed.flops.count_macs` does."""
-        lr, t_map = self._work
+    def macs(self, model: ModelFile) -> int:
+        """Multiply-accumulate operations that `model`, the session's file, needs for the workload. Raises what
+        `fxsr.benchmarks.speed.flops.count_macs` raises."""
+        lr, t_map = self._arrays
         return count_macs(model, lr.shape, t_map.shape)
 
     def peak(self) -> float | None:
-        """FLOP/s that a matrix product reaches on the session's device; see `flops.probe_gemm`."""
-        return probe_gemm(self.session.info.device, self.precision)
+        """Peak FLOP/s of the session's device; see `flops.probe_gemm`."""
+        return probe_gemm(self.session.info.device, self.session.info.precision)
 
     @property
-    def _work(self) -> tuple[Array, Array]:
+    def _arrays(self) -> tuple[Array, Array]:
         if self._inputs is None:
-            raise UsageError("`begin` a workload first")
+            raise UsageError("call `begin` with a workload first")
         return self._inputs
 
 
 def warm_up(
     run: Callable[[], object],
-    least: float = LEAST_WARM_UP,
-    most: float = MOST_WARM_UP,
+    least: float = MIN_WARM_UP,
+    most: float = MAX_WARM_UP,
     clock: Clock = time.perf_counter,
 ) -> WarmUp:
-    """Run until runs take the same time.
+    """Run until run times are stable.
 
     Args:
-        run: does one.
-        least: seconds to go on for, stable or not.
-        most: seconds to give up after.
-        clock: in seconds.
+        run: does one run.
+        least: run for at least this many seconds.
+        most: give up after this many seconds.
+        clock: the time in seconds.
     """
     begin = clock()
     medians: list[float] = []
@@ -215,13 +210,13 @@ def warm_up(
         runs += len(window)
         medians.append(statistics.median(window))
         last, taken = medians[-WINDOWS:], clock() - begin
-        stable = len(last) == WINDOWS and max(last) <= (1 + ALIKE) * min(last)
+        stable = len(last) == WINDOWS and max(last) <= (1 + TOLERANCE) * min(last)
         if taken >= most or (stable and taken >= least):
             return WarmUp(runs, taken, stable)
 
 
 def sample(run: Callable[[], Timing], seconds: float, runs: int, clock: Clock = time.perf_counter) -> list[Timing]:
-    """What `run` reports, at least `runs` times and for at least `seconds`."""
+    """Call `run` at least `runs` times, for at least `seconds`, and return what it reports."""
     begin = clock()
     timings: list[Timing] = []
     while len(timings) < runs or clock() - begin < seconds:
@@ -230,20 +225,21 @@ def sample(run: Callable[[], Timing], seconds: float, runs: int, clock: Clock = 
 
 
 def summarise(seconds: Sequence[float]) -> Stats:
-    """Statistics of one run or more."""
+    """Statistics of the times of one or more runs."""
     low, median, high, p90, p99 = (float(value) for value in np.percentile(seconds, (25, 50, 75, 90, 99)))
     return Stats(median, p90, p99, min(seconds), (high - low) / median if median else 0.0)
 
 
 def part_stats(timings: Sequence[Timing], part: str) -> Stats | None:
-    """Statistics of one field of `Timing`; None where it was not measured."""
+    """Statistics of one field of `Timing`. None: it was not measured."""
     values = [getattr(timing, part) for timing in timings]
     return None if None in values else summarise(values)
 
 
 def peak_host_bytes() -> int | None:
-    """Most memory that this process had resident. Linux says it of the process itself; what `getrusage` says there is
-    inherited from the parent."""
+    """Peak resident memory of this process, in bytes. None: unknown.
+
+    Linux reports it in /proc; the value of `getrusage` is inherited from the parent there."""
     try:
         found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     except OSError:

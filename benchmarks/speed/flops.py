@@ -1,4 +1,4 @@
-"""How much arithmetic a model does, and how fast this device could do it: what a share of the peak is a share of."""
+"""Counts a model's arithmetic, and measures the peak speed of a device to compare it with."""
 
 from __future__ import annotations
 
@@ -7,55 +7,64 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fxsr.errors import ModelFileError
-from fxsr.extras import needs
+from fxsr.extras import LazyModule, needs
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.models.config import NetworkConfig, is_style, state_shapes
+from fxsr.models.file import ModelFile, ModelFileKind, manifest_path
 from fxsr.models.manifest import Precision, Shape, read_manifest
 from fxsr.runtime.backends.onnxruntime import read_facts
-from fxsr.runtime.backends.tensorrt.engine_file import ENGINES, manifest_path
 from fxsr.runtime.layouts import to_graph
 from fxsr.runtime.machine.cpus import available_cpus
-from fxsr.runtime.session import CHECKPOINTS, Device
+from fxsr.runtime.session import Device
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+else:
+    ir = LazyModule("onnx_ir", extra="export")
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
-"""Of the square matrices that are multiplied."""
+"""Rows of the square matrices that are multiplied."""
 _TRIES = 5
 
 
-def count_macs(model: Path, lr: Shape, t_map: Shape) -> int:
-    """Multiplications with addition of a model's convolutions; it has no others that count.
+def count_macs(model: ModelFile, lr: Shape, t_map: Shape) -> int:
+    """Multiply-accumulate operations (MACs) in a model's convolutions. Its other arithmetic is negligible.
 
     Args:
-        model: a checkpoint, whose network is counted as it is; an `.onnx` file, whose graph is; or an engine, which
-            does what the ONNX file beside it says.
+        model: a checkpoint, whose network is counted; an `.onnx` file, whose graph is counted; or an engine, for which
+            the ONNX file next to it is counted.
         lr: shape of a session's `lr`.
-        t_map: shape of its `t_map`.
+        t_map: shape of a session's `t_map`.
 
     Raises:
-        MissingExtraError: counting in a graph needs the package onnx.
-        ModelFileError: an engine's ONNX file is not beside it, or a file is damaged.
+        MissingExtraError: counting in a graph needs packages of the extra "export".
+        ModelFileError: an engine's ONNX file is missing, or a file is damaged.
     """
-    if model.suffix.lower() in CHECKPOINTS:
-        return network_macs(load_checkpoint(model).config, lr, t_map)
-    if model.suffix.lower() in ENGINES:
-        model = model.with_name(read_manifest(manifest_path(model)).onnx.file)
-        if not model.is_file():
-            raise ModelFileError(f"{model}: not there, and an engine itself does not say what it computes")
-    with needs("export"):
-        import onnx
-    facts = read_facts(model)
+    if model.kind is ModelFileKind.CHECKPOINT:
+        return network_macs(load_checkpoint(model.path).config, lr, t_map)
+    path = model.path
+    if model.kind is ModelFileKind.ENGINE:
+        path = path.with_name(read_manifest(manifest_path(path)).onnx.file)
+        if not path.is_file():
+            raise ModelFileError(f"{path}: not found, and an engine alone does not on_step what it computes")
+    facts = read_facts(path)
     feed = to_graph(facts, np.zeros(lr, np.float32), np.zeros(t_map, np.float32))
-    return graph_macs(onnx.load(model), {name: array.shape for name, array in feed.items()})
+    return graph_macs(ir.load(path), {name: array.shape for name, array in feed.items()})
 
 
 def network_macs(config: NetworkConfig, lr: Shape, t_map: Shape) -> int:
-    """Of the plain network: each convolution's weights times the pixels that it computes."""
+    """MACs of the plain network: for each convolution, its weights times the pixels that it computes.
+
+    Args:
+        config: the network.
+        lr: shape of `lr`.
+        t_map: shape of `t_map`.
+    """
     image, style = (shape[0] * shape[2] * shape[3] for shape in (lr, t_map))
     total = 0
     for name, shape in state_shapes(config).items():
@@ -68,89 +77,65 @@ def network_macs(config: NetworkConfig, lr: Shape, t_map: Shape) -> int:
     return total
 
 
-def graph_macs(model: Any, shapes: Mapping[str, Shape]) -> int:
-    """Of an ONNX graph's convolutions.
+def graph_macs(model: ir.Model, shapes: Mapping[str, Shape]) -> int:
+    """Multiply-accumulate operations in an ONNX graph's convolutions.
 
     Args:
-        model: an `onnx.ModelProto`; what it works out from its inputs' sizes becomes constants.
-        shapes: of its inputs, by name.
+        model: the graph. Its shapes are written into it, and values that it derives from them become constants.
+        shapes: shapes of its inputs, by name.
+
+    Raises:
+        ModelFileError: the size of a convolution's output can't be inferred.
     """
-    known = graph_shapes(model, shapes) | {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    return sum(
-        math.prod(known[node.output[0]]) * math.prod(known[node.input[1]][1:])
-        for node in model.graph.node
-        if node.op_type == "Conv"
-    )
-
-
-def graph_shapes(model: Any, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Of all tensors of an ONNX graph but its weights, by name. Arguments: see `graph_macs`."""
-    import onnx
-
-    for tensor in model.graph.input:
-        for dimension, size in zip(tensor.type.tensor_type.shape.dim, shapes[tensor.name], strict=True):
-            dimension.dim_value = size
-    for tensor in model.graph.output:
-        tensor.type.tensor_type.ClearField("shape")  # names of axes would contradict the sizes
-    del model.graph.value_info[:]
-    while _settle_sizes(model):  # each time, more tensors' sizes can be inferred
-        pass
-    return _shapes(onnx.shape_inference.infer_shapes(model, strict_mode=True).graph)
-
-
-def _settle_sizes(model: Any) -> bool:
-    """Make constants of numbers that the graph works out from sizes: shape inference does not follow them. Were there
-    any?"""
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-
-    before = len(model.graph.node)
-    shapes = _shapes(onnx.shape_inference.infer_shapes(model).graph)
-    whole = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT64]
-    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in whole}
-    for node in list(model.graph.node):
-        if node.op_type == "Shape":
-            if not all(shapes.get(node.input[0], (0,))):
-                continue
-            found[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
-        elif all(name in found for name in node.input):
-            given = {name: found[name] for name in node.input}
-            found[node.output[0]] = np.asarray(next(iter(ReferenceEvaluator(node).run(None, given))))
-        else:
+    sizes = graph_shapes(model, shapes)
+    total = 0
+    for node in model.graph:
+        if node.op_type != "Conv":
             continue
-        model.graph.node.remove(node)
-        model.graph.initializer.append(onnx.numpy_helper.from_array(found[node.output[0]], node.output[0]))
-    return len(model.graph.node) < before
+        name, kernel = str(node.outputs[0].name), node.inputs[1]
+        if name not in sizes or kernel is None or kernel.shape is None:
+            raise ModelFileError(f"the size of {name} can't be inferred")
+        total += math.prod(sizes[name]) * math.prod(kernel.shape.numpy()[1:])
+    return total
 
 
-def _shapes(graph: Any) -> dict[str, Shape]:
-    """Of all tensors but weights, by name; 0 stands for a size that is not known."""
+def graph_shapes(model: ir.Model, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Shapes of an ONNX graph's inputs and computed tensors, by name. Arguments are as for `graph_macs`."""
+    with needs("export"):
+        from onnxscript.optimizer import fold_constants_ir
+    for value in model.graph.inputs:
+        value.shape = ir.Shape(shapes[str(value.name)])
+    for value in (output for node in model.graph for output in node.outputs):
+        value.shape = None  # names of axes would contradict the sizes
+    # Only folding: the optimizer's other passes merge equal convolutions, which would change the count.
+    fold_constants_ir(model, onnx_shape_inference=True)
+    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
     return {
-        tensor.name: tuple(dimension.dim_value for dimension in tensor.type.tensor_type.shape.dim)
-        for tensor in (*graph.input, *graph.value_info, *graph.output)
+        str(value.name): tuple(value.shape.numpy())
+        for value in values
+        if value.shape is not None and value.shape.is_static()
     }
 
 
-def probe_gemm(device: str, precision: Precision) -> float | None:
-    """The most FLOP/s that a product of large square matrices reaches, of several tries.
+def probe_gemm(device: Device, precision: Precision) -> float | None:
+    """Peak speed of a device: the most FLOP/s that a product of large square matrices reaches in several tries.
 
-    On a CPU in float32 with all usable cores, by numpy, by torch, or as a 1x1 convolution by torch: their three
-    libraries suit different processors. Half precision is computed in float32 there. On a GPU in the model's precision
-    by torch, float32 as TF32, as engines compute it.
+    On a CPU the product is computed in float32 on all usable cores: by numpy, by torch, and as a 1x1 convolution by
+    torch, since these three suit different processors. On a GPU torch computes it in the model's precision, with TF32
+    for float32, as engines do.
 
     Args:
-        device: of a session: "cpu", "cuda:0", ...
-        precision: of its arithmetic.
+        device: a session's device.
+        precision: the precision of its arithmetic.
 
     Returns:
-        None: it is a GPU and torch is not there, or can't use it.
+        FLOP/s; None on a GPU that torch can't use.
     """
-    where = Device.parse(device)
     has_torch = importlib.util.find_spec("torch") is not None
-    if where.kind == "cpu":
+    if device.is_cpu:
         rates = [_fastest(_numpy_product(_SIDE["cpu"]), _SIDE["cpu"])]
         if has_torch:
-            rates.append(_fastest(_torch_product(device, "fp32", _SIDE["cpu"]), _SIDE["cpu"]))
+            rates.append(_fastest(_torch_product("cpu", "fp32", _SIDE["cpu"]), _SIDE["cpu"]))
             rates.append(_fastest(_torch_convolution(_SIDE["cpu"]), _SIDE["cpu"]))
         return max(rates)
     if not has_torch:
@@ -159,11 +144,11 @@ def probe_gemm(device: str, precision: Precision) -> float | None:
 
     if not torch.cuda.is_available():
         return None
-    return _fastest(_torch_product(device, precision, _SIDE["cuda"]), _SIDE["cuda"])
+    return _fastest(_torch_product(str(device), precision, _SIDE["cuda"]), _SIDE["cuda"])
 
 
 def _fastest(product: Callable[[], float], side: int) -> float:
-    """FLOP/s of the fastest of several products, after one that warms up."""
+    """FLOP/s of the fastest of several products, after one for warming up."""
     product()
     return 2 * side**3 / min(product() for _ in range(_TRIES))
 
@@ -202,7 +187,7 @@ def _torch_product(device: str, precision: Precision, side: int) -> Callable[[],
 
 
 def _torch_convolution(side: int) -> Callable[[], float]:
-    """The same product, on a CPU: weights times the columns of a picture."""
+    """The same product, computed as a 1x1 convolution on a CPU."""
     import torch
 
     torch.set_num_threads(available_cpus())

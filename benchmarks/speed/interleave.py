@@ -1,5 +1,5 @@
-"""Comparing sessions. Each lives in a process of its own, so that its peak memory is its own; they take turns, round by
-round, so that whatever else the machine does hits all of them.
+"""Compares sessions. Each runs in a process of its own, so that peak memory can be measured for each. They run in
+turns, round by round, so that other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ import numpy as np
 
 from fxsr.benchmarks.speed.bench import Bench
 from fxsr.errors import FxsrError, UnavailableError, first_line
-from fxsr.models.manifest import Precision
 from fxsr.runtime.session import Session, SessionInfo
 from fxsr.runtime.timing import Timing
 
 CONFIDENCE = 0.95
 _RESAMPLES = 4000
-_PATIENCE = 10.0
-"""Seconds that a process is given to end by itself."""
+_TIMEOUT = 10.0
+"""Seconds to wait for a process to end by itself."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast one side is as another: median over rounds, with its 95 % confidence interval."""
+    """How many times as fast one model is as another: the median over rounds, with its 95 % confidence interval."""
 
     median: float
     low: float
@@ -40,11 +39,11 @@ class Ratio:
     rounds: int
 
 
-class Worker:
-    """A process that holds one session under measurement. It ends with the `with` block, or with this process.
+class BenchProcess:
+    """A process that measures one session. It ends with the `with` block, or with the parent process.
 
     Args:
-        opener: opens the session, over there; it must pickle.
+        opener: opens the session in the new process; it must be picklable.
 
     Raises:
         FxsrError: the session can't be opened.
@@ -57,28 +56,26 @@ class Worker:
         self._process.start()
         theirs.close()
         try:
-            self.info: SessionInfo
-            self.precision: Precision
-            self.info, self.precision = self._receive()
+            self.info: SessionInfo = self._receive()
         except BaseException:
             self._stop()
             raise
 
     def call(self, method: Callable[Concatenate[Bench, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a method of `Bench` over there, such as `call(Bench.sample, 1.0, 5)`.
+        """Call a method of `Bench` in the process, such as `call(Bench.sample, 1.0, 5)`.
 
         Raises:
-            FxsrError: it failed, or the process died.
+            FxsrError: the call failed, or the process died.
         """
-        with suppress(BrokenPipeError):  # what is received says why
+        with suppress(BrokenPipeError):  # `_receive` reports the reason
             self._pipe.send((method.__name__, args, kwargs))
         result: T = self._receive()
         return result
 
     def close(self) -> None:
-        """Let the process close its session and end."""
+        """Close the session and end the process."""
         self._pipe.close()
-        self._process.join(_PATIENCE)
+        self._process.join(_TIMEOUT)
         self._process.kill()
         self._process.join()
 
@@ -91,7 +88,7 @@ class Worker:
         self.close() if error is None else self._stop()
 
     def _stop(self) -> None:
-        """At once, whatever it is at."""
+        """End the process at once."""
         self._process.kill()
         self.close()
 
@@ -109,36 +106,43 @@ class Worker:
 
 
 def interleave(
-    workers: Sequence[Worker], rounds: int, seconds: float, tell: Callable[[int], None] = lambda round_: None
+    processes: Sequence[BenchProcess],
+    rounds: int,
+    seconds: float,
+    on_round: Callable[[int], None] = lambda round_: None,
 ) -> list[list[list[Timing]]]:
-    """Let sides take turns.
+    """Time sessions in turns.
 
     Args:
-        workers: the sides, each with a workload begun and warm.
-        rounds: turns of each.
-        seconds: a turn's length, one run at least.
-        tell: hears the number of each round.
+        processes: one for each session, after `Bench.begin` and warm-up.
+        rounds: number of turns of each session.
+        seconds: length of a turn; it has at least one run.
+        on_round: called with the number of each round.
 
     Returns:
-        For each side and round, its runs.
+        For each session and round, its runs.
     """
-    taken: list[list[list[Timing]]] = [[] for _ in workers]
+    timings: list[list[list[Timing]]] = [[] for _ in processes]
     for round_ in range(rounds):
-        tell(round_)
-        for side, worker in zip(taken, workers, strict=True):
-            side.append(worker.call(Bench.sample, seconds, 1))
-    return taken
+        on_round(round_)
+        for runs, process in zip(timings, processes, strict=True):
+            runs.append(process.call(Bench.sample, seconds, 1))
+    return timings
 
 
 def compare_rounds(base: Sequence[Sequence[Timing]], other: Sequence[Sequence[Timing]]) -> Ratio:
-    """How many times as fast `other` is as `base`, by the median of each one's turn in each round."""
-    ours, theirs = ([statistics.median(timing.total for timing in turn) for turn in side] for side in (base, other))
-    return bootstrap_ratio([a / b for a, b in zip(ours, theirs, strict=True)])
+    """How many times as fast `other` is as `base`, from the medians of their turns in each round."""
+    medians = ([statistics.median(timing.total for timing in turn) for turn in turns] for turns in (base, other))
+    return bootstrap_ratio([a / b for a, b in zip(*medians, strict=True)])
 
 
 def bootstrap_ratio(ratios: Sequence[float], seed: int = 0) -> Ratio:
-    """The median of one round or more, with its percentile bootstrap interval (Efron, 1979): medians of rounds drawn
-    again and again, with replacement. The same ratios give the same interval.
+    """The median of ratios, with its percentile bootstrap interval (Efron, 1979): the distribution of medians of ratios
+    that are drawn repeatedly, with replacement.
+
+    Args:
+        ratios: one for each round; at least one.
+        seed: of the drawing. Equal seeds and ratios give equal intervals.
     """
     rng = np.random.default_rng(seed)
     drawn = rng.choice(np.asarray(ratios), (_RESAMPLES, len(ratios)))
@@ -148,31 +152,31 @@ def bootstrap_ratio(ratios: Sequence[float], seed: int = 0) -> Ratio:
 
 
 def _serve(opener: Callable[[], Session], pipe: Connection) -> None:
-    """The other process: open, then do as told until the pipe ends."""
+    """Run in the new process: open the session, then execute calls until the pipe is closed."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     try:
         try:
             session = opener()
-        except Exception as error:  # whatever a backend raises is told, not printed
+        except Exception as error:  # every error of a backend is sent, not printed
             pipe.send((_portable(error), None))
             return
         with session:
             bench = Bench(session)
-            pipe.send((None, (session.info, bench.precision)))
+            pipe.send((None, session.info))
             while True:
                 name, args, kwargs = pipe.recv()
                 try:
                     pipe.send((None, getattr(bench, name)(*args, **kwargs)))
-                except Exception as error:  # likewise
+                except Exception as error:  # as above
                     pipe.send((_portable(error), None))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the parent is gone
+        pass  # the parent has ended
 
 
 def _portable(error: Exception) -> tuple[type[FxsrError], str]:
-    """An error's class and message, such that the class can be called with the message alone."""
+    """An error's message, and a class that can be constructed from the message alone."""
     if isinstance(error, UnavailableError):
         return UnavailableError, str(error)
     if isinstance(error, FxsrError):

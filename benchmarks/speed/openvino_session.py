@@ -1,4 +1,4 @@
-"""An `.onnx` file on OpenVINO's CPU plugin: a peer to be timed against, no backend of fxsr's."""
+"""An `.onnx` file on OpenVINO's CPU plugin. It is here to compare speeds with; it is no backend of fxsr."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from fxsr.errors import FxsrError, UnavailableError, first_line
 from fxsr.runtime.backends.onnxruntime import read_facts
-from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
-from fxsr.runtime.session import Array, Session, SessionInfo
+from fxsr.runtime.layouts import from_graph, to_graph
+from fxsr.runtime.session import CPU, Array, Session, SessionInfo
 
 
 class OpenVinoSession(Session):
-    """A graph on OpenVINO, asked for the arithmetic that the graph has, as it would take less by itself.
+    """A graph on OpenVINO in the graph's own precision. By default, OpenVINO would choose a lower one.
 
     Raises:
         UnavailableError: OpenVINO is not installed.
@@ -27,21 +27,14 @@ class OpenVinoSession(Session):
             openvino: Any = importlib.import_module("openvino")
         except ImportError as error:
             raise UnavailableError("openvino is not installed; type: pip install openvino") from error
-        self.facts = read_facts(path)
-        precision = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}[self.facts.precision]
+        self._facts = read_facts(path)
+        precision = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}[self._facts.precision]
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         try:
             self._model = openvino.Core().compile_model(str(path), "CPU", hints)
         except RuntimeError as error:
             raise FxsrError(f"{path}: OpenVINO can't load it ({first_line(error)})") from error
-        self._info = SessionInfo(
-            name=self.facts.name,
-            scale=self.facts.scale,
-            dtype=session_dtype(self.facts),
-            baked_t=self.facts.baked_t,
-            backend="openvino",
-            device="cpu",
-        )
+        self._info = SessionInfo.of_graph(self._facts, "openvino", CPU)
 
     @property
     def info(self) -> SessionInfo:
@@ -49,10 +42,10 @@ class OpenVinoSession(Session):
 
     def run(self, lr: Array, t_map: Array) -> Array:
         try:
-            results = self._model(to_graph(self.facts, lr, t_map))
+            results = self._model(to_graph(self._facts, lr, t_map))
         except RuntimeError as error:
             raise FxsrError(f"OpenVINO failed: {first_line(error)}") from error
-        return from_graph(self.facts, np.asarray(results["sr"]))
+        return from_graph(self._facts, np.asarray(results["sr"]))
 
     def close(self) -> None:
         del self._model

@@ -1,4 +1,4 @@
-"""A picture of how latency grows with size."""
+"""Plots how latency grows with size."""
 
 from __future__ import annotations
 
@@ -6,36 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from fxsr.benchmarks.speed.report import BenchReport, Measurement
-from fxsr.errors import UsageError
-from fxsr.extras import needs
-from fxsr.files import atomic_path
-
-FORMATS = (".png", ".svg", ".pdf")
-
-
-def check_plot(path: Path) -> None:
-    """Before anything is measured: can a plot be written there?
-
-    Raises:
-        UsageError: it is of no format that is known.
-        MissingExtraError: matplotlib is not installed.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path}: plots are written as {', '.join(FORMATS)}")
-    with needs("train"):
-        import matplotlib  # noqa: F401
+from fxsr.plots import plot_file
 
 
 def plot_latency(report: BenchReport, path: Path) -> None:
-    """Median latency over LR pixels, both logarithmic, a line for each model; shaded up to the 90th percentile.
+    """Plot median latency over LR pixels, both logarithmic, with a line for each model and a band up to the 90th
+    percentile.
 
     Raises:
-        FxsrError: `path` can't be written.
+        FxsrError: see `fxsr.plots.plot_file`.
     """
-    from matplotlib.figure import Figure
+    with plot_file(path, 6.4, 4.2) as figure:
+        _draw(report, figure.subplots())
 
-    figure: Any = Figure((6.4, 4.2), layout="constrained")
-    panel = figure.subplots()
+
+def _draw(report: BenchReport, panel: Any) -> None:
     for model, points in _by_model(report).items():
         pixels = [point.workload.batch * point.workload.height * point.workload.width for point in points]
         (line,) = panel.loglog(pixels, [point.total.median * 1e3 for point in points], "o-", label=model)
@@ -54,8 +39,6 @@ def plot_latency(report: BenchReport, path: Path) -> None:
     panel.title.set(fontsize="x-small", wrap=True)
     panel.grid(alpha=0.3)
     panel.legend(fontsize="small")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
 
 
 def _by_model(report: BenchReport) -> dict[str, list[Measurement]]:

@@ -1,7 +1,7 @@
-"""What `fxsr bench` measured, as `--json` writes it: field by field the dataclasses below.
+"""The report of `fxsr bench`. `--json` writes the dataclasses below, field by field.
 
-`schema` is raised when one of them changes its meaning. Times are in seconds, memory in bytes, work in floating-point
-operations (FLOP, two for a multiplication with addition), sizes in LR pixels, MPix in millions of pixels of `sr`.
+`schema` increases when a field changes its meaning. Times are in seconds, memory in bytes, work in floating-point
+operations (FLOP; two for each multiply-accumulate), sizes in LR pixels, MPix in millions of pixels of `sr`.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Rate:
-    """How much is done in a second."""
+    """Throughput."""
 
     images_per_s: float
     mpix_per_s: float
 
 
 @dataclass(frozen=True)
-class Work:
-    """Arithmetic of one run, in the convolutions."""
+class Arithmetic:
+    """Arithmetic of one run, in convolutions."""
 
     flop: int
-    """Of the graph as it is: rewrites that save arithmetic make it less than the plain network's."""
+    """FLOP of one run of the graph as exported. Rewrites make it less than that of the plain network."""
     flop_per_s: float
-    """Over the median of `compute`."""
+    """`flop` divided by the median of `compute`."""
     peak_flop_per_s: float | None
-    """What a matrix product reached on the same device just then; see `flops.probe_gemm`. None: there was nothing to
-    measure it with."""
+    """FLOP/s of a matrix product, measured on the same device in the same run; see `flops.probe_gemm`. None: it could
+    not be measured."""
     share: float | None
-    """`flop_per_s` of `peak_flop_per_s`. An algorithm that saves arithmetic, as Winograd's does, can exceed 1."""
+    """`flop_per_s` divided by `peak_flop_per_s`. Algorithms that save arithmetic, such as Winograd's, can exceed 1."""
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """One layer as the backend runs it."""
+    """The time of one layer, as the backend runs it."""
 
     name: str
     seconds: float
@@ -56,7 +56,7 @@ class Measurement:
     """One model on one workload."""
 
     model: str
-    """As it was asked for."""
+    """The model argument."""
     form: str
     """"torch", "torch-compile", "onnx", "plan", ..."""
     backend: str
@@ -64,33 +64,33 @@ class Measurement:
     precision: Precision
     scale: int
     baked_t: float | None
-    """The style that the model is fixed at; `workload` then says what it was not asked."""
+    """The style that the model is fixed at; it then ignores the workload's style. None: it takes any style."""
     workload: Workload
     warm_up: WarmUp
     runs: int
     total: Stats
     """From host arrays to host arrays."""
     compute: Stats
-    """In the model; the same as `total` where nothing is copied."""
+    """In the model; equal to `total` if nothing is copied."""
     host_to_device: Stats | None
     device_to_host: Stats | None
     enqueue: Stats | None
-    """What giving the work to the device took the CPU."""
+    """CPU time for submitting the work to the device."""
     rate: Rate
-    """Copies included; on a GPU with several batches under way."""
+    """Throughput with copies; on a GPU with several batches in flight."""
     compute_rate: Rate
-    """Of `compute` alone, one batch after the other."""
+    """Throughput without copies, one batch after the other."""
     memory: PeakMemory
-    work: Work | None
-    """None: it can't be counted; `notes` say why."""
+    work: Arithmetic | None
+    """None: it could not be counted; `notes` say why."""
     notes: tuple[str, ...] = ()
     layers: tuple[LayerTime, ...] = ()
-    """With `--profile`: the slowest first."""
+    """With `--profile`: layers, the slowest first."""
 
 
 @dataclass(frozen=True)
 class SpeedComparison:
-    """With `--compare`: how many times as fast one model is as the first, both taking turns."""
+    """With `--compare`: how many times as fast a model is as the first, measured in turns."""
 
     model: str
     against: str
@@ -100,7 +100,7 @@ class SpeedComparison:
 
 @dataclass(frozen=True)
 class UnavailableModel:
-    """A side of a comparison that could not be run here."""
+    """A model that could not run on this machine."""
 
     model: str
     reason: str
@@ -108,7 +108,7 @@ class UnavailableModel:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """All of one `fxsr bench`."""
+    """All results of one `fxsr bench`."""
 
     machine: str
     measurements: tuple[Measurement, ...]
@@ -117,29 +117,30 @@ class BenchReport:
     schema: int = SCHEMA
 
     def to_json(self) -> bytes:
+        """The report as JSON."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
 
 def write_report(path: Path, report: BenchReport) -> None:
-    """Write JSON, whole or not at all.
+    """Write a report as JSON, as a whole or not at all.
 
     Raises:
-        FxsrError: the place can't be written to.
+        FxsrError: the file can't be written.
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(report.to_json())
 
 
 def read_report(data: bytes) -> BenchReport:
-    """What `to_json` wrote.
+    """Read a report that `to_json` wrote.
 
     Raises:
-        FxsrError: it is something else, or of another version.
+        FxsrError: this is no report, or it has another schema.
     """
     try:
         report = msgspec.json.decode(data, type=BenchReport)
     except msgspec.DecodeError as error:
         raise FxsrError(f"not a report of fxsr bench ({error})") from error
     if report.schema != SCHEMA:
-        raise FxsrError(f"a report with schema {report.schema}; this fxsr reads {SCHEMA}")
+        raise FxsrError(f"a report with schema {report.schema}, but this fxsr reads {SCHEMA}")
     return report

@@ -1,4 +1,4 @@
-"""What can be timed: a model file in the form that it runs in, and how it gets into that form and is opened."""
+"""The subjects of measurements: model files, the forms in which they run, and how they are exported and opened."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from fxsr.errors import UnavailableError, UsageError
-from fxsr.models.bundled import model_path
-from fxsr.runtime.backends.tensorrt.engine_file import ENGINES
+from fxsr.errors import UnavailableError
+from fxsr.models.file import ModelFile, ModelFileKind, find_model
 from fxsr.runtime.machine.cpus import available_cpus
 from fxsr.runtime.open import open_session
-from fxsr.runtime.session import CHECKPOINTS, Device, Session
+from fxsr.runtime.session import Device, Session
 
 Form = Literal["torch", "torch-fp16", "torch-compile", "torch-compile-fp16", "onnx", "openvino", "plan"]
 
-_KINDS: dict[str, tuple[str, ...]] = {"onnx": (".onnx",), "openvino": (".onnx",), "plan": ENGINES}
-"""Files that a form runs; torch runs checkpoints."""
+_FORMS: dict[ModelFileKind, Form] = {
+    ModelFileKind.ONNX: "onnx",
+    ModelFileKind.ENGINE: "plan",
+    ModelFileKind.CHECKPOINT: "torch",
+}
+"""The form in which a file of each kind runs as it is."""
+_SOURCES: dict[Form, ModelFileKind] = {
+    "onnx": ModelFileKind.ONNX,
+    "openvino": ModelFileKind.ONNX,
+    "plan": ModelFileKind.ENGINE,
+}
+"""The kind of file that runs in a form. Checkpoints are exported to that kind."""
 
 
 @dataclass(frozen=True)
@@ -25,54 +34,45 @@ class Subject:
     """One model in one form."""
 
     label: str
-    """What it is called in reports."""
-    path: Path
+    """Name in reports."""
+    file: ModelFile
     form: Form
     full_map: bool = False
-    """Give it one style as a full map too."""
+    """Give it a single style as a full map."""
 
 
 def parse_subject(text: str) -> Subject:
-    """From `PATH_OR_NAME`, which runs as the file is, or `FORM:PATH_OR_NAME`.
+    """Parse `PATH_OR_NAME`, which runs as the file is, or `FORM:PATH_OR_NAME`.
 
     Raises:
-        UsageError: no such file, or one that the form can't be made of.
+        UsageError: there is no such file, or it can't run in that form.
     """
     prefix, colon, rest = text.partition(":")
     form: Form | None = next((form for form in get_args(Form) if colon and form == prefix), None)
     if form is None:
-        path = model_path(text, ".onnx")
-        suffix = path.suffix.lower()
-        kinds: dict[str, Form] = {
-            ".onnx": "onnx",
-            **dict.fromkeys(ENGINES, "plan"),
-            **dict.fromkeys(CHECKPOINTS, "torch"),
-        }
-        if path.is_dir() or suffix not in kinds:
-            raise UsageError(f"{text}: not a model that can be run; give {', '.join(kinds)} or a bundled name")
-        return Subject(text, path, kinds[suffix])
-    path = model_path(rest, ".onnx" if ".onnx" in _KINDS.get(form, ()) else ".safetensors")
-    fitting = (*_KINDS.get(form, ()), *CHECKPOINTS)
-    if path.is_dir() or path.suffix.lower() not in fitting:
-        raise UsageError(f"{text}: {form} runs {', '.join(fitting)}")
-    return Subject(text, path, form)
+        file = find_model(text, *_FORMS)
+        return Subject(text, file, _FORMS[file.kind])
+    source = _SOURCES.get(form)
+    file = find_model(rest, *([source] if source else []), ModelFileKind.CHECKPOINT)
+    return Subject(text, file, form)
 
 
-def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], batch: int) -> Subject:
-    """Export a checkpoint to the file that its form runs; an engine in half precision. Other subjects stay as they are.
+def export_subject(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], batch: int) -> Subject:
+    """Export a checkpoint to the kind of file that its form needs; engines are in half precision. Other subjects are
+    returned unchanged.
 
     Args:
-        subject: what is to run.
-        folder: where to export to.
-        sizes: heights and widths that an engine must take; none: the default tile.
-        batch: that it must take.
+        subject: the model, and the form to run it in.
+        folder: the folder to export to.
+        sizes: heights and widths that an engine must take. Empty: the default tile.
+        batch: the batch that an engine must take.
 
     Raises:
-        UnavailableError: the engine could not run here.
+        UnavailableError: an engine can't be built or run on this machine.
         MissingExtraError: a package for exporting is not installed.
         FxsrError: the export failed.
     """
-    if subject.form.startswith("torch") or subject.path.suffix.lower() not in CHECKPOINTS:
+    if subject.form.startswith("torch") or subject.file.kind is not ModelFileKind.CHECKPOINT:
         return subject
     from fxsr.export import EngineRequest, ExportRequest, export_model
     from fxsr.export.engine.engine import choose_flavour, why_none
@@ -80,10 +80,12 @@ def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], 
     from fxsr.export.graph.graph import GraphOptions
     from fxsr.runtime.machine.gpu import find_gpus
 
+    checkpoint = subject.file.path
     if subject.form != "plan":
-        return replace(subject, path=export_model(ExportRequest(subject.path, folder, check=False)).onnx)
+        onnx = export_model(ExportRequest(checkpoint, folder, check=False)).onnx
+        return replace(subject, file=ModelFile(onnx, ModelFileKind.ONNX))
     if not find_gpus():
-        raise UnavailableError("an engine needs an NVIDIA GPU, and there is none here")
+        raise UnavailableError("an engine needs an NVIDIA GPU, and this machine has none")
     flavour = choose_flavour("auto")
     if flavour is None:
         raise UnavailableError(why_none())
@@ -91,17 +93,17 @@ def make_file(subject: Subject, folder: Path, sizes: Sequence[tuple[int, int]], 
     if sizes:
         (small, large) = (tuple(map(pick, zip(*sizes, strict=True))) for pick in (min, max))
         tiles = Tiles(((small[0], small[1]), (large[0], large[1]), (large[0], large[1])), (batch,) * 3)
-    request = ExportRequest(subject.path, folder, GraphOptions("fp16"), EngineRequest(flavour, tiles), check=False)
+    request = ExportRequest(checkpoint, folder, GraphOptions("fp16"), EngineRequest(flavour, tiles), check=False)
     engine = export_model(request).engine
-    assert engine is not None  # one was asked for
-    return replace(subject, path=engine)
+    assert engine is not None  # the request names one
+    return replace(subject, file=ModelFile(engine, ModelFileKind.ENGINE))
 
 
 def open_subject(path: Path, form: Form, device: str, trust: bool = False) -> Session:
-    """Open what `make_file` gave, in a process of its own: torch's number of threads is set there.
+    """Open a subject's file. This sets the number of torch's threads, so run it in a separate process.
 
     Raises:
-        FxsrError: as `open_session`.
+        FxsrError: see `open_session`.
     """
     if form == "openvino":
         from fxsr.benchmarks.speed.openvino_session import OpenVinoSession

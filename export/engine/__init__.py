@@ -1,1 +1,1 @@
-"""From an ONNX graph to a TensorRT or TensorRT-RTX engine, and to a Triton model repository."""
+"""Builds a TensorRT or TensorRT-RTX engine from an ONNX graph, and writes a Triton model repository."""

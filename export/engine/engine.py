@@ -1,7 +1,7 @@
-"""From an ONNX file to a TensorRT engine.
+"""Builds a TensorRT engine from an ONNX file.
 
-Which flavour of TensorRT builds it, what that flavour or this machine can't do (said before anything is begun), and the
-process that builds, see `fxsr.export.engine.builder`.
+This module chooses the flavour of TensorRT, refuses what that flavour or this machine can't do before any work begins,
+and runs the builder's process; see `fxsr.export.engine.builder`.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from fxsr.export.engine.builder import BuildEvent, BuildRequest, EngineBuild, se
 from fxsr.export.engine.profiles import engine_profiles
 from fxsr.export.engine.request import EngineRequest
 from fxsr.files import atomic_path, sha256
-from fxsr.models.manifest import BuildOptions, EngineFacts, FileFacts, Flavour, ModelFacts
+from fxsr.models.file import engine_ending
+from fxsr.models.manifest import BuildOptions, EngineFacts, FileFacts, Flavour, Manifest
 from fxsr.runtime.backends.tensorrt.engine_file import EXTRAS
 from fxsr.runtime.machine.gpu import Gpu, find_gpus
 
-SUFFIXES: dict[Flavour, str] = {"tensorrt": ".plan", "tensorrt-rtx": ".rtx.plan"}
 RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-"""What TensorRT-RTX builds for without a GPU (1.7; table in docs/engines.md)."""
+"""Compute capabilities that TensorRT-RTX 1.7 builds for without a GPU (table in docs/engines.md)."""
 
 
 def choose_flavour(wanted: str) -> Flavour | None:
-    """What `--engine` means on this machine.
+    """The flavour that `--engine` selects on this machine.
 
     Args:
         wanted: "auto", "none", "tensorrt" or "tensorrt-rtx".
 
     Returns:
-        None: build none, as "none" says, or as "auto" finds nothing to build with.
+        None: build no engine, because of "none", or because "auto" finds no builder.
 
     Raises:
-        UnavailableError: a flavour was asked for that can't build here.
+        UnavailableError: the flavour can't build on this machine.
     """
     if wanted == "none":
         return None
@@ -53,7 +53,7 @@ def choose_flavour(wanted: str) -> Flavour | None:
 
 
 def why_none() -> str:
-    """What `choose_flavour("auto")` lacked, and how to get it: for the user."""
+    """A message that says what `choose_flavour("auto")` lacked, and how to get it."""
     return "; ".join(f"{flavour}: {_obstacle(flavour)}" for flavour in EXTRAS)
 
 
@@ -61,7 +61,7 @@ def builder_version(flavour: Flavour) -> str:
     """Version of the installed builder.
 
     Raises:
-        UnavailableError: it is not installed.
+        UnavailableError: the builder is not installed.
     """
     if (version := _version(flavour)) is None:
         raise UnavailableError(_install(flavour))
@@ -69,7 +69,7 @@ def builder_version(flavour: Flavour) -> str:
 
 
 def default_timing_cache(flavour: Flavour) -> Path | None:
-    """Where timings of this machine's builds are kept: in the user's cache folder. None: the flavour keeps none."""
+    """File for the timings of this machine's builds, in the user's cache folder. None: the flavour has no timings."""
     gpu = _gpu(flavour)
     if gpu is None:
         return None
@@ -81,13 +81,13 @@ def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool) -
     """Refuse what this flavour, or this machine, can't do.
 
     Args:
-        flavour: what is to build.
-        options: what it is asked for.
-        timing_cache: whether a timing cache was asked for.
+        flavour: the builder.
+        options: the options of the build.
+        timing_cache: whether the user named a timing cache.
 
     Raises:
-        UsageError: the flavour never does that.
-        UnavailableError: it would need a GPU for that.
+        UsageError: the flavour does not support an option.
+        UnavailableError: an option needs a GPU.
     """
     if options.opt_level is not None and not 0 <= options.opt_level <= 5:
         raise UsageError(f"--opt-level {options.opt_level}: it must be 0 to 5")
@@ -96,20 +96,22 @@ def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool) -
     if flavour == "tensorrt":
         if options.compute_capabilities:
             raise UsageError(
-                "--compute-capability: TensorRT builds for the GPU at hand; --hardware-compatible makes the engine run "
-                "on others of compute capability 8.0 and newer, --engine tensorrt-rtx builds for chosen ones"
+                "--compute-capability: TensorRT builds for this machine's GPU; --hardware-compatible makes the engine "
+                "run on all GPUs of compute capability 8.0 and newer, --engine tensorrt-rtx builds for chosen ones"
             )
         return
     if options.version_compatible:
         raise UsageError("--version-compatible: a TensorRT-RTX engine belongs to one release; keep the .onnx file")
     if options.hardware_compatible:
-        raise UsageError("--hardware-compatible: TensorRT-RTX engines are; --compute-capability narrows them")
+        raise UsageError("--hardware-compatible: TensorRT-RTX engines always are; --compute-capability restricts them")
     if timing_cache:
-        raise UsageError("--timing-cache: TensorRT-RTX times nothing while it builds, there is nothing to keep")
+        raise UsageError(
+            "--timing-cache: TensorRT-RTX does not measure kernels while it builds, so it has no timings to keep"
+        )
     if wrong := [each for each in options.compute_capabilities if each not in RTX_CAPABILITIES]:
         raise UsageError(
             f"--compute-capability {wrong[0]}: TensorRT-RTX builds for {', '.join(RTX_CAPABILITIES)}; "
-            f"for others build with TensorRT on such a GPU"
+            f"for other GPUs, build with TensorRT on such a GPU"
         )
     if (options.strip_weights or options.refit) and not find_gpus():
         raise UnavailableError(
@@ -118,31 +120,34 @@ def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool) -
 
 
 def build_engine(
-    onnx: Path, model: ModelFacts, request: EngineRequest, tell: Callable[[BuildEvent], None] = lambda news: None
+    onnx: Path,
+    manifest: Manifest,
+    request: EngineRequest,
+    on_event: Callable[[BuildEvent], None] = lambda event: None,
 ) -> EngineFacts:
-    """Build an engine beside an ONNX file, whole or not at all.
+    """Build an engine next to an ONNX file. The engine appears as a whole or not at all.
 
     An exception that is raised meanwhile, such as a signal handler's, stops the builder at once.
 
     Args:
-        onnx: what to build from.
-        model: what that computes.
-        request: see `check_options` for its options.
-        tell: hears of phases, and of every line that the builder logs.
+        onnx: the file to build from.
+        manifest: its manifest.
+        request: which engine to build; see `check_options` for its options.
+        on_event: called at the beginning of each phase, and with every message that the builder logs.
 
     Raises:
-        ModelFileError: the builder refuses, or changes types; says why.
+        ModelFileError: the builder fails, or changes a tensor's type; the message says why.
         FxsrError: the engine can't be written.
     """
-    flavour = request.flavour
+    flavour, model = request.flavour, manifest.model
     profiles = engine_profiles(model, request.tiles)
-    target = onnx.with_name(onnx.stem + SUFFIXES[flavour])
+    target = onnx.with_name(onnx.stem + engine_ending(flavour))
     with atomic_path(target) as temporary:
-        built = _run(BuildRequest(flavour, onnx, temporary, profiles, request.options, request.timing_cache), tell)
+        build = _run(BuildRequest(flavour, onnx, temporary, profiles, request.options, request.timing_cache), on_event)
         for tensor in (*model.inputs, *model.outputs):
-            if (found := built.tensors.get(tensor.name)) != tensor.dtype:
+            if (found := build.tensors.get(tensor.name)) != tensor.dtype:
                 raise ModelFileError(
-                    f"{target}: {tensor.name} would be {found}, not {tensor.dtype}; nothing is written"
+                    f"{target}: {tensor.name} would be {found}, not {tensor.dtype}; nothing was written"
                 )
         file = FileFacts(target.name, sha256(temporary), temporary.stat().st_size)
     gpu = _gpu(flavour)
@@ -152,20 +157,20 @@ def build_engine(
         builder_version=builder_version(flavour),
         profiles=tuple(
             replace(profile, activation_bytes=size)
-            for profile, size in zip(profiles, built.activation_bytes, strict=True)
+            for profile, size in zip(profiles, build.activation_bytes, strict=True)
         ),
-        tensors=built.tensors,
+        tensors=build.tensors,
         options=request.options,
-        onnx_sha256=sha256(onnx),
-        weight_bytes=built.weight_bytes,
+        onnx_sha256=manifest.onnx.sha256,
+        weight_bytes=build.weight_bytes,
         gpu=gpu.name if gpu else None,
         driver=gpu.driver if gpu else None,
-        seconds=round(built.seconds, 1),
+        seconds=round(build.seconds, 1),
     )
 
 
 def target_gpu(flavour: Flavour) -> str | None:
-    """The GPU that an engine built now would be for; None: TensorRT-RTX, which builds for many."""
+    """Name of the GPU that an engine built now would be for. None: TensorRT-RTX builds for many."""
     gpu = _gpu(flavour)
     return gpu.name if gpu else None
 
@@ -174,26 +179,26 @@ def _gpu(flavour: Flavour) -> Gpu | None:
     return next(iter(find_gpus()), None) if flavour == "tensorrt" else None
 
 
-def _run(order: BuildRequest, tell: Callable[[BuildEvent], None]) -> EngineBuild:
+def _run(request: BuildRequest, on_event: Callable[[BuildEvent], None]) -> EngineBuild:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=serve, args=(order, theirs), daemon=True)
+    process = context.Process(target=serve, args=(request, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
         while True:
-            news: BuildEvent = ours.recv()
-            if news.built:
-                return news.built
-            if news.kind == "failed":
-                raise ModelFileError(news.text)
-            if news.kind == "unwritable":
-                raise OSError(errno.EIO, news.text)
-            tell(news)
+            event: BuildEvent = ours.recv()
+            if event.build:
+                return event.build
+            if event.kind == "failed":
+                raise ModelFileError(event.text)
+            if event.kind == "unwritable":
+                raise OSError(errno.EIO, event.text)
+            on_event(event)
     except EOFError:
         process.join()
         raise ModelFileError(
-            f"{order.onnx}: the builder's process died (exit status {process.exitcode}); is there enough memory?"
+            f"{request.onnx}: the builder's process died (exit status {process.exitcode}); is there enough memory?"
         ) from None
     finally:
         process.kill()
@@ -201,15 +206,18 @@ def _run(order: BuildRequest, tell: Callable[[BuildEvent], None]) -> EngineBuild
 
 
 def _obstacle(flavour: Flavour) -> str | None:
+    """Why this flavour can't build on this machine. None: it can."""
     if _version(flavour) is None:
         return _install(flavour)
     if flavour == "tensorrt" and not find_gpus():
-        return "it builds on the GPU that the engine is for, and there is none here; --engine tensorrt-rtx needs none"
+        return (
+            "it builds on the GPU that the engine is for, and this machine has none; --engine tensorrt-rtx needs none"
+        )
     return None
 
 
 def _version(flavour: Flavour) -> str | None:
-    """Of the installed package, which may be called after a version of CUDA; does not import it."""
+    """Version of the installed package, which may have a version of CUDA in its name. Does not import it."""
     for name in (flavour, f"{flavour}-cu13", f"{flavour}-cu12"):
         with suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)

@@ -1,4 +1,4 @@
-"""Which engine an export is asked for."""
+"""The request for an engine."""
 
 from __future__ import annotations
 
@@ -17,3 +17,4 @@ class EngineRequest:
     tiles: Tiles = field(default_factory=Tiles)
     options: BuildOptions = field(default_factory=BuildOptions)
     timing_cache: Path | None = None
+    """File of kernel timings from earlier builds, read and written. TensorRT only."""

@@ -1,9 +1,9 @@
-"""A model repository for NVIDIA's Triton Inference Server, of what an export wrote.
+"""Writes exported files as a model repository for NVIDIA's Triton Inference Server.
 
-    DIR/NAME/config.pbtxt      what the model takes, and how Triton is to run it
+    DIR/NAME/config.pbtxt      what the model takes, and how Triton should run it
     DIR/NAME/1/model.plan      the engine, or model.onnx
 
-The configuration is a text of Triton's `ModelConfig` (`model_config.proto` of triton-inference-server/common).
+The configuration is Triton's `ModelConfig` as text (`model_config.proto` of triton-inference-server/common).
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from fxsr.models.manifest import EngineFacts, Manifest, ModelFacts, TensorFacts
 VERSION = "1"
 _TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "uint8": "TYPE_UINT8"}
 _ONNX_BATCH = 8
-"""Images that Triton may put together for ONNX Runtime, which sets no limit itself."""
+"""Largest batch that Triton may form for ONNX Runtime, which itself has no limit."""
 _DELAY_US = 1000
-"""How long a request may wait for others to share a batch with: little beside the time that one takes."""
+"""How long a request may wait for others to share its batch, in microseconds: little compared to its own time."""
 _WARM_SIDE = 64
-"""Of warm-up images, where any size is taken."""
+"""Side of the warm-up images if the model takes any size, in LR pixels."""
 
 
 @dataclass(frozen=True)
-class _Word:
-    """A value that stands without quotes."""
+class _Identifier:
+    """A value that is written without quotes."""
 
     text: str
 
 
-_Value = str | int | bool | _Word | Mapping[str, "_Value"] | list["_Value"]
+_Value = str | int | bool | _Identifier | Mapping[str, "_Value"] | list["_Value"]
 
 
 def write_repository(manifest: Manifest, folder: Path, repository: Path, engine: Path | None = None) -> Path:
-    """Write a model into a repository, whole or not at all; one of the same name is replaced.
+    """Write a model to a repository, as a whole or not at all. A model of the same name is replaced.
 
     Args:
-        manifest: of the export.
-        folder: where its files are.
-        repository: made if it is not there; others in it stay.
-        engine: the export's TensorRT engine. None, or one of TensorRT-RTX, which Triton can't run: the ONNX file.
+        manifest: the export's manifest.
+        folder: the folder of the export's files.
+        repository: the repository's folder. It is created if needed; other models in it stay.
+        engine: the export's TensorRT engine. None, or a TensorRT-RTX engine, which Triton can't run: use the ONNX file.
 
     Returns:
-        The model's folder; its name is what clients ask for.
+        The model's folder. Its name is the model name for clients.
 
     Raises:
-        FxsrError: the place can't be written to.
+        UsageError: the engine does not take single images.
+        FxsrError: the repository can't be written to.
     """
     name = Path(manifest.onnx.file).stem
     facts = served_engine(manifest, engine)
@@ -76,7 +77,7 @@ def write_repository(manifest: Manifest, folder: Path, repository: Path, engine:
 
 
 def served_engine(manifest: Manifest, engine: Path | None) -> EngineFacts | None:
-    """The engine that Triton would run. None: there is none, or TensorRT-RTX made it."""
+    """The engine that Triton would run. None: there is none, or TensorRT-RTX built it."""
     found = (each for each in manifest.engines if engine and each.file.file == engine.name)
     return next((each for each in found if each.flavour == "tensorrt"), None)
 
@@ -84,11 +85,14 @@ def served_engine(manifest: Manifest, engine: Path | None) -> EngineFacts | None
 def configure(model: ModelFacts, name: str, engine: EngineFacts | None) -> dict[str, _Value]:
     """A model's `ModelConfig`.
 
-    Triton adds the batch axis itself, the same to all inputs: a request has as many style maps as images. It puts
-    requests together whose shapes are equal, so those with a map and those with a single style stay apart.
+    Triton adds the same batch axis to all inputs, so a request has as many style maps as images. It batches requests of
+    equal shapes, so those with a map and those with a single style stay apart.
+
+    Raises:
+        UsageError: the engine does not take single images.
     """
     if engine and engine.profiles[0].inputs[model.inputs[0].name].min[0] > 1:
-        raise UsageError("Triton does not fill up batches: export the engine with --batch 1,OPT,MAX for --triton")
+        raise UsageError("Triton does not pad batches: export the engine with --batch 1,OPT,MAX for --triton")
     images, *maps = model.inputs
     number, height, width = (images.layout.index(axis) for axis in "NHW")
     sizes = engine.profiles[0].inputs[images.name] if engine else None
@@ -114,14 +118,14 @@ def configure(model: ModelFacts, name: str, engine: EngineFacts | None) -> dict[
     }
     if batch > 1:
         config["dynamic_batching"] = {"max_queue_delay_microseconds": _DELAY_US}
-    if engine:  # one for maps, one for single styles: Triton takes what fits a request
+    if engine:  # one for maps, one for single styles: Triton picks the one that fits a request
         profiles: list[_Value] = [str(index) for index in range(len(engine.profiles))]
-        config["instance_group"] = [{"count": 1, "kind": _Word("KIND_GPU"), "profile": profiles}]
+        config["instance_group"] = [{"count": 1, "kind": _Identifier("KIND_GPU"), "profile": profiles}]
     return config
 
 
 def to_text(message: Mapping[str, _Value], indent: str = "") -> str:
-    """A message in protobuf's text format."""
+    """Write a message in protobuf's text format."""
     return "".join(_field(name, value, indent) for name, value in message.items())
 
 
@@ -131,23 +135,23 @@ def _field(name: str, value: _Value, indent: str) -> str:
             return "".join(_field(name, each, indent) for each in value)
         case Mapping():
             return f"{indent}{name} {{\n{to_text(value, indent + '  ')}{indent}}}\n"
-        case _Word():
+        case _Identifier():
             return f"{indent}{name}: {value.text}\n"
         case _:
             return f"{indent}{name}: {json.dumps(value)}\n"
 
 
 def _tensor(tensor: TensorFacts) -> dict[str, _Value]:
-    return {"name": tensor.name, "data_type": _Word(_TYPES[tensor.dtype]), "dims": [*_dims(tensor)]}
+    return {"name": tensor.name, "data_type": _Identifier(_TYPES[tensor.dtype]), "dims": [*_dims(tensor)]}
 
 
 def _dims(tensor: TensorFacts) -> list[int]:
-    """Without the batch axis; -1 is any."""
+    """The shape without the batch axis; -1 is any size."""
     return [size if isinstance(size, int) else -1 for size in tensor.shape[1:]]
 
 
 def _warm_up(inputs: Iterable[TensorFacts], side: tuple[int, int], style: str) -> dict[str, _Value]:
-    """A made-up request of one image, so that the first real one is not the slow one."""
+    """A request with one blank image, so that the first real request is not slow."""
     sizes: dict[str, _Value] = {}
     for tensor in inputs:
         one = style == "uniform" and tensor.name == "t_map"
@@ -155,6 +159,6 @@ def _warm_up(inputs: Iterable[TensorFacts], side: tuple[int, int], style: str) -
         dims: list[_Value] = [
             known.get(axis) or int(size) for axis, size in zip(tensor.layout, tensor.shape, strict=True) if axis != "N"
         ]
-        sizes[tensor.name] = {"data_type": _Word(_TYPES[tensor.dtype]), "dims": dims, "zero_data": True}
+        sizes[tensor.name] = {"data_type": _Identifier(_TYPES[tensor.dtype]), "dims": dims, "zero_data": True}
     inputs_text: list[_Value] = [{"key": name, "value": value} for name, value in sizes.items()]
     return {"name": style, "batch_size": 1, "inputs": inputs_text}

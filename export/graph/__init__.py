@@ -1,1 +1,1 @@
-"""From weights to an ONNX graph: the writer, the exact rewrites that make it cheap, and a style baked in."""
+"""Writes the ONNX graph from weights: the writer, the exact rewrites that make the graph cheap, and fixed styles."""

@@ -1,14 +1,14 @@
-"""One style for good: the style layers' scales and shifts are constants then, and go into the neighbouring weights.
+"""Fixes the style: the style layers' scales and shifts become constants, which are folded into neighbouring weights.
 
-An SFT layer y = scale * x + shift becomes, exactly and without a division by what may be zero:
+An SFT layer y = scale * x + shift becomes, exactly and without dividing by values that may be zero:
 
-- behind a convolution and an activation f with f(a x) = a f(x) for a >= 0 (leaky or plain ReLU): |scale| goes into the
-  weights before f, its sign into those of the layers that read y. The shift, times that sign, stays an addition.
-- in front of a block's first convolution, where others need x as it is: the scale goes into that convolution, and
-  shift / scale stays an addition. Where a scale is next to nothing, multiplication and addition both stay.
+- after a convolution and an activation f with f(a x) = a f(x) for a >= 0 (leaky or plain ReLU): |scale| goes into the
+  weights before f, and its sign into those of the layers that read y. The shift, times that sign, stays an addition.
+- before a block's first convolution, where other layers need the unscaled x: the scale goes into that convolution, and
+  shift / scale stays an addition. If a scale is almost zero, both multiplication and addition stay.
 
-Folding a shift into the bias of the convolution that reads y would be wrong at the borders: beyond them that
-convolution sees zeros, not shifts. `esrgan_weights` does it nevertheless.
+Folding a shift into the bias of the convolution that reads y would be wrong at the borders, where that convolution sees
+zero padding without the shift. `esrgan_weights` does it nevertheless.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from fxsr.errors import UsageError
 from fxsr.export.graph.rewrites import Array, Exact, style_curve
 from fxsr.models.config import NetworkConfig, is_style, sft_layers
 
-_NOTHING = 1e-6
-"""Scales below this share of the shift are not divided by."""
+_MIN_SCALE = 1e-6
+"""Smallest scale, relative to the shift, that is used as a divisor."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class BakedNetwork:
     """A network at one style."""
 
     weights: Mapping[str, Array]
-    """Of the convolutions; style layers have none left."""
+    """Weights of the convolutions. Style layers have none left."""
     scales: Mapping[str, Array]
-    """By SFT layer: what it still multiplies by. Most layers are not in it."""
+    """For each SFT layer that still multiplies, its factors per channel. Most layers don't."""
     shifts: Mapping[str, Array]
-    """By SFT layer: what it adds, per channel."""
+    """For each SFT layer, what it adds per channel."""
 
 
 def bake(config: NetworkConfig, weights: Mapping[str, Array], t: float) -> BakedNetwork:
@@ -43,7 +43,7 @@ def bake(config: NetworkConfig, weights: Mapping[str, Array], t: float) -> Baked
 
     Args:
         config: the network.
-        weights: its checkpoint's.
+        weights: the checkpoint's weights.
         t: style in 0..1.
     """
     exact = {key: value.astype(np.float64) for key, value in weights.items() if not is_style(key)}
@@ -54,7 +54,7 @@ def bake(config: NetworkConfig, weights: Mapping[str, Array], t: float) -> Baked
         block, layer = sft.rsplit(".sft", 1)
         if layer == "0":
             first = f"{block}.conv1" if config.trunk == "rrdb" else f"{block}.conv0"
-            if (np.abs(scale) <= _NOTHING * np.maximum(1, np.abs(shift))).any():
+            if (np.abs(scale) <= _MIN_SCALE * np.maximum(1, np.abs(shift))).any():
                 scales[sft], shifts[sft] = scale.astype(np.float32), shift.astype(np.float32)
                 continue
             exact[f"{first}.weight"] = exact[f"{first}.weight"] * scale[None, :, None, None]
@@ -73,21 +73,21 @@ def bake(config: NetworkConfig, weights: Mapping[str, Array], t: float) -> Baked
 
 
 def modulation(weights: Mapping[str, Array], sft: str, t: float) -> tuple[Exact, Exact]:
-    """What an SFT layer multiplies by and adds at `t`, per channel."""
+    """The factor and the summand of an SFT layer at `t`, (channels,) each."""
     scale, shift = (style_curve(weights, f"{sft}.SFT_{part}").at(t) for part in ("scale", "shift"))
     return scale + 1, shift
 
 
 def esrgan_weights(config: NetworkConfig, baked: BakedNetwork) -> dict[str, Array]:
-    """A plain ESRGAN's weights, under the names of its first release: the shifts are in its biases.
+    """Weights of a plain ESRGAN with the parameter names of its first release. The shifts are folded into biases.
 
     Raises:
-        UsageError: the network is not an ESRGAN without its style layers, or can't be made one at this style.
+        UsageError: the network without style layers is no ESRGAN, or this style can't be folded.
     """
     if config.trunk != "rrdb":
-        raise UsageError("--esrgan: its trunk is of RRDBs, this network's is not")
+        raise UsageError("--esrgan: an ESRGAN has a trunk of RRDBs, this network has none")
     if baked.scales:
-        raise UsageError("--esrgan: a style layer's scale is zero at this t; choose another t")
+        raise UsageError("--esrgan: a style layer's scale is zero at this t; choose another --bake-t")
     plain = {key: value.astype(np.float64) for key, value in baked.weights.items()}
     for sft, shift in baked.shifts.items():
         block, layer = sft.rsplit(".sft", 1)
@@ -99,7 +99,7 @@ def esrgan_weights(config: NetworkConfig, baked: BakedNetwork) -> dict[str, Arra
 
 
 def _readers(config: NetworkConfig, block: str, layer: int) -> list[tuple[str, slice]]:
-    """Convolutions that read the output of a block's SFT layer, 1 or higher, and in which channels of theirs."""
+    """Convolutions that read the output of a block's SFT layer (1 or higher), and the input channels that it fills."""
     if config.trunk == "rb":
         return [(f"{block}.conv1", slice(None))]
     begin = config.nf + (layer - 1) * config.gc

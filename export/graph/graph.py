@@ -1,11 +1,11 @@
-"""The generator as an ONNX graph, written straight from a checkpoint's weights.
+"""Writes the generator as an ONNX graph, directly from a checkpoint's weights.
 
-Tracing the torch module takes minutes at the published size and leaves rewrites to pattern matching; writing the
-graph takes a second and says exactly what is meant. `fxsr.models.network` stays the reference that tests and every
-export compare with.
+Tracing the torch module takes minutes at the published size, and rewrites would need pattern matching. Writing the
+graph takes a second and is explicit. `fxsr.models.network` is the reference that tests and every export compare the
+graph with.
 
 Graph contract: `lr` (n, 3, h, w) and `t_map` (n_t, 1, h_t, w_t) in, `sr` (n, 3, scale*h, scale*w) out, all of one type.
-Each of n_t, h_t, w_t is 1 or equals its partner. What `GraphOptions` changes of that is in the graph's `ModelFacts`.
+Each of n_t, h_t, w_t is 1 or equals n, h, w. The graph's `ModelFacts` describe how `GraphOptions` change this.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ else:
     ir = LazyModule("onnx_ir", extra="export")
 
 OPSET = 17
-"""Low enough for TensorRT 10, TensorRT-RTX and five years of ONNX Runtime; nothing newer is needed."""
+"""TensorRT 10, TensorRT-RTX and ONNX Runtimes of the last five years support it; the graph needs nothing newer."""
 _BRAIN_OPSET = 22
-"""The first with convolutions in bfloat16."""
+"""The first opset with convolutions in bfloat16."""
 _FOLDED, _BLOCKED = "folded-styles", "blocked-layout"
 _PHASES, _DEPTH, _STRIPS = "phase-upsampling", "depth-to-space", "strips"
 _IR_VERSIONS = {OPSET: 8, _BRAIN_OPSET: 10}
@@ -46,62 +46,66 @@ _IR_VERSIONS = {OPSET: 8, _BRAIN_OPSET: 10}
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """How to write the graph. The rewrites are exact; they can be switched off to look for a fault.
+    """How to write the graph. The rewrites are exact; they can be switched off for debugging.
 
     Raises:
-        UsageError: options that exclude each other.
+        UsageError: a value is out of range, or two options exclude each other.
     """
 
     precision: Precision = "fp32"
-    """Type of weights, arithmetic, inputs and output; of the latter float32 with bf16, which numpy lacks. The graph is
-    strongly typed: nothing else decides precision."""
+    """Type of weights, arithmetic, inputs and output. With bf16, which numpy lacks, inputs and output are float32. The
+    graph is strongly typed: nothing else decides the precision."""
     fold_styles: bool = True
-    """Fold the condition branch and the style layers' hidden channels into polylines of t."""
+    """Fold the condition branch and the style layers' hidden channels into piecewise linear functions of t."""
     blocked: bool = True
-    """Keep ONNX Runtime's CPU in the layout that it convolves in; in float32 with folded or baked styles only."""
+    """Let ONNX Runtime's CPU provider stay in its blocked memory layout. Only in float32 with folded or fixed
+    styles."""
     phase_upsampling: bool = True
-    """Replace doubling and 3x3 convolution by four 2x2 convolutions on the small grid."""
+    """Replace 2x upsampling and a 3x3 convolution by four 2x2 convolutions on the small grid."""
     depth_to_space: bool = False
-    """Put the phases together by that operator rather than by copies, which ONNX Runtime does faster."""
+    """Interleave the phases with the DepthToSpace operator instead of copies. ONNX Runtime is faster with copies."""
     strips: bool = True
-    """Compute the last doubling and what follows in strips, for less memory."""
+    """Compute the last upsampling and the layers after it in strips, which saves memory."""
     compact: bool = False
-    """Keep float32 arithmetic but store the weights as halves: half the file, for about 60 dB of agreement."""
+    """Compute in float32 but store weights in half precision: half the file size, about 60 dB PSNR of agreement."""
     io: Io = "float"
-    """"uint8": lr and sr are (n, h, w, 3) of 0..255, t_map is of 0..255 too; scaling, clamping and rounding inside."""
+    """"uint8": `lr` and `sr` are (n, h, w, 3) in 0..255, `t_map` is in 0..255; the graph scales, clamps and rounds."""
     packed: bool = False
-    """One input of four channels, RGB and t, for runtimes that know a single input only."""
+    """Use one input of four channels, RGB and t, for runtimes that support a single input only."""
     baked_t: float | None = None
-    """One style for good; no `t_map`, no style layers."""
+    """The fixed style; the graph then has no `t_map` and no style layers. None: it takes any style."""
     kept_float32: tuple[str, ...] = ()
-    """Layers (see `layer_names`) that are computed in float32 whatever the precision."""
+    """Layers (see `layer_names`) that compute in float32 whatever the precision."""
     emulate: bool = False
-    """Float32 arithmetic, every result rounded to `precision`: what a runtime without that type can run."""
+    """Compute in float32 and round every result to `precision`, for runtimes without that type."""
 
     def __post_init__(self) -> None:
         if self.packed and self.baked_t is not None:
-            raise UsageError("--packed and --bake-t exclude each other: with t fixed there is only the image to give")
+            raise UsageError(
+                "--packed and --bake-t exclude each other: with t fixed, the image is the only input anyway"
+            )
         if self.baked_t is not None and not 0 <= self.baked_t <= 1:
             raise UsageError(f"--bake-t {self.baked_t:g}: it must be 0 to 1")
         if self.baked_t == 0:
-            object.__setattr__(self, "baked_t", 0.0)  # not -0, which would be in names
+            object.__setattr__(self, "baked_t", 0.0)  # not -0, which would appear in names
         if self.compact and self.precision != "fp32":
-            raise UsageError("--compact is for --fp32; --fp16 and --bf16 store halves anyway")
+            raise UsageError("--compact is for --fp32; --fp16 and --bf16 already store 16-bit weights")
 
     @property
     def rewrites(self) -> tuple[str, ...]:
-        settled = self.settled()
+        """Names of the rewrites, as `ModelFacts.rewrites` lists them."""
+        normalised = self.normalised()
         names = {
-            _FOLDED if self.baked_t is None else "baked-style": settled.fold_styles,
-            _BLOCKED: settled.blocked,
+            _FOLDED if self.baked_t is None else "baked-style": normalised.fold_styles,
+            _BLOCKED: normalised.blocked,
             _PHASES: self.phase_upsampling,
-            _DEPTH: settled.depth_to_space,
+            _DEPTH: normalised.depth_to_space,
             _STRIPS: self.strips,
         }
         return tuple(name for name, on in names.items() if on)
 
-    def settled(self) -> GraphOptions:
-        """The same graph's options in one form, where others make some of them idle."""
+    def normalised(self) -> GraphOptions:
+        """Options that give the same graph, with all those switched off that have no effect because of others."""
         folded = self.fold_styles or self.baked_t is not None
         return replace(
             self,
@@ -111,26 +115,29 @@ class GraphOptions:
         )
 
     def for_engine(self) -> GraphOptions:
-        """What TensorRT makes most of. It computes all layers that share a small input at once: folded into every style
-        layer, the condition branch would have it hold the styles of many layers. It multiplies by what is smaller than
-        the picture without copies, and shuffles without them."""
-        return replace(self, fold_styles=False, blocked=False, depth_to_space=True).settled()
+        """Options that suit TensorRT best.
+
+        TensorRT computes all layers that share a small input at once: with the condition branch folded into every style
+        layer, it would hold the styles of many layers. It broadcasts small operands and runs DepthToSpace without
+        copies.
+        """
+        return replace(self, fold_styles=False, blocked=False, depth_to_space=True).normalised()
 
 
 def producer() -> str:
-    """What graphs of this version say that they were written by."""
+    """The producer that graphs written by this version name."""
     return f"fxsr {fxsr.__version__}"
 
 
 def layer_names(config: NetworkConfig) -> list[str]:
-    """The parts of the graph whose arithmetic can be chosen apart, in order."""
+    """Parts of the graph whose precision can be chosen separately, in order."""
     trunk = [f"{config.trunk_name}.{index}" for index in range(config.nb)]
     doublings = [f"upconv{step}" for step in range(1, config.upsamplings + 1)]
     return ["styles", "conv_first", *trunk, "trunk_conv", *doublings, "HRconv", "conv_last"]
 
 
 def model_facts(checkpoint: Checkpoint, options: GraphOptions) -> ModelFacts:
-    """What the graph of `emit_graph(checkpoint, options)` is, as its metadata and manifest say it."""
+    """Facts about the graph of `emit_graph(checkpoint, options)`, for its metadata and manifest."""
     return ModelFacts(
         name=checkpoint.about.name,
         variant=checkpoint.about.variant,
@@ -153,7 +160,7 @@ def model_facts(checkpoint: Checkpoint, options: GraphOptions) -> ModelFacts:
 
 
 def options_of(facts: ModelFacts) -> GraphOptions:
-    """The options that a graph of these facts was written with, settled."""
+    """The options that a graph with these facts was written with, normalised."""
     return GraphOptions(
         precision=facts.precision,
         fold_styles=facts.baked_t is not None or _FOLDED in facts.rewrites,
@@ -187,7 +194,7 @@ def _picture(name: str, options: GraphOptions, channels: int, scale: int = 1) ->
 
 
 def save_graph(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> None:
-    """Write the graph to a file, unchecked."""
+    """Write the graph to a file, without checking it."""
     ir.save(emit_graph(checkpoint, options), path)
 
 
@@ -196,7 +203,7 @@ def emit_graph(checkpoint: Checkpoint, options: GraphOptions) -> ir.Model:
     facts = model_facts(checkpoint, options)
     writer = GraphWriter(options.precision, options.compact, options.kept_float32, options.emulate)
     inputs = [writer.input(each) for each in facts.inputs]
-    sr = _emit_between(writer, checkpoint, options, inputs)
+    sr = _emit_body(writer, checkpoint, options, inputs)
     graph = ir.Graph(
         inputs,
         [writer.output(sr, facts.outputs[0])],
@@ -214,10 +221,9 @@ def emit_graph(checkpoint: Checkpoint, options: GraphOptions) -> ir.Model:
     )
 
 
-def _emit_between(
-    w: GraphWriter, checkpoint: Checkpoint, options: GraphOptions, inputs: Sequence[ir.Value]
-) -> ir.Value:
-    """From the graph's inputs to its output: what the network computes, and what `io` and `packed` put around it."""
+def _emit_body(w: GraphWriter, checkpoint: Checkpoint, options: GraphOptions, inputs: Sequence[ir.Value]) -> ir.Value:
+    """Write everything from the graph's inputs to its output: the network, and the conversions for `io` and
+    `packed`."""
     integers = options.io == "uint8"
     first, *rest = inputs
     if integers:
@@ -239,7 +245,7 @@ class _Generator:
     def __init__(self, writer: GraphWriter, checkpoint: Checkpoint, options: GraphOptions) -> None:
         self.writer = writer
         self.config = checkpoint.config
-        self.options = options = options.settled()
+        self.options = options = options.normalised()
         self.weights: Mapping[str, Array] = checkpoint.weights
         baked = None
         if options.baked_t is not None:
@@ -250,7 +256,7 @@ class _Generator:
         )
 
     def emit(self, lr: ir.Value, t_map: ir.Value | None = None) -> ir.Value:
-        """`t_map` is needed unless the style is baked in."""
+        """Write all layers. `t_map` is required unless the style is fixed."""
         w = self.writer
         with w.layer("styles"):
             self.styles.prepare(t_map, lr)
@@ -271,7 +277,7 @@ class _Generator:
         return in_strips(w, x, end) if self.options.strips else end(x)
 
     def _end(self, doubling: str, x: ir.Value) -> ir.Value:
-        """The last doubling and what follows: most of the memory."""
+        """The last upsampling and the layers after it, which need most of the memory."""
         w = self.writer
         with w.layer(doubling):
             x = self._double(x, doubling)
@@ -301,7 +307,7 @@ class _Generator:
             source = self.styles.apply(x, f"{name}.sft0") if layer == 1 else w.concat(seen, f"{name}.cat{layer}")
             feature = w.leaky(self._conv(source, f"{name}.conv{layer}"), SLOPE)
             seen.append(self.styles.apply(feature, f"{name}.sft{layer}"))
-        # the residual scale is a factor of a linear layer: it goes into its weights
+        # conv5 is linear, so the residual scale goes into its weights
         last = self._conv(w.concat(seen, f"{name}.cat5"), f"{name}.conv5", RESIDUAL_SCALE)
         return w.add(last, x, f"{name}.add")
 

@@ -1,6 +1,6 @@
 """Exact rewrites of the network's weights, as plain array arithmetic. `fxsr.export.graph.graph` uses the results.
 
-Sums and products are taken in float64, so that the rewritten weights are as good as the originals in float32.
+Sums and products are computed in float64, so that the rewritten float32 weights are as accurate as the originals.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ _ROWS = (
     np.array([[1, 0, 0], [0, 1, 1]], np.float64),
     np.array([[1, 1, 0], [0, 0, 1]], np.float64),
 )
-"""Which rows of a 3x3 kernel fall on the same small-grid pixel, for an even and an odd row of the doubled grid."""
+"""Which rows of a 3x3 kernel read the same small-grid pixel, for even and odd rows of the upsampled grid."""
 
 
 @dataclass(frozen=True)
 class StyleCurve:
-    """A branch of an SFT layer as what it is, a polyline in t per channel: `start + slopes @ max(t - knots, 0)`.
+    """A branch of an SFT layer as a piecewise linear function of t: `start + slopes @ max(t - knots, 0)` per channel.
 
-    Exact for t of 0 to 1.
+    It is exact for t in 0..1.
     """
 
     start: Exact
-    """(channels,), at t = 0."""
+    """(channels,), the value at t = 0."""
     knots: Exact
-    """(k,), where the line bends: ascending from 0, all below 1."""
+    """(k,), the t at which the slope changes: ascending from 0, all below 1."""
     slopes: Exact
-    """(channels, k), by how much it gets steeper there."""
+    """(channels, k), the change of the slope at each knot."""
 
     def at(self, t: float) -> Exact:
-        """(channels,)."""
+        """The values at `t`, (channels,)."""
         return self.start + self.slopes @ np.maximum(t - self.knots, 0)
 
 
 def style_curve(weights: Mapping[str, Array], branch: str) -> StyleCurve:
-    """All that lies between t and a branch's result, the condition network included, folded into one polyline.
+    """Fold all layers between t and a branch's output, the condition network included, into one piecewise linear
+    function.
 
-    These layers are 1x1 convolutions and leaky ReLUs that start from a single number: u = leaky(a t + b), hidden
-    channels leaky(c u + d) since nothing nonlinear lies between the condition network's last convolution and the
-    branch's first, and a weighted sum of these. Hidden channels bend the line only where they change sign.
+    These layers are 1x1 convolutions and leaky ReLUs that start from a single number: u = leaky(a t + b), then hidden
+    channels leaky(c u + d), since nothing nonlinear lies between the condition network's last convolution and the
+    branch's first, and finally a weighted sum. The slope changes only where a hidden channel changes sign.
 
     Args:
         weights: the checkpoint's weights.
@@ -62,9 +63,9 @@ def style_curve(weights: Mapping[str, Array], branch: str) -> StyleCurve:
         conv, ("CondNet.2", f"{branch}_conv0", f"{branch}_conv1")
     )
     c, d = outer @ inner, (outer @ inner_bias + outer_bias)[:, None]  # (hidden, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):  # constant channels bend nowhere
-        signs_change = np.append(-d / c, 0)  # at these u
-        bends = (signs_change / _leaky_slope(signs_change) - b) / a
+    with np.errstate(divide="ignore", invalid="ignore"):  # constant channels have no knots
+        zeros = np.append(-d / c, 0)  # the u at which channels change sign
+        bends = (zeros / _leaky_slope(zeros) - b) / a
     knots = np.unique([0, *bends[(bends > 0) & (bends < 1)]])
     middles = (knots + np.append(knots[1:], 1)) / 2
     before, start = a * middles + b, _leaky(b)
@@ -82,17 +83,17 @@ def _leaky(x: Exact) -> Exact:
 
 
 def phase_kernels(kernel: Array) -> dict[tuple[int, int], Array]:
-    """A 3x3 convolution on a nearest-doubled grid, as four 2x2 convolutions on the small one.
+    """Kernels of four 2x2 convolutions on the small grid that replace nearest 2x upsampling and a 3x3 convolution.
 
-    Output pixel (2y + py, 2x + px) sees only 2x2 different small-grid pixels, from (y - 1 + py, x - 1 + px) on;
-    taps that fall on the same pixel add up. Zero padding carries over: a doubled border pixel is outside exactly
-    when its small-grid pixel is.
+    Output pixel (2y + py, 2x + px) depends on 2x2 small-grid pixels only, starting at (y - 1 + py, x - 1 + px); kernel
+    elements that read the same pixel add up. Zero padding is preserved, since an upsampled pixel is outside exactly if
+    its small-grid pixel is.
 
     Args:
         kernel: (out, in, 3, 3).
 
     Returns:
-        For each phase (py, px) a kernel (out, in, 2, 2).
+        A kernel (out, in, 2, 2) for each phase (py, px).
     """
     exact = kernel.astype(np.float64)
     return {

@@ -1,4 +1,4 @@
-"""The end of the network in strips: what lies between its layers is never held for the whole picture at once."""
+"""Computes the end of the network in strips, so that its activations are never held for the whole image at once."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 STRIPS = 4
-"""More would help little: by then the layers before need as much."""
+"""More strips would save little, since the layers before then need as much memory."""
 HALO = 2
-"""Rows that a strip is given beyond those it is wanted for, for a doubling and two 3x3 convolutions. At a strip's end
-each layer sees padding in place of its neighbour, which spoils one row of the doubled picture in the first convolution
-and one more in each of the others: three, of four that are dropped."""
+"""Extra rows at each end of a strip, for 2x upsampling and two 3x3 convolutions after it. At a strip's end each layer
+sees padding instead of the neighbouring strip. This corrupts one row of the upsampled image in the first convolution
+and one more in each of the others: three rows, of the four that are dropped."""
 
 
 def in_strips(w: GraphWriter, x: ir.Value, layers: Callable[[ir.Value], ir.Value]) -> ir.Value:
-    """`layers(x)`, strip by strip from top to bottom; exact, whatever the height.
+    """Write `layers(x)` strip by strip, from top to bottom. The result is exact for any height.
 
     Args:
         w: writes the graph.
         x: (n, c, h, w).
-        layers: makes two rows of each row, and sees no more than `HALO` rows around it.
+        layers: doubles the number of rows, and depends on no more than `HALO` rows around each.
     """
     height = w.side(x, 2)
     cuts = [w.sizes("Div", w.sizes("Mul", height, index), STRIPS) for index in range(STRIPS + 1)]

@@ -1,4 +1,4 @@
-"""The style layers of the graph: as they are, folded into polylines of t, or the constants that baking leaves."""
+"""Writes the style layers of the graph: unchanged, folded into piecewise linear functions of t, or as constants."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from fxsr.models.config import COND_SLOPE, NetworkConfig, sft_layers
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    Style: TypeAlias = tuple[ir.Value, ir.Value]
-    """What a layer multiplies by and adds."""
+    Modulation: TypeAlias = tuple[ir.Value, ir.Value]
+    """The factor and the summand of an SFT layer."""
 
-Layer: TypeAlias = tuple[Array, Array]
+ConvWeights: TypeAlias = tuple[Array, Array]
 """A convolution's kernel and bias."""
 
 _BLOCK = 16
-"""A multiple of as many channels as ONNX Runtime's CPU keeps side by side, on every machine (8 with AVX2, 16 with
-AVX-512); it leaves that layout for any other number."""
+"""Numbers of channels must be multiples of this for ONNX Runtime's blocked CPU layout, which holds 8 channels side by
+side with AVX2 and 16 with AVX-512."""
 
 
 class StyleLayers:
@@ -32,11 +32,11 @@ class StyleLayers:
     Args:
         writer: writes the graph.
         config: the network.
-        weights: its checkpoint's.
-        folded: write each as a polyline of t (`fxsr.export.graph.rewrites.style_curve`).
-        blocked: keep ONNX Runtime's CPU in its blocked layout, which it leaves for operands of different sizes: styles
-            and constants have the picture's size. Costs other runtimes time.
-        baked: one style for good. Its weights are not used here.
+        weights: the checkpoint's weights.
+        folded: write each layer as a piecewise linear function of t (`fxsr.export.graph.rewrites.style_curve`).
+        blocked: let ONNX Runtime's CPU provider stay in its blocked layout, which it leaves for operands of different
+            sizes: styles and constants then have the image's size. This costs other runtimes time.
+        baked: the network at a fixed style. Its weights are not used here.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class StyleLayers:
         self._folded = folded
         self._blocked = blocked
         self._baked = baked
-        self._styles: dict[str, Style] = {}
+        self._styles: dict[str, Modulation] = {}
 
     def prepare(self, t_map: ir.Value | None, lr: ir.Value) -> None:
-        """Write what depends on the style alone; `t_map` is needed unless it is baked in.
+        """Write the nodes that depend on the style alone. `t_map` is required unless the style is fixed.
 
-        It stands before the trunk: ONNX Runtime walks back from the output and takes the operand that stands last
-        first, so this makes it compute each style right where it is used. Otherwise it computes and holds those of all
-        layers before it begins (1.4 GB more at 128x128).
+        They must come before the trunk: ONNX Runtime orders nodes by walking back from the output, visiting the last
+        operand first, so this order makes it compute each style right before its use. Otherwise it would compute and
+        hold the styles of all layers first (1.4 GB more at 128x128).
         """
         if t_map is None:
             return
@@ -85,7 +85,7 @@ class StyleLayers:
         return w.add(w.mul(x, scale, f"{sft}.mul"), shift, f"{sft}.add")
 
     def affine(self, x: ir.Value, name: str, scale: Array | None, shift: Array | None = None) -> ir.Value:
-        """`scale * x + shift` with constants per channel."""
+        """Write `scale * x + shift` with constants per channel."""
         w = self._writer
         if self._blocked:
             (channels,) = next(each.shape for each in (scale, shift) if each is not None)
@@ -98,30 +98,30 @@ class StyleLayers:
             x = w.add(x, w.constant(f"{name}.shift", shift[None, :, None, None]), f"{name}.add")
         return x
 
-    def _folded_style(self, t_map: ir.Value, sft: str) -> Style:
+    def _folded_style(self, t_map: ir.Value, sft: str) -> Modulation:
         w = self._writer
         curves = [style_curve(self._weights, branch) for branch in _branches(sft)]
         count = max(len(curve.knots) for curve in curves)
         if self._blocked:
             count += -count % _BLOCK
-        hidden, plain = zip(*(_as_layers(curve, count) for curve in curves), strict=True)
+        hidden, plain = zip(*(_curve_layers(curve, count) for curve in curves), strict=True)
         last = _with_one(plain)
         if not self._blocked:
-            return self._parted(w.relu(w.conv(t_map, f"{sft}.knots", *_stacked(hidden))), sft, last)
+            return self._split(w.relu(w.conv(t_map, f"{sft}.knots", *_stacked(hidden))), sft, last)
         scale, shift = (
             w.conv(w.relu(w.conv(t_map, f"{branch}.knots", *knots)), f"{branch}.curve", *curve)
             for branch, knots, curve in zip(_branches(sft), hidden, last, strict=True)
         )
         return scale, shift
 
-    def _plain_style(self, cond: ir.Value, sft: str) -> Style:
+    def _plain_style(self, cond: ir.Value, sft: str) -> Modulation:
         w = self._writer
         hidden, last = ([self._layer(f"{branch}_conv{number}") for branch in _branches(sft)] for number in (0, 1))
         x = w.leaky(w.conv(cond, f"{sft}.conv0", *_stacked(hidden)), COND_SLOPE)
-        return self._parted(x, sft, _with_one(last))
+        return self._split(x, sft, _with_one(last))
 
-    def _parted(self, hidden: ir.Value, sft: str, last: Sequence[Layer]) -> Style:
-        """Both branches' last convolutions side by side, then parted: one node to stand before the trunk."""
+    def _split(self, hidden: ir.Value, sft: str, last: Sequence[ConvWeights]) -> Modulation:
+        """Both branches' last convolutions in one node, and its output split: a single node before the trunk."""
         kernel, bias = _stacked(last)
         x = self._writer.conv(hidden, f"{sft}.conv1", kernel, bias, group=2)
         scale, shift = self._writer.split(x, f"{sft}.style", (len(bias) // 2,) * 2)
@@ -130,7 +130,7 @@ class StyleLayers:
     def _conv(self, x: ir.Value, name: str) -> ir.Value:
         return self._writer.conv(x, name, *self._layer(name))
 
-    def _layer(self, name: str) -> Layer:
+    def _layer(self, name: str) -> ConvWeights:
         return self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
 
 
@@ -138,20 +138,20 @@ def _branches(sft: str) -> tuple[str, str]:
     return f"{sft}.SFT_scale", f"{sft}.SFT_shift"
 
 
-def _stacked(layers: Sequence[Layer]) -> Layer:
-    """One convolution that computes these."""
+def _stacked(layers: Sequence[ConvWeights]) -> ConvWeights:
+    """One convolution that computes all of these."""
     kernel, bias = (np.concatenate(parts) for parts in zip(*layers, strict=True))
     return kernel, bias
 
 
-def _with_one(last: Sequence[Layer]) -> list[Layer]:
-    """The last layers of a scale's and a shift's branch, the scale plus 1."""
+def _with_one(last: Sequence[ConvWeights]) -> list[ConvWeights]:
+    """The last layers of the scale and shift branches, with 1 added to the scale."""
     (kernel, bias), shift = last
     return [(kernel, bias + 1), shift]
 
 
-def _as_layers(curve: StyleCurve, count: int) -> tuple[Layer, Layer]:
-    """Convolutions with a ReLU between them that compute a polyline, with `count` hidden channels."""
+def _curve_layers(curve: StyleCurve, count: int) -> tuple[ConvWeights, ConvWeights]:
+    """Two convolutions with a ReLU between them that compute a style curve, with `count` hidden channels."""
     idle = count - len(curve.knots)
     knots = np.pad(curve.knots, (0, idle), constant_values=1).astype(np.float32)
     slopes = np.pad(curve.slopes, ((0, 0), (0, idle))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Writes ONNX operators under their usual names, in the type of number that the layer at hand is to be computed in."""
+"""Writes ONNX operators in the number type of the current layer."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Array = NDArray[np.float32]
 
 
 class GraphWriter:
-    """Operators on a tape, each node called after the layer that it comes from.
+    """Appends operators to a tape. Each node is named after the layer that it belongs to.
 
     Args:
-        precision: of weights and arithmetic.
-        compact: with float32 arithmetic, store weights as halves.
-        kept: layers that are computed in float32 whatever the precision; see `layer`.
+        precision: precision of weights and arithmetic.
+        compact: with float32 arithmetic, store weights in half precision.
+        kept: layers that compute in float32 whatever the precision; see `layer`.
         emulate: compute in float32 and round every result to `precision`, for runtimes that lack it.
     """
 
@@ -50,18 +50,19 @@ class GraphWriter:
 
     @contextmanager
     def layer(self, name: str) -> Iterator[None]:
-        """What is written in the block belongs to this layer: in float32 if that is kept so."""
+        """Write the operators inside the block in this layer's type: float32 if the layer is kept in float32."""
         with self._typed(ir.DataType.FLOAT if name in self._kept else self._low):
             yield
 
     def input(self, facts: TensorFacts) -> ir.Value:
+        """An input of the graph."""
         value = ir.Value()
         self._declare(value, facts)
         self._types[value] = ir.DataType.from_numpy(np.dtype(facts.dtype))
         return value
 
     def output(self, value: ir.Value, facts: TensorFacts) -> ir.Value:
-        """`value` in the type that `facts` asks for, as an output of the graph."""
+        """An output of the graph: `value`, cast to the type that `facts` states."""
         value = self.cast(value, ir.DataType.from_numpy(np.dtype(facts.dtype)))
         self._declare(value, facts)
         return value
@@ -75,7 +76,7 @@ class GraphWriter:
         pads: Sequence[int] | None = None,
         group: int = 1,
     ) -> ir.Value:
-        """Convolution; `pads` is top, left, bottom, right, by default such that the size stays."""
+        """A convolution. `pads` is top, left, bottom, right; by default the output has the size of the input."""
         size = kernel.shape[2]
         inputs = [x, self.constant(f"{name}.weight", kernel), self.constant(f"{name}.bias", bias)]
         pads = pads or [size // 2] * 4
@@ -91,12 +92,12 @@ class GraphWriter:
         return self._op("Concat", name, values, axis=1)
 
     def stack(self, values: Sequence[ir.Value], name: str) -> ir.Value:
-        """One above the other, in the type that they are of."""
+        """Concatenate along the height, in the values' own type."""
         with self._typed(self._types[values[0]]):
             return self._op("Concat", name, values, axis=2)
 
     def split(self, x: ir.Value, name: str, sizes: Sequence[int]) -> list[ir.Value]:
-        """Parts of the channels, of these sizes."""
+        """Split the channels into parts of these sizes."""
         lengths = self.tape.initializer(ir.tensor(np.array(sizes, np.int64)), name=f"{name}.sizes")
         inputs = [self.cast(x, self._type), lengths]
         found = self.tape.op_multi_out("Split", inputs, {"axis": 1}, num_outputs=len(sizes), name=self._unique(name))
@@ -106,11 +107,11 @@ class GraphWriter:
         return list(found)
 
     def side(self, x: ir.Value, axis: int) -> ir.Value:
-        """How long an axis is."""
+        """The length of an axis."""
         return self.sizes("Gather", self.sizes("Shape", x), axis)
 
     def sizes(self, kind: str, *operands: ir.Value | int, **attributes: int) -> ir.Value:
-        """Arithmetic on sizes, each a tensor of one whole number."""
+        """Write an operator on sizes, which are tensors of one integer."""
         inputs = [self._size(each) if isinstance(each, int) else each for each in operands]
         name = self._unique("size")
         value: ir.Value = self.tape.op(kind, inputs, attributes, name=name)
@@ -118,17 +119,18 @@ class GraphWriter:
         return value
 
     def spread(self, x: ir.Value, picture: ir.Value, name: str) -> ir.Value:
-        """One channel, repeated to the number and sides of `picture`, in the type that it is of."""
+        """Repeat one channel to the batch, height and width of `picture`, in its own type."""
         sides = self.sizes("Concat", self.side(picture, 0), 1, self.side(picture, 2), self.side(picture, 3), axis=0)
         with self._typed(self._types[x]):
             return self._op("Expand", name, [x, sides])
 
     def announce(self, x: ir.Value, shape: Sequence[int | str]) -> None:
-        """Say in the graph of what shape a tensor of the layer's type is. Sides of one name are of one length."""
+        """State a tensor's shape in the graph, and that it has the layer's type. Axes of equal names have equal
+        lengths."""
         x.shape, x.type = ir.Shape(shape), ir.TensorType(self._type)
 
     def cut(self, x: ir.Value, begin: ir.Value, end: ir.Value, name: str) -> ir.Value:
-        """Rows `begin` to `end`, the last excluded, in the type that they are of."""
+        """Rows `begin` to `end` (exclusive), in the tensor's own type."""
         with self._typed(self._types[x]):
             return self._op("Slice", name, [x, begin, end, self._size(2)])
 
@@ -150,13 +152,13 @@ class GraphWriter:
         return self._op("DepthToSpace", name, [x], blocksize=2, mode="DCR")
 
     def interleave(self, phases: Sequence[ir.Value], name: str) -> ir.Value:
-        """Four pictures as the even and odd columns of the even and odd rows of one, by copies alone: what
-        `depth_to_space` makes of their channels."""
+        """Interleave four images as the even and odd columns of the even and odd rows of one image, with copies only.
+        The result equals `depth_to_space` of their channels."""
         width = self.sizes("Mul", self.side(phases[0], 3), 2)
         apart = [self._op("Unsqueeze", f"{name}.apart", [phase, self._size(4)]) for phase in phases]
         rows = [self._op("Concat", f"{name}.columns", pair, axis=4) for pair in (apart[:2], apart[2:])]
         both = self._op("Concat", f"{name}.rows", rows, axis=3)
-        shape = self.sizes("Concat", 0, 0, -1, width, axis=0)  # 0: as it is
+        shape = self.sizes("Concat", 0, 0, -1, width, axis=0)  # 0: keep this axis
         return self._op("Reshape", name, [both, shape])
 
     def nearest_double(self, x: ir.Value, name: str) -> ir.Value:
@@ -168,7 +170,7 @@ class GraphWriter:
         return self._op("Transpose", name, [x], perm=list(axes))
 
     def rounded(self, x: ir.Value, name: str, low: float, high: float) -> ir.Value:
-        """Clamped to a range and rounded to whole numbers."""
+        """Clamp to a range and round to integers."""
         limits = [
             self.constant(f"{name}.{side}", np.array(value, np.float32))
             for side, value in (("low", low), ("high", high))
@@ -176,7 +178,7 @@ class GraphWriter:
         return self._op("Round", f"{name}.round", [self._op("Clip", f"{name}.clip", [x, *limits])])
 
     def cast(self, x: ir.Value, to: ir.DataType) -> ir.Value:
-        """`x` as another type of number; the same value for the same question."""
+        """Cast `x` to another type. Equal casts share one node."""
         if self._types[x] == to or (self._emulate and self._types[x] == self._low and to == ir.DataType.FLOAT):
             return x
         if (x, to) not in self._casts:
@@ -186,10 +188,10 @@ class GraphWriter:
         return self._casts[x, to]
 
     def constant(self, name: str, values: Array) -> ir.Value:
-        """A weight, in the layer's type. A name stands for one array: layers that are written twice share theirs."""
+        """A weight, in the layer's type. A name means one array: layers that are written twice share it."""
         kind = ir.DataType.FLOAT16 if self._compact and values.ndim else self._type
         if (name, kind) not in self._constants:
-            with np.errstate(over="ignore"):  # what overflows is found when the precision is tried
+            with np.errstate(over="ignore"):  # overflow is detected later, by `choose_precision`
                 stored = values.astype(kind.numpy())
             if self._emulate:
                 stored = stored.astype(np.float32)

@@ -1,1 +1,1 @@
-"""Comparing checkpoints, graphs and engines on photos: the cases, the runners, the limits, and layer by layer."""
+"""Compares checkpoints, graphs and engines on photos: inputs, runners, limits, and a layer-by-layer comparison."""

@@ -1,9 +1,9 @@
-"""What is upscaled to see whether two forms of a network agree: real photos, over t, with maps, in batches."""
+"""Inputs for comparing two forms of a network: photos at several styles, with style maps, and in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from itertools import cycle, islice
 from pathlib import Path
@@ -18,12 +18,12 @@ Array = NDArray[np.float32]
 
 _STYLES = (0.0, 0.5, 1.0)
 _CELL = 8
-"""Pixels of a checkerboard's field."""
+"""Side of a checkerboard's squares, in pixels."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to upscale."""
+    """One input to compare outputs on."""
 
     name: str
     lr: Array
@@ -33,23 +33,13 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Shapes:
-    """In which sizes and batches photos are given."""
+class CaseShapes:
+    """Sizes and batches of the inputs."""
 
     sizes: tuple[tuple[int, int], ...] = ((48, 64), (37, 29))
     """Heights and widths, LR pixels."""
     batches: tuple[int, ...] = (1, 2)
-    """The first is taken for all cases but one, further ones for one case with a style and one with maps each."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What cases are made of."""
-
-    photos: Mapping[str, Array] = field(default_factory=lambda: bundled_photos())
-    """(H, W, 3) in 0..1, by name."""
-    baked_t: float | None = None
-    """Only this style. None: several, and maps."""
+    """The first applies to almost all cases. Each further one adds a case with one style and a case with maps."""
 
 
 def bundled_photos() -> dict[str, Array]:
@@ -63,7 +53,7 @@ def bundled_photos() -> dict[str, Array]:
 
 
 def read_photos(paths: Sequence[Path]) -> dict[str, Array]:
-    """Photos from files and folders, as `bundled_photos` gives them, by file name.
+    """Read photos from files and folders, as `bundled_photos` does, by file name.
 
     Raises:
         UsageError: a folder without images.
@@ -81,27 +71,31 @@ def read_photos(paths: Sequence[Path]) -> dict[str, Array]:
     return found
 
 
-def make_cases(material: Material, shapes: Shapes | None = None) -> Iterator[Case]:
-    """Photos in all sizes: at t = 0, 0.5, 1, with a ramp and with a checkerboard of 0 and 1; and larger batches.
+def make_cases(
+    photos: Mapping[str, Array] | None = None, baked_t: float | None = None, shapes: CaseShapes | None = None
+) -> Iterator[Case]:
+    """Cases for every photo and size, at t = 0, 0.5 and 1, with a ramp and with a checkerboard; and larger batches.
 
     Args:
-        material: photos; too small ones are continued by their mirror images.
-        shapes: of the cases; None takes two sizes, and batches of one and two.
+        photos: (H, W, 3) in 0..1, by name. Small ones are extended by reflection. None: the bundled photos.
+        baked_t: use only this style. None: use several styles, and maps.
+        shapes: sizes and batches. None: two sizes, and batches of one and two.
     """
-    shapes = shapes or Shapes()
+    photos = bundled_photos() if photos is None else photos
+    shapes = shapes or CaseShapes()
     usual, *others = shapes.batches
-    for photo_name, photo in material.photos.items():
+    for photo_name, photo in photos.items():
         for height, width in shapes.sizes:
             name = f"{photo_name} {width}x{height}"
             lr = np.stack([_crop(photo, height, width)] * usual)
-            for style, t_map in _styles(height, width, material.baked_t):
+            for style, t_map in _styles(height, width, baked_t):
                 yield Case(f"{name} t={style}", lr, t_map)
     height, width = min(shapes.sizes)
     for count in others:
-        crops = (_crop(photo, height, width) for photo in material.photos.values())
+        crops = (_crop(photo, height, width) for photo in photos.values())
         lr = np.stack(list(islice(cycle(list(crops)), count)))
-        yield Case(f"batch of {count}, t=0.5", lr, _uniform(0.5 if material.baked_t is None else material.baked_t))
-        if material.baked_t is None:
+        yield Case(f"batch of {count}, t=0.5", lr, _uniform(0.5 if baked_t is None else baked_t))
+        if baked_t is None:
             maps = np.random.default_rng(0).random((count, 1, height, width), np.float32)
             yield Case(f"batch of {count}, t=map", lr, maps)
 
@@ -120,7 +114,7 @@ def _uniform(t: float) -> Array:
 
 
 def _crop(photo: Array, height: int, width: int) -> Array:
-    """(3, height, width) from the photo's middle."""
+    """The middle of a photo, (3, height, width)."""
     missing = [(0, max(0, wanted - there)) for wanted, there in zip((height, width), photo.shape[:2], strict=True)]
     whole = np.pad(photo, (*missing, (0, 0)), "symmetric")
     top, left = (whole.shape[0] - height) // 2, (whole.shape[1] - width) // 2

@@ -1,6 +1,6 @@
-"""Sessions on Polygraphy's runners, which run ONNX files and engines alike: for checking, not for speed.
+"""Sessions on Polygraphy's runners, which run both ONNX files and engines: for verification, not for speed.
 
-An engine is so checked by other code than that of `fxsr.runtime`, which runs it for users.
+Engines are thus verified by other code than that of `fxsr.runtime`, which runs them for users.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from fxsr.runtime.backends.providers import import_onnxruntime
 from fxsr.runtime.backends.tensorrt.engine_file import EngineFile, check_runnable, load_flavour
 from fxsr.runtime.backends.tensorrt.library import runtime_log
 from fxsr.runtime.backends.tensorrt.session import load_engine
-from fxsr.runtime.layouts import from_graph, session_dtype, to_engine, to_graph
+from fxsr.runtime.layouts import from_graph, to_engine, to_graph
 from fxsr.runtime.machine.gpu import find_gpus
-from fxsr.runtime.session import Array, Session, SessionInfo
+from fxsr.runtime.session import CPU, Array, Device, Session, SessionInfo
 
 
 class RunnerSession(Session):
@@ -30,39 +30,32 @@ class RunnerSession(Session):
 
     Args:
         runner: a `polygraphy.backend.base.BaseRunner`, not activated.
-        facts: of the graph.
-        engine: of the engine, if it is one.
+        facts: facts about the graph.
         source: the file, for messages.
+        engine: facts about the engine. None: the runner runs an ONNX file.
 
     Raises:
-        ModelFileError: it can't be loaded.
+        ModelFileError: the file can't be loaded.
     """
 
     def __init__(self, runner: Any, facts: ModelFacts, source: Path, engine: EngineFacts | None = None) -> None:
-        self.facts = facts
+        self._facts = facts
         self._source = source
         self._engine = engine
         self._runner = runner
         try:
             runner.activate()
-        except Exception as error:  # Polygraphy passes on what its backends raise
-            raise ModelFileError(f"{source}: can't be loaded ({first_line(error)})") from error
+        except Exception as error:  # Polygraphy lets errors of its backends through
+            raise ModelFileError(f"{source}: it can't be loaded ({first_line(error)})") from error
         if engine:
             self._check_types(engine)
 
     @property
     def info(self) -> SessionInfo:
-        return SessionInfo(
-            name=self.facts.name,
-            scale=self.facts.scale,
-            dtype=session_dtype(self.facts),
-            baked_t=self.facts.baked_t,
-            backend="polygraphy",
-            device="cuda:0" if self._engine else "cpu",
-        )
+        return SessionInfo.of_graph(self._facts, "polygraphy", Device("cuda") if self._engine else CPU)
 
     def run(self, lr: Array, t_map: Array) -> Array:
-        return from_graph(self.facts, self.outputs(lr, t_map)["sr"])
+        return from_graph(self._facts, self.outputs(lr, t_map)["sr"])
 
     def outputs(self, lr: Array, t_map: Array) -> Mapping[str, Array]:
         """All outputs of the graph, by name.
@@ -70,18 +63,18 @@ class RunnerSession(Session):
         Raises:
             FxsrError: the shapes fit no profile of the engine, or the backend failed.
         """
-        feed = (to_engine if self._engine else to_graph)(self.facts, lr, t_map)
+        feed = (to_engine if self._engine else to_graph)(self._facts, lr, t_map)
         try:
             if self._engine:
                 profile = self._engine.profile_for({name: array.shape for name, array in feed.items()})
                 if profile is None:
-                    raise UsageError(f"{self._source}: none of its profiles takes {lr.shape[3]}x{lr.shape[2]}")
+                    raise UsageError(f"{self._source}: no profile takes a tile of {lr.shape[3]}x{lr.shape[2]}")
                 self._runner.set_profile(profile)
             found = self._runner.infer({name: np.ascontiguousarray(array) for name, array in feed.items()})
         except FxsrError:
             raise
         except Exception as error:  # as above
-            raise FxsrError(f"{self._source}: failed on {lr.shape[3]}x{lr.shape[2]}: {first_line(error)}") from error
+            raise FxsrError(f"{self._source}: it failed on {lr.shape[3]}x{lr.shape[2]}: {first_line(error)}") from error
         return {name: np.array(array) for name, array in found.items()}
 
     def close(self) -> None:
@@ -89,20 +82,20 @@ class RunnerSession(Session):
             self._runner.deactivate()
 
     def _check_types(self, engine: EngineFacts) -> None:
-        """Against what the engine itself says, now that one can ask it."""
+        """Compare the manifest with what the engine itself reports."""
         found = {name: meta.dtype.name for name, meta in self._runner.get_input_metadata().items()}
         if wrong := [name for name, dtype in found.items() if engine.tensors.get(name) != dtype]:
             name = wrong[0]
-            said = engine.tensors.get(name)
-            raise ModelFileError(f"{self._source}: its input {name} is {found[name]}, not {said} as its manifest says")
+            expected = engine.tensors.get(name)
+            raise ModelFileError(f"{self._source}: its input {name} is {found[name]}, but its manifest says {expected}")
 
 
 def onnx_runner(onnx: Path, all_tensors: bool = False) -> Any:
-    """Polygraphy's runner of an ONNX file on ONNX Runtime's CPU provider.
+    """Polygraphy's runner for an ONNX file on ONNX Runtime's CPU provider.
 
     Args:
         onnx: the file.
-        all_tensors: make every tensor on the way an output.
+        all_tensors: make every inner tensor an output.
 
     Raises:
         MissingExtraError: a package is not installed.
@@ -122,7 +115,7 @@ def onnx_runner(onnx: Path, all_tensors: bool = False) -> Any:
 
 
 def engine_runner(engine: EngineFile) -> Any:
-    """Polygraphy's runner of an engine.
+    """Polygraphy's runner for an engine.
 
     Raises:
         DeviceError, ModelFileError: the engine can't be run on this machine.
@@ -133,13 +126,14 @@ def engine_runner(engine: EngineFile) -> Any:
     if engine.facts.options.strip_weights:
         trt = load_flavour(engine.facts.flavour)
         source = load_engine(trt, runtime_log(trt), engine.path, engine)
-    # "runtime": an engine of TensorRT-RTX that was built to ask for all its memory takes no other way
+    # "runtime" is the only strategy for TensorRT-RTX engines that take all their memory from the caller
     return backend.TrtRunner(source, allocation_strategy="runtime")
 
 
 def claim_backend(engine: EngineFile) -> Any:
-    """Polygraphy's TensorRT backend for an engine. It settles on a flavour when anything of it is first used: claim it
-    before that.
+    """Polygraphy's TensorRT backend, set to an engine's flavour after checking that the engine can run here.
+
+    Polygraphy fixes the flavour when the backend is first used, so call this before any other use.
 
     Raises:
         DeviceError, ModelFileError: the engine can't be run on this machine.
@@ -150,7 +144,12 @@ def claim_backend(engine: EngineFile) -> Any:
 
 
 def load_backend(engine: EngineFacts) -> Any:
-    """Polygraphy's TensorRT backend, set to the engine's flavour: it can hold one in a process."""
+    """Polygraphy's TensorRT backend, set to the engine's flavour. A process can use only one flavour.
+
+    Raises:
+        FxsrError: this process already uses the other flavour.
+        MissingExtraError: Polygraphy is not installed.
+    """
     rtx = engine.flavour == "tensorrt-rtx"
     os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if rtx else "0"
     _show_cuda()
@@ -160,14 +159,14 @@ def load_backend(engine: EngineFacts) -> Any:
         from polygraphy import config
     if bool(config.USE_TENSORRT_RTX) != rtx:
         raise FxsrError(
-            f"{engine.file.file}: engines of TensorRT and TensorRT-RTX can't be checked in one go; do so apart"
+            f"{engine.file.file}: engines of TensorRT and TensorRT-RTX can't be verified together; verify each alone"
         )
     return backend
 
 
 def _show_cuda() -> None:
-    """Polygraphy looks for CUDA's runtime library in fewer places than there are: not in NVIDIA's newer wheels."""
-    with suppress(ImportError, RuntimeError):  # RuntimeError: it is nowhere
+    """Help Polygraphy find CUDA's runtime library in NVIDIA's newer wheels, where it does not look."""
+    with suppress(ImportError, RuntimeError):  # RuntimeError: the library is not found
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
         folder = Path(load_nvidia_dynamic_lib("cudart").abs_path).parent
@@ -177,7 +176,7 @@ def _show_cuda() -> None:
 
 
 def _silence() -> None:
-    """Polygraphy says what it does on standard output; its errors are raised."""
+    """Stop Polygraphy from logging to standard output. Its errors are still raised."""
     with needs("export"):
         from polygraphy.logger import G_LOGGER
     G_LOGGER.module_severity = G_LOGGER.CRITICAL

@@ -1,4 +1,4 @@
-"""Do two sessions compute the same? What counts as the same, and how far from it they are, case by case."""
+"""Compares the outputs of two sessions case by case, and defines how much they may differ."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fxsr.runtime.session import Session, SessionInfo
 Array = NDArray[np.float32]
 
 RELATIVE_LIMIT = 1e-5
-"""Largest norm of the difference over the norm of the reference, where all is in float32."""
+"""Largest relative difference (norm of the difference over norm of the reference) if everything is float32."""
 HALF_LIMIT = 50.0
-"""Smallest PSNR in dB, where weights or arithmetic are halves, or pixels are integers."""
+"""Smallest PSNR in dB if weights or arithmetic are in 16 bits, or pixels are integers."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """What counts as agreement."""
+    """The limit for agreement: a relative difference or a PSNR."""
 
     relative: float | None = None
     psnr: float | None = None
@@ -36,18 +36,18 @@ class Threshold:
 
 
 def threshold(*graphs: ModelFacts, engine: bool = False) -> Threshold:
-    """What must hold between two of these, or between one and the checkpoint.
+    """The threshold for comparing two graphs, or a graph and its checkpoint.
 
     Args:
         graphs: facts of the graphs that are compared.
-        engine: whether one of them runs as an engine, whose kernels may multiply in TF32.
+        engine: whether one of them runs as an engine, whose kernels may use TF32.
     """
     exact = all(facts.precision == "fp32" and not facts.compact and facts.io == "float" for facts in graphs)
     return Threshold(relative=RELATIVE_LIMIT) if exact and not engine else Threshold(psnr=HALF_LIMIT)
 
 
 class ByteSession(Session):
-    """A session as a graph of integers computes it: t in steps of 1/255, pixels clamped to 0..1."""
+    """Makes a session compute as a graph of integers does: t in steps of 1/255, and pixels clamped to 0..1."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -66,13 +66,13 @@ class ByteSession(Session):
 
 
 def verify(reference: Session, other: Session, limit: Threshold, cases: Iterable[Case]) -> Verification:
-    """Compare what was exported with the network that it came from.
+    """Compare an exported model with its reference.
 
     Args:
-        reference: a session of the checkpoint, in float32.
-        other: a session of what was exported.
-        limit: how far they may differ.
-        cases: what to compare them on.
+        reference: a session of the reference, such as the checkpoint in float32.
+        other: a session of the exported model.
+        limit: how much they may differ.
+        cases: the inputs to compare them on.
 
     Returns:
         One check per case, and whether all passed.
@@ -81,9 +81,9 @@ def verify(reference: Session, other: Session, limit: Threshold, cases: Iterable
     return Verification(all(check.passed for check in checks), str(limit), checks)
 
 
-def agreement(found: Array, wanted: Array, least: float = 1.0) -> float:
-    """PSNR in dB, of the reference's range as peak, or `least` where that is larger; infinite if the two are equal."""
-    return psnr(found, wanted, peak=max(least, float(np.ptp(wanted))))
+def agreement(actual: Array, expected: Array, min_peak: float = 1.0) -> float:
+    """PSNR in dB; the peak is the range of `expected`, at least `min_peak`. Infinite if both are equal."""
+    return psnr(actual, expected, peak=max(min_peak, float(np.ptp(expected))))
 
 
 def _check(reference: Session, other: Session, limit: Threshold, case: Case) -> Check:

@@ -21,6 +21,7 @@ from fxsr.cli import serve as cli_serve
 from fxsr.cli import tmap as cli_tmap
 from fxsr.cli import train as cli_training
 from fxsr.cli import ui as cli_ui
+from fxsr.cli import verify as cli_verify
 from fxsr.cli.options import Json
 from fxsr.cli.stop import Stop
 from fxsr.errors import FxsrError
@@ -92,9 +93,9 @@ def info(
 def models(as_json: Json = False) -> None:
     """List the bundled models with their model cards, and models that the authors host elsewhere."""
     from fxsr.cli.print import print_models
-    from fxsr.models.bundled import PUBLISHED_MODELS, bundled_models, model_path
+    from fxsr.models.bundled import PUBLISHED_MODELS, bundled_file, bundled_models
 
-    cards = {name: model_path(name, ".md").read_text(encoding="utf-8") for name in bundled_models()}
+    cards = {name: bundled_file(name, ".md").read_text(encoding="utf-8") for name in bundled_models()}
     print_models(cards, PUBLISHED_MODELS, as_json)
 
 
@@ -107,8 +108,8 @@ def doctor(as_json: Json = False) -> None:
     print_facts(examine_machine(), as_json)
 
 
-app.command()(cli_export.export)
-app.command()(cli_export.verify)
+app.command(cls=cli_export.ExportCommand)(cli_export.export)
+app.command()(cli_verify.verify)
 app.command()(cli_bench.bench)
 app.command()(cli_training.train)
 app.command("eval")(cli_training.evaluate)

@@ -1,4 +1,4 @@
-"""What several commands share: options, and stopping on a signal."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,33 @@ from typing import Annotated
 
 import typer
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output, nothing else.")]
+from fxsr.cli.panels import HARDWARE, SCRIPTING
 
-DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Provider = Annotated[
-    str, typer.Option("--provider", help="Of ONNX Runtime: auto, cpu, cuda, tensorrt or tensorrt-rtx.")
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=SCRIPTING)]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON document to standard output, and nothing else.", rich_help_panel=SCRIPTING
+    ),
 ]
-Trust = Annotated[bool, typer.Option("--trust", help="Load an engine without a manifest. Engines are code that runs.")]
-Host = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0: all.")]
+
+DeviceName = Annotated[
+    str, typer.Option("--device", help="Where to run: auto, cpu, cuda or cuda:N.", rich_help_panel=HARDWARE)
+]
+Provider = Annotated[
+    str,
+    typer.Option(
+        "--provider",
+        help="ONNX Runtime's execution provider: auto, cpu, cuda, tensorrt or tensorrt-rtx.",
+        rich_help_panel=HARDWARE,
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Load an engine without a manifest. Engines are executable code: use this only if you know their origin.",
+        rich_help_panel=HARDWARE,
+    ),
+]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on. 0.0.0.0 means all addresses.")]

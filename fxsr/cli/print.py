@@ -1,4 +1,5 @@
-"""What the command line prints: lines, tables, and the same as JSON. Of `fxsr run`: `fxsr.cli.print_run`."""
+"""Prints results of commands as lines, tables or JSON. `fxsr.cli.print_run` does so for `fxsr run`, `print_bench` for
+`fxsr bench`."""
 
 from __future__ import annotations
 
@@ -23,57 +24,59 @@ if TYPE_CHECKING:
     from fxsr.training.recipe import Recipe
 
 
-def print_export(exported: ExportResult, *, quiet: bool, as_json: bool) -> None:
-    """What an export wrote and measured."""
+def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
+    """Print what an export wrote and measured."""
     import msgspec
 
-    manifest = exported.manifest
+    manifest = result.manifest
     if as_json:
-        paths = {"onnx_path": exported.onnx, "manifest_path": exported.manifest_path, "engine_path": exported.engine}
+        paths = {"onnx_path": result.onnx, "manifest_path": result.manifest_path, "engine_path": result.engine}
         print_json(
             msgspec.to_builtins(manifest)
             | {name: path and str(path) for name, path in paths.items()}
-            | {"reused": exported.reused}
+            | {"reused": result.reused}
         )
         return
     console = plain_console(soft_wrap=True, quiet=quiet)
 
-    def wrote(path: Path, size: int, more: str = "") -> None:
-        note = ", up to date" if path.name in exported.reused else ""
+    def print_file(path: Path, size: int, more: str = "") -> None:
+        note = ", up to date" if path.name in result.reused else ""
         console.print(f"{path} ({size / 1e6:.1f} MB{more}{note})", markup=False)
 
-    wrote(exported.onnx, manifest.onnx.bytes)
+    print_file(result.onnx, manifest.onnx.bytes)
     for engine in manifest.engines:
-        if exported.engine and engine.file.file == exported.engine.name:
+        if result.engine and engine.file.file == result.engine.name:
             memory = max((profile.activation_bytes or 0 for profile in engine.profiles), default=0)
-            wrote(exported.engine, engine.file.bytes, f", {memory / 1e6:.0f} MB of activations, {engine.seconds:.0f} s")
+            print_file(
+                result.engine, engine.file.bytes, f", {memory / 1e6:.0f} MB of activations, {engine.seconds:.0f} s"
+            )
     if manifest.esrgan:
         esrgan = manifest.esrgan
         differs = f"differs by up to {esrgan.max_abs:.1e} at the borders, {esrgan.inside_max_abs:.1e} inside"
-        console.print(f"{exported.onnx.with_name(esrgan.file.file)} ({differs})", markup=False)
-    console.print(f"{exported.manifest_path}", markup=False)
+        console.print(f"{result.onnx.with_name(esrgan.file.file)} ({differs})", markup=False)
+    console.print(f"{result.manifest_path}", markup=False)
     for layer, reason in manifest.kept_because.items():
         console.print(f"{layer} is kept in float32 ({reason})", markup=False)
     verification = manifest.verification
     if verification is None:
         console.print("not verified (--no-verify)")
         return
-    held = sum(check.passed for check in verification.checks)
+    passed = sum(check.passed for check in verification.checks)
     worst = max(check.relative if check.relative is not None else float("inf") for check in verification.checks)
     console.print(
-        f"verified: {held} of {len(verification.checks)} comparisons hold "
+        f"verified: {passed} of {len(verification.checks)} comparisons hold "
         f"({verification.threshold}; largest relative difference {worst:.1e})"
     )
     _print_failed(verification)
     for engine in manifest.engines:
-        if exported.engine and engine.file.file == exported.engine.name and engine.verification:
-            held = sum(check.passed for check in engine.verification.checks)
-            console.print(f"engine verified: {held} of {len(engine.verification.checks)} comparisons hold")
+        if result.engine and engine.file.file == result.engine.name and engine.verification:
+            passed = sum(check.passed for check in engine.verification.checks)
+            console.print(f"engine verified: {passed} of {len(engine.verification.checks)} comparisons hold")
             _print_failed(engine.verification)
 
 
 def print_comparisons(comparisons: Sequence[Comparison], *, quiet: bool, as_json: bool) -> None:
-    """How files compared with the first: a line each, and what failed."""
+    """Print how each file compares with the first, and which comparisons failed."""
     import msgspec
 
     if as_json:
@@ -95,13 +98,13 @@ def print_comparisons(comparisons: Sequence[Comparison], *, quiet: bool, as_json
             verdict = "not compared"
         else:
             checks = each.verification.checks
-            held = sum(check.passed for check in checks)
+            passed = sum(check.passed for check in checks)
             largest = [check.max_abs for check in checks if check.max_abs is not None]
             psnr = min((check.psnr_db for check in checks if check.psnr_db is not None), default=float("inf"))
             difference = f"{max(largest):.1e}" if len(largest) == len(checks) else "NaN"
             verdict = (
-                f"{'passed' if each.verification.passed else 'FAILED'}, {held} of {len(checks)} comparisons hold "
-                f"({each.verification.threshold}; least PSNR {psnr:.1f} dB, largest difference {difference})"
+                f"{'passed' if each.verification.passed else 'FAILED'}, {passed} of {len(checks)} comparisons hold "
+                f"({each.verification.threshold}; lowest PSNR {psnr:.1f} dB, largest difference {difference})"
             )
         console.print(f"{each.other} against {each.reference}: {verdict}", markup=False)
         if each.verification:
@@ -109,7 +112,7 @@ def print_comparisons(comparisons: Sequence[Comparison], *, quiet: bool, as_json
 
 
 def print_layers(layers: Sequence[LayerDifference], *, quiet: bool, as_json: bool) -> None:
-    """The first tensor in which two networks part, and how they agree before it and further on."""
+    """Print the first tensor in which two networks differ too much, and the tensors around it."""
     if as_json:
         print_json([vars(layer) for layer in layers])
         return
@@ -131,7 +134,7 @@ def print_layers(layers: Sequence[LayerDifference], *, quiet: bool, as_json: boo
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
-    """Names and values as a table."""
+    """Print names and values as a table."""
     if as_json:
         print_json(facts)
         return
@@ -144,7 +147,7 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
 
 
 def print_models(cards: Mapping[str, str], published: Sequence[PublishedModel], as_json: bool) -> None:
-    """Bundled models' cards by model name, and models to be had from their authors."""
+    """Print the cards of the bundled models, by model name, and the models that their authors host."""
     from rich.markdown import Markdown  # slow to import, and `fxsr run` needs this module too
 
     if as_json:
@@ -153,12 +156,12 @@ def print_models(cards: Mapping[str, str], published: Sequence[PublishedModel], 
     console = plain_console()
     for card in cards.values():
         console.print(Markdown(card))
-    table = Table("model", "scale", "linked by its authors at", "recipe", box=None, pad_edge=False)
+    table = Table("model", "scale", "authors' page with the link", "recipe", box=None, pad_edge=False)
     for model in published:
         table.add_row(model.name, f"x{model.scale}", model.page, model.recipe)
     console.print(Markdown("# Published models"))
     console.print(table)
-    console.print("\nDownload a .pth file there; then: fxsr export --checkpoint FILE.pth")
+    console.print("\nDownload a .pth file from there, then type: fxsr export --checkpoint FILE.pth")
 
 
 def print_recipes(recipes: Sequence[Recipe], as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""What `fxsr bench` prints: for one measurement a line for each figure, for several a table."""
+"""Prints the results of `fxsr bench`: a line for each figure of a single measurement, a table for several."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from fxsr.benchmarks.speed.report import BenchReport, Measurement, SpeedComparison
 
 _SLOWEST = 15
-"""Layers that are printed."""
-_WIDEST = 200
+"""Number of layers to print."""
+_MIN_WIDTH = 200
+"""Width of the table in a file or pipe, in characters."""
 
 
 def print_bench(report: BenchReport, *, quiet: bool) -> None:
-    """Print a report, and on standard error what could not be measured."""
+    """Print a report. What could not be measured goes to standard error."""
     console = plain_console(quiet=quiet, soft_wrap=True)
     err = plain_console(stderr=True, soft_wrap=True)
     if len(report.measurements) == 1:
@@ -31,8 +32,8 @@ def print_bench(report: BenchReport, *, quiet: bool) -> None:
         for one in {one.model: one for one in report.measurements}.values():
             how = f"{one.backend} on {one.device}, {one.precision}, {_style(one.workload, one.baked_t)}"
             console.print(f"{names[one.model]}  {one.model} ({how})", markup=False)
-        # never squeezed: a terminal may wrap it, a file need not
-        plain_console(quiet=quiet, width=max(console.width, _WIDEST)).print(_table(report, names))
+        # columns are never truncated: a terminal wraps long lines
+        plain_console(quiet=quiet, width=max(console.width, _MIN_WIDTH)).print(_table(report, names))
     for each in report.measurements:
         if each.layers:
             _print_layers(each, console)
@@ -52,35 +53,35 @@ def _print_lines(one: Measurement, console: Console) -> None:
         ("copy in", one.host_to_device, "to the device"),
         ("compute", one.compute if one.compute != one.total else None, "in the model"),
         ("copy out", one.device_to_host, "from the device"),
-        ("enqueue", one.enqueue, "of the CPU's time, to give out the work"),
+        ("enqueue", one.enqueue, "of CPU time to submit the work"),
     )
     lines |= {name: f"{_stats(stats)}, {what}" for name, stats, what in parts if stats}
     lines["throughput"] = f"{one.rate.images_per_s:.4g} images/s, {one.rate.mpix_per_s:.4g} MPix/s of output"
     if one.device != "cpu":
-        lines["throughput"] += ", copies included and beneath the work"
+        lines["throughput"] += ", copies included, which overlap with the work"
         lines["without copies"] = (
             f"{one.compute_rate.images_per_s:.4g} images/s, {one.compute_rate.mpix_per_s:.4g} MPix/s"
         )
     if memory.host is not None:
-        lines["host memory"] = f"{memory.host / 1e6:.0f} MB at most, by a process that does only this"
+        lines["host memory"] = f"{memory.host / 1e6:.0f} MB at most, in a process that does only this"
     if memory.device is not None:
-        lines["device memory"] = f"{memory.device / 1e6:.0f} MB, by the model and its buffers"
+        lines["device memory"] = f"{memory.device / 1e6:.0f} MB for the model and its buffers"
     if work:
         lines["work"] = f"{work.flop / 1e9:.4g} GFLOP in convolutions, {work.flop_per_s / 1e12:.4g} TFLOP/s"
         if work.share is not None and work.peak_flop_per_s is not None:
-            peak = f"{work.peak_flop_per_s / 1e12:.4g} TFLOP/s that a matrix product reaches here"
+            peak = f"{work.peak_flop_per_s / 1e12:.4g} TFLOP/s that a matrix product reaches on this device"
             lines["work"] += f", {work.share:.0%} of the {peak}"
-    settled = "until runs were alike" if one.warm_up.stable else "and runs never were alike"
-    lines["warm-up"] = f"{one.warm_up.runs} runs in {one.warm_up.seconds:.1f} s, {settled}"
+    stability = "until runs took equally long" if one.warm_up.stable else "but run times never became steady"
+    lines["warm-up"] = f"{one.warm_up.runs} runs in {one.warm_up.seconds:.1f} s, {stability}"
     style = _style(one.workload, one.baked_t)
     images = f"{one.workload.batch} of {_size(one.workload)}, {style}"
-    console.print(f"{one.model} by {one.backend} on {one.device} in {one.precision}: {images}", markup=False)
+    console.print(f"{one.model} with {one.backend} on {one.device} in {one.precision}: {images}", markup=False)
     for name, text in lines.items():
         console.print(f"  {name:<15}{text}", markup=False)
 
 
 def _letters(report: BenchReport) -> dict[str, str]:
-    """Short names for the models, which may be long paths."""
+    """Short names for the models, whose own names may be long paths."""
     models = dict.fromkeys(one.model for one in report.measurements)
     return {model: chr(ord("A") + index) if index < 26 else str(index + 1) for index, model in enumerate(models)}
 
@@ -139,7 +140,7 @@ def _print_layers(one: Measurement, console: Console) -> None:
     console.print(f"{one.model}, {_size(one.workload)}", markup=False)
     console.print(table)
     rest = sum(layer.seconds for layer in one.layers[_SLOWEST:])
-    console.print(f"and {len(one.layers) - len(slowest)} others, {rest * 1e3:.4g} ms")
+    console.print(f"and {len(one.layers) - len(slowest)} other layers, {rest * 1e3:.4g} ms")
 
 
 def _ratio(one: Measurement, comparisons: Sequence[SpeedComparison]) -> str:
@@ -148,19 +149,19 @@ def _ratio(one: Measurement, comparisons: Sequence[SpeedComparison]) -> str:
 
 
 def _stats(stats: Stats) -> str:
-    """In milliseconds."""
+    """Statistics as text, in milliseconds."""
     figures = (stats.p90, stats.p99, stats.min)
-    p90, p99, least = (f"{value * 1e3:.4g}" for value in figures)
-    return f"{stats.median * 1e3:.4g} ms (p90 {p90}, p99 {p99}, least {least}, spread {stats.spread:.0%})"
+    p90, p99, fastest = (f"{value * 1e3:.4g}" for value in figures)
+    return f"{stats.median * 1e3:.4g} ms (p90 {p90}, p99 {p99}, min {fastest}, spread {stats.spread:.0%})"
 
 
 def _size(workload: Workload) -> str:
     return f"{workload.height}x{workload.width}"
 
 
-def _style(workload: Workload, baked: float | None) -> str:
-    if baked is not None:
-        return f"t fixed at {baked:g}"
+def _style(workload: Workload, baked_t: float | None) -> str:
+    if baked_t is not None:
+        return f"t fixed at {baked_t:g}"
     if workload.t is None:
         return "t per pixel"
     return f"t {workload.t:g} as {'a map' if workload.full_map else '1x1'}"

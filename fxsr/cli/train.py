@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fxsr.cli.options import DeviceName, Json, Quiet
+from fxsr.cli.panels import HARDWARE, INPUT_OUTPUT, STYLE
 from fxsr.cli.stop import Stop
 from fxsr.errors import StyleError, UsageError
 
@@ -20,17 +21,36 @@ def train(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Override a key: data.hr=photos, conditional.steps=200, psnr.terms.0.weight=2."),
+        typer.Option(
+            "--set",
+            help="Override a key: data.hr=photos, conditional.steps=200, psnr.terms.0.weight=2.",
+            rich_help_panel=INPUT_OUTPUT,
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the run. [default: runs/ and the recipe's name]")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder of the run. [default: runs/ and the recipe's name]",
+            rich_help_panel=INPUT_OUTPUT,
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in that folder stopped.")] = False,
-    list_recipes: Annotated[bool, typer.Option("--list", help="Show the recipes that come with fxsr.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run in that folder stopped.", rich_help_panel=INPUT_OUTPUT)
+    ] = False,
+    list_recipes: Annotated[
+        bool, typer.Option("--list", help="Show the recipes that come with fxsr.", rich_help_panel=INPUT_OUTPUT)
+    ] = False,
     plot_objective: Annotated[
-        Path | None, typer.Option("--plot-objective", help="Draw every loss term's weight over t, and do not train.")
+        Path | None,
+        typer.Option(
+            "--plot-objective",
+            help="Draw every loss term's weight over t, and do not train.",
+            rich_help_panel=INPUT_OUTPUT,
+        ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto or cpu.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto or cpu.", rich_help_panel=HARDWARE)] = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -76,16 +96,23 @@ def train(
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file or a checkpoint.")],
-    hr: Annotated[list[Path], typer.Option("--hr", help="Folder of original images; may be given again.")],
+    hr: Annotated[
+        list[Path],
+        typer.Option("--hr", help="Folder of original images; may be given again.", rich_help_panel=INPUT_OUTPUT),
+    ],
     lr: Annotated[
         list[Path] | None,
         typer.Option(
-            "--lr", help="Folder of their reductions, one for each --hr. [default: MATLAB's bicubic, made here]"
+            "--lr",
+            help="Folder of their reductions, one for each --hr. [default: MATLAB's bicubic, made here]",
+            rich_help_panel=INPUT_OUTPUT,
         ),
     ] = None,
     t: Annotated[
         str | None,
-        typer.Option("--t", help="Styles to measure at, with commas between. [default: 0,0.25,0.5,0.75,1]"),
+        typer.Option(
+            "--t", help="Styles to measure at, with commas between. [default: 0,0.25,0.5,0.75,1]", rich_help_panel=STYLE
+        ),
     ] = None,
     features: Annotated[
         str,
@@ -94,10 +121,17 @@ def evaluate(
         ),
     ] = "auto",
     diversity: Annotated[
-        bool, typer.Option("--diversity", help="Also print the diversity score over these styles (NTIRE 2021).")
+        bool,
+        typer.Option(
+            "--diversity", help="Also print the diversity score over these styles (NTIRE 2021).", rich_help_panel=STYLE
+        ),
     ] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Measure at most so many images.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Draw perceptual distance over PSNR.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Measure at most so many images.", rich_help_panel=INPUT_OUTPUT)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw perceptual distance over PSNR.", rich_help_panel=INPUT_OUTPUT)
+    ] = None,
     device: DeviceName = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
@@ -109,7 +143,8 @@ def evaluate(
     from fxsr.benchmarks.quality import Images, evaluate_model
     from fxsr.cli.print import print_quality
     from fxsr.console import steps
-    from fxsr.training.plots import check_plot, plot_tradeoff
+    from fxsr.plots import check_plot
+    from fxsr.training.plots import plot_tradeoff
 
     styles = None if t is None else _styles(t)
     images, with_plot = Images(hr, lr or (), limit), plot is not None

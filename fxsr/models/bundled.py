@@ -1,7 +1,7 @@
-"""The bundled models, and how a model argument becomes a file.
+"""The models that come with the package, and those that their authors publish elsewhere.
 
-Each model is three files of one name: `.safetensors` (the checkpoint), `.onnx` (what `fxsr run` uses) and `.md`
-(its model card).
+Each bundled model is three files of one name: `.safetensors` (the checkpoint), `.onnx` (for `fxsr run`) and `.md` (its
+model card).
 """
 
 from __future__ import annotations
@@ -9,21 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fxsr.errors import UsageError
-
 DEFAULT_MODEL = "fxsr-pd-x4-small"
 
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model whose weights its authors host. Nothing here downloads them: they are not ours to pass on."""
+    """A model whose weights its authors host. Nothing here downloads them, since we may not redistribute them."""
 
     name: str
     scale: int
     page: str
     """Where the authors link the file."""
     recipe: str
-    """What trains its like; see `fxsr train --list`."""
+    """The recipe that trains such a model; see `fxsr train --list`."""
 
 
 _FXSR = "https://github.com/seungho-snu/FxSR"
@@ -42,22 +40,14 @@ def bundled_models() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder().glob("*.safetensors")))
 
 
-def model_path(model: str | Path, suffix: str) -> Path:
-    """The file that a model argument means.
+def bundled_file(name: str, ending: str) -> Path:
+    """One of a bundled model's files.
 
     Args:
-        model: a path, or the name of a bundled model.
-        suffix: which of a bundled model's files: ".onnx", ".safetensors" or ".md".
-
-    Raises:
-        UsageError: neither a file nor a bundled name.
+        name: one of `bundled_models()`.
+        ending: ".onnx", ".safetensors" or ".md".
     """
-    if str(model) in bundled_models():
-        return _folder() / f"{model}{suffix}"
-    path = Path(model)
-    if not path.exists():
-        raise UsageError(f"{model}: no such file, and not a bundled model ({', '.join(bundled_models())})")
-    return path
+    return _folder() / f"{name}{ending}"
 
 
 def _folder() -> Path:

@@ -35,37 +35,41 @@ _TRAINING = "fxsr.recipe"
 
 @dataclass(frozen=True)
 class About:
-    """What a checkpoint says of itself, beside its weights."""
+    """What a checkpoint says about itself, apart from its weights."""
 
     name: str = "fxsr"
     """Model name, used for file names."""
     variant: str = "unknown"
     """Training variant: "pd", "ds", "srot", "l1", ... """
     recipe: str = ""
-    """What it was trained with, in words or as a recipe's name."""
+    """How it was trained, in words or as a recipe's name."""
     licence: str = "unknown"
     """Licence of the weights."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A generator's weights with what is known of them."""
+    """A generator's weights, and what is known about them."""
 
     config: NetworkConfig
     weights: Weights = field(repr=False)
     """Every parameter of `fxsr.models.config.state_shapes(config)`, float32."""
     about: About = About()
     digest: str = ""
-    """SHA-256 of the file it was read from; empty for one made in memory."""
+    """SHA-256 of the file that it was read from; empty for a checkpoint made in memory."""
     training: str = field(default="", repr=False)
-    """The recipe in full, as JSON; empty where it is not known. See `fxsr.training.recipe`."""
+    """The complete recipe, as JSON; empty if it is unknown. See `fxsr.training.recipe`."""
 
 
-def load_checkpoint(path: Path | str) -> Checkpoint:
+def load_checkpoint(path: Path | str, digest: str | None = None) -> Checkpoint:
     """Read a checkpoint and infer the network's config from it.
 
+    Args:
+        path: a `.safetensors` file, or a file that torch reads.
+        digest: the file's SHA-256, if the caller has computed it. None: compute it here.
+
     Raises:
-        CheckpointError: not a readable file of FxSR weights; says why.
+        CheckpointError: this is no readable file of FxSR weights; the message says why.
         MissingExtraError: the file needs a package that is not installed.
     """
     path = Path(path)
@@ -75,21 +79,21 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         _check_finite(state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return Checkpoint(config, state, about, sha256(path), training)
+    return Checkpoint(config, state, about, digest or sha256(path), training)
 
 
 def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weights:
-    """Weights to begin training a network of `config` with.
+    """Weights to start training a network of `config` from.
 
     Args:
-        path: a checkpoint of such a network; or of one with fewer blocks, behind which those of `fresh` are put such
-            that they change nothing yet; or of an RRDB network without style layers (ESRGAN's, under the names of its
-            first release), which takes those of `fresh`.
+        path: a checkpoint of such a network; or of one with fewer blocks, after which blocks of `fresh` are added such
+            that they change nothing yet; or of an RRDB network without style layers (ESRGAN, under the names of its
+            first release), to which the style layers of `fresh` are added.
         config: the network.
-        fresh: untrained weights of it.
+        fresh: untrained weights of that network.
 
     Raises:
-        CheckpointError: the file's network is another one; says which parameters differ.
+        CheckpointError: the file holds another network; the message names the parameters that differ.
     """
     path = Path(path)
     state: Weights = _read(path)[0]
@@ -105,7 +109,7 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
 
 
 def _grown(state: Weights, config: NetworkConfig, fresh: Weights) -> Weights:
-    """`state` with the blocks of `fresh` that it lacks; it computes what it did."""
+    """Add the blocks of `fresh` that `state` lacks, such that the network still computes the same."""
     lacking = [index for index in range(config.nb) if not any(key.startswith(_block(config, index)) for key in state)]
     if not lacking or lacking[0] == 0 or "trunk_conv.weight" not in state:
         return state
@@ -114,7 +118,7 @@ def _grown(state: Weights, config: NetworkConfig, fresh: Weights) -> Weights:
         if key.startswith(tuple(_block(config, index) for index in lacking)):
             last = key.split(".")[-2] == ("conv5" if config.trunk == "rrdb" else "conv1")
             grown[key] = np.zeros_like(value) if last else value
-    if config.trunk == "rrdb":  # a block of dense blocks that do nothing gives x * RESIDUAL_SCALE + x
+    if config.trunk == "rrdb":  # a block whose dense blocks do nothing computes x * RESIDUAL_SCALE + x
         factor = np.float32((1 + RESIDUAL_SCALE) ** -len(lacking))
         grown["trunk_conv.weight"] = state["trunk_conv.weight"] * factor
     return grown
@@ -146,7 +150,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:
-    """State dict without prefix, what the file says of itself, and its recipe."""
+    """The state dict without prefix, what the file says about itself, and its recipe."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     if path.suffix.lower() == ".safetensors":
@@ -157,7 +161,7 @@ def _read(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:
-    with _opened(path) as file:
+    with _open_safetensors(path) as file:
         metadata = file.metadata() or {}
         state = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
     training = metadata.get(_TRAINING, "")
@@ -169,7 +173,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open_safetensors(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -188,14 +192,14 @@ def _about(path: Path, metadata: Mapping[str, str]) -> About:
 
 
 def own_name(path: Path) -> str:
-    """The name that a checkpoint gives itself; reads no weights.
+    """A checkpoint's own name. Reads no weights.
 
     Raises:
         CheckpointError: not a readable file.
     """
     if path.suffix.lower() != ".safetensors":
         return path.stem.lower()
-    with _opened(path) as file:
+    with _open_safetensors(path) as file:
         return _about(path, file.metadata() or {}).name
 
 
@@ -212,11 +216,11 @@ def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:
     except pickle.UnpicklingError as error:
         if "global" in str(error).lower() or is_pickle:
             raise CheckpointError(
-                f"{path}: refused, it holds code or objects besides tensors, and those are never run; "
+                f"{path}: refused, since it holds code or objects other than tensors, which are never run; "
                 "ask its maker for the bare state dict"
             ) from error
         raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
-    except Exception as error:  # what torch raises on damaged files is of every kind
+    except Exception as error:  # torch raises errors of many classes on damaged files
         raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a truncated one ({first_line(error)})") from error
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):

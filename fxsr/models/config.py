@@ -12,9 +12,9 @@ from fxsr.errors import CheckpointError, UsageError
 
 SCALES = (2, 4, 8)
 RESIDUAL_SCALE = 0.2
-"""Factor of every residual branch of an RRDB; a plain residual block has none."""
+"""Factor of every residual branch of an RRDB. Plain residual blocks have no such factor."""
 SLOPE = 0.2
-"""Negative slope of the dense blocks' and the tail's LeakyReLU."""
+"""Negative slope of LeakyReLU in the dense blocks and in the tail."""
 COND_SLOPE = 0.1
 """Negative slope of LeakyReLU in the condition branch and in the SFT layers."""
 _BLOCK = re.compile(r"(?:RRDB|RB)_trunk\.(\d+)\.")
@@ -42,7 +42,7 @@ class NetworkConfig:
     nf: int = 64
     """Feature channels of the trunk."""
     gc: int = 32
-    """Growth: channels that each layer of a dense block adds. Residual blocks have none: 0."""
+    """Growth: channels that each layer of a dense block adds. 0 for residual blocks, which have no growth."""
     nb: int = 23
     """Blocks in the trunk."""
     nc: int = 32
@@ -62,12 +62,12 @@ class NetworkConfig:
 
     @property
     def trunk_name(self) -> str:
-        """What the trunk's parameters begin with."""
+        """Prefix of the trunk's parameter names."""
         return f"{self.trunk.upper()}_trunk"
 
     @property
     def upsamplings(self) -> int:
-        """How many times the tail doubles the size."""
+        """Number of times that the tail doubles the size."""
         return int(math.log2(self.scale))
 
     @property
@@ -79,8 +79,8 @@ class NetworkConfig:
 def state_shapes(config: NetworkConfig) -> dict[str, Shape]:
     """Name and shape of every parameter, in the network's order.
 
-    The names are those of the published checkpoints (golden/state_dict_keys.json). None is published with trunk "rb":
-    its names, `RB_trunk.0.sft0`, `conv0`, `sft1`, `conv1` and so on, are ours, after SFT-GAN's residual block.
+    The names are those of the published checkpoints (golden/state_dict_keys.json). No checkpoint with trunk "rb" is
+    published: its names, `RB_trunk.0.sft0`, `conv0`, `sft1`, `conv1` and so on, are ours and follow SFT-GAN.
     """
     return dict(_parameters(config))
 
@@ -141,8 +141,8 @@ def infer_config(shapes: Mapping[str, Shape]) -> NetworkConfig:
     """The config that a state dict with these parameter shapes belongs to.
 
     Raises:
-        CheckpointError: these are not the parameters of an FxSR generator; says which are missing,
-            extra or of a wrong shape.
+        CheckpointError: these are not the parameters of an FxSR generator; the message says which are missing, extra or
+            of a wrong shape.
     """
     trunk: Trunk = "rb" if any(key.startswith("RB_trunk.") for key in shapes) else "rrdb"
     try:
@@ -154,16 +154,16 @@ def infer_config(shapes: Mapping[str, Shape]) -> NetworkConfig:
             nb=1 + max(int(m[1]) for m in map(_BLOCK.match, shapes) if m),
             nc=shapes["CondNet.2.weight"][0],
         )
-        if config.nb > len(shapes):  # a stray number: blocks have several parameters each
+        if config.nb > len(shapes):  # a block number is wrong: each block has several parameters
             raise ValueError
     except (KeyError, IndexError, ValueError, UsageError):
-        config = NetworkConfig()  # not even the landmarks are there: compare with the published model
+        config = NetworkConfig()  # key parameters are missing: compare with the published model
     check_shapes(config, shapes)
     return config
 
 
 def check_shapes(config: NetworkConfig, shapes: Mapping[str, Shape]) -> None:
-    """Compare the parameters at hand with those that `config` needs.
+    """Compare the shapes of parameters with those that `config` needs.
 
     Raises:
         CheckpointError: they differ.

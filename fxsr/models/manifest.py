@@ -1,8 +1,8 @@
-"""What an exported model is: the facts inside an ONNX file, and the manifest beside the files of one export.
+"""Describes exported models: the facts inside an ONNX file, and the manifest next to the files of one export.
 
-The JSON follows the dataclasses below, field by field; `schema` is raised when one of them changes its meaning.
-`fxsr info FILE` prints it. The ONNX file's metadata holds `ModelFacts` under the key `fxsr`, so that a lone
-`.onnx` can be run; `NAME.json` holds the whole `Manifest`.
+The JSON follows the dataclasses below, field by field; `schema` increases when a field changes its meaning.
+`fxsr info FILE` prints it. The ONNX file's metadata holds `ModelFacts` under the key `fxsr`, so that a single
+`.onnx` can be run without its manifest; `NAME.json` holds the whole `Manifest`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TensorFacts:
-    """One input or output. A dimension is a number, or the name of an axis that is free."""
+    """One input or output. A dimension is a number, or the name of an axis of any length."""
 
     name: str
     dtype: str
@@ -41,7 +41,7 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One graph: what it computes, and how it is called."""
+    """One graph: what it computes, and what its inputs and outputs are."""
 
     name: str
     variant: str
@@ -51,16 +51,16 @@ class ModelFacts:
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
     rewrites: tuple[str, ...]
-    """Exact rewrites that the graph has: "folded-styles", "baked-style", "blocked-layout" (of ONNX Runtime's
-    CPU), "phase-upsampling", "depth-to-space" (how phases are put together), "strips"."""
+    """Exact rewrites in the graph: "folded-styles", "baked-style", "blocked-layout" (of ONNX Runtime's CPU provider),
+    "phase-upsampling", "depth-to-space" (how phases are interleaved), "strips"."""
     checkpoint_sha256: str
     compact: bool = False
-    """Weights stored as halves, arithmetic in float32."""
+    """Weights are stored in half precision, arithmetic is in float32."""
     io: Io = "float"
     packed: bool = False
     """The only input is `lr_t`, four channels: RGB and t."""
     baked_t: float | None = None
-    """The style that the graph is fixed at; it has no `t_map`. None: it has one."""
+    """The style that the graph is fixed at; it then has no `t_map`. None: it takes any style."""
     kept_float32: tuple[str, ...] = ()
     """Layers that compute in float32 whatever the precision."""
     recipe: str = ""
@@ -81,12 +81,12 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison of a graph with its checkpoint's torch network."""
+    """One comparison of a model with its reference."""
 
     case: str
     passed: bool
     psnr_db: float | None
-    """Peak 1, or the reference's range where larger. None: the two are equal, or the graph gave NaN or infinity."""
+    """The peak is the reference's range, at least 1. None: both are equal, or the model gave NaN or infinity."""
     max_abs: float | None
     relative: float | None
     """Norm of the difference over the norm of the reference. None: NaN or infinity."""
@@ -103,6 +103,8 @@ class Verification:
 
 @dataclass(frozen=True)
 class FileFacts:
+    """A file of an export, by name and contents."""
+
     file: str
     sha256: str
     bytes: int
@@ -120,16 +122,16 @@ class ShapeRange:
 
 @dataclass(frozen=True)
 class Profile:
-    """Shapes that an engine takes together. An engine has one for a style per pixel and one for a single style."""
+    """Shapes that an engine takes together. An engine has one profile for style maps and one for a single style."""
 
     name: Literal["map", "uniform", "image"]
-    """What `t_map` is: as large as `lr`, 1x1, or not there since the style was baked in."""
+    """What `t_map` is: as large as `lr` ("map"), 1x1 ("uniform"), or no separate input ("image")."""
     inputs: dict[str, ShapeRange]
     activation_bytes: int | None = None
-    """Memory for what lies between input and output, as the builder reports it. None: it does not."""
+    """Memory for activations, as the builder reports it. None: the builder does not report it."""
 
     def takes(self, shapes: Mapping[str, Shape]) -> bool:
-        """Whether inputs of these shapes, by name, are within it."""
+        """Whether the profile takes inputs of these shapes, by name."""
         return shapes.keys() == self.inputs.keys() and all(
             len(shape) == len(self.inputs[name].min)
             and all(
@@ -142,14 +144,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a builder is asked for, beside the profiles. Not every flavour can do everything."""
+    """Options for a builder, apart from the profiles. Not every flavour supports all of them."""
 
     compute_capabilities: tuple[str, ...] = ()
-    """TensorRT-RTX: such as "8.6"; none means 8.0 and newer. TensorRT builds for the GPU that it runs on."""
+    """For TensorRT-RTX, such as "8.6"; empty means 8.0 and newer. TensorRT builds for the GPU that it runs on."""
     opt_level: int | None = None
     """0 to 5: how long to search for fast kernels. None: the builder's default, 3."""
     workspace_mb: int | None = None
-    """Most memory that a layer may ask for. None: all that there is."""
+    """Most memory that a layer may use, in MB. None: all of it."""
     version_compatible: bool = False
     hardware_compatible: bool = False
     strip_weights: bool = False
@@ -158,7 +160,7 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """A TensorRT engine, and everything that it depends on."""
+    """A TensorRT engine, and what it depends on."""
 
     file: FileFacts
     flavour: Flavour
@@ -166,7 +168,7 @@ class EngineFacts:
     profiles: tuple[Profile, ...]
     """In the engine's order."""
     tensors: dict[str, str]
-    """Types of inputs and output, read back from the builder, as numpy names them."""
+    """Types of inputs and output, as the builder reports them and numpy names them."""
     options: BuildOptions
     onnx_sha256: str
     weight_bytes: int | None = None
@@ -174,26 +176,27 @@ class EngineFacts:
     """The GPU that it was built on. None: built without one, for `options.compute_capabilities`."""
     driver: str | None = None
     seconds: float = 0.0
-    """How long building took."""
+    """Duration of the build."""
     verification: Verification | None = None
-    """None: not run, for want of a GPU or with --no-verify."""
+    """None: not verified, because there was no GPU or because of --no-verify."""
 
     def profile_for(self, shapes: Mapping[str, Shape]) -> int | None:
-        """Number of the profile for inputs of these shapes, the one for a single style first. None: none fits."""
+        """Index of the profile for inputs of these shapes; a profile for a single style is preferred. None: none
+        fits."""
         fitting = [index for index, profile in enumerate(self.profiles) if profile.takes(shapes)]
         return fitting[-1] if fitting else None
 
 
 @dataclass(frozen=True)
 class EsrganFacts:
-    """The network at one style as a plain ESRGAN, and how far that is from the network itself, on photos."""
+    """The network at one style as a plain ESRGAN, and how it differs from the network, on photos."""
 
     file: FileFacts
     psnr_db: float
     max_abs: float
-    """Of pixel values in 0..1; at the borders."""
+    """Largest difference of pixel values in 0..1, which occurs at the borders."""
     inside_max_abs: float
-    """The same 16 LR pixels and more from the borders."""
+    """Largest difference at 16 LR pixels or more from the borders."""
 
 
 @dataclass(frozen=True)
@@ -203,18 +206,18 @@ class Manifest:
     model: ModelFacts
     onnx: FileFacts
     verification: Verification | None = None
-    """None: exported with --no-verify."""
+    """None: not verified, because of --no-verify."""
     engines: tuple[EngineFacts, ...] = ()
     esrgan: EsrganFacts | None = None
     kept_because: dict[str, str] = field(default_factory=dict)
-    """Why each of `model.kept_float32` is kept."""
+    """Why each layer of `model.kept_float32` is kept in float32."""
     schema: int = SCHEMA
 
 
 def model_stem(facts: ModelFacts) -> str:
-    """File name without suffix: `<model>-x<scale>-<precision>` and what is unusual, such as `-t0.8-uint8`.
+    """File name without ending: `<model>-x<scale>-<precision>`, then unusual properties, such as `-t0.8-uint8`.
 
-    A scale already in the model's name is not repeated.
+    A scale that is already in the model's name is not repeated.
     """
     scale = f"x{facts.scale}"
     name = facts.name if scale in facts.name.split("-") else f"{facts.name}-{scale}"
@@ -224,19 +227,29 @@ def model_stem(facts: ModelFacts) -> str:
 
 
 def encode_facts(facts: ModelFacts) -> str:
+    """Facts as the text that an ONNX file's metadata holds."""
     return msgspec.json.encode(facts).decode()
 
 
 def decode_facts(text: str, source: str) -> ModelFacts:
-    """Facts from an ONNX file's metadata; `source` names it in errors.
+    """Read facts from an ONNX file's metadata.
+
+    Args:
+        text: the value of `METADATA_KEY`.
+        source: the file, for messages.
 
     Raises:
-        ModelFileError: damaged, or written by a newer version.
+        ModelFileError: the facts are damaged, or have another schema.
     """
     return _decode(text.encode(), ModelFacts, source)
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest, as a whole or not at all.
+
+    Raises:
+        FxsrError: the file can't be written.
+    """
     with atomic_path(path) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
@@ -245,12 +258,12 @@ def read_manifest(path: Path) -> Manifest:
     """Read and validate `NAME.json`.
 
     Raises:
-        ModelFileError: unreadable, damaged, or written by a newer version.
+        ModelFileError: the file is unreadable or damaged, or has another schema.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ModelFileError(f"{path}: it can't be read ({error.strerror})") from error
     return _decode(data, Manifest, str(path))
 
 
@@ -268,7 +281,9 @@ def _decode(data: bytes, kind: type[T], source: str) -> T:
     try:
         schema = msgspec.json.decode(data, type=_Versioned).schema
         if schema != SCHEMA:
-            raise ModelFileError(f"{source}: written with schema {schema}, this fxsr reads {SCHEMA}; export it again")
+            raise ModelFileError(
+                f"{source}: written with schema {schema}, but this fxsr reads {SCHEMA}; export it again"
+            )
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UsageError) as error:
         raise ModelFileError(f"{source}: not a manifest of fxsr ({error})") from error

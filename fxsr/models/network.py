@@ -1,4 +1,4 @@
-"""The FxSR generator as a torch module: the reference that every exported graph is proven against.
+"""The FxSR generator as a torch module: the reference that every exported graph is verified against.
 
 Park, Moon, Cho: "Flexible Style Image Super-Resolution using Conditional Objective" (2022), figure 3. An RRDB trunk
 (Wang et al., ESRGAN, 2018) whose dense blocks are modulated by spatial feature transforms (Wang et al., SFT-GAN, 2018).
@@ -22,7 +22,7 @@ with needs("export"):
 
 
 class SFT(nn.Module):
-    """Spatial feature transform: x * (scale(cond) + 1) + shift(cond), both of 1x1 convolutions."""
+    """Spatial feature transform: x * (scale(cond) + 1) + shift(cond), where scale and shift are 1x1 convolutions."""
 
     def __init__(self, channels: int, nc: int) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Generator(nn.Module):
         for step in range(1, self.config.upsamplings + 1):
             x = _lrelu(self.get_submodule(f"upconv{step}")(F.interpolate(x, scale_factor=2, mode="nearest")))
         x = _lrelu(self.HRconv(x))
-        # never in less than the weights' own precision: bfloat16's steps near white are as large as those of 8 bits
+        # always in the weights' own precision: bfloat16's steps near white are as large as those of 8 bits
         with torch.autocast(x.device.type, enabled=False):
             sr: Tensor = self.conv_last(x.to(self.conv_last.weight.dtype))
         return sr

@@ -1,1 +1,2 @@
-"""What runs a model: ONNX Runtime, torch, TensorRT and TensorRT-RTX. Each backend implements `fxsr.runtime.session`."""
+"""The backends that run models: ONNX Runtime, torch, TensorRT and TensorRT-RTX. Each implements
+`fxsr.runtime.session`."""

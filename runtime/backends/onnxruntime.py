@@ -20,46 +20,44 @@ from fxsr.models.manifest import METADATA_KEY, ModelFacts, decode_facts
 from fxsr.runtime.backends.providers import import_onnxruntime, open_graph
 from fxsr.runtime.device.arrays import check_array, device_inputs, view_array
 from fxsr.runtime.device.open import open_device
-from fxsr.runtime.layouts import from_graph, session_dtype, to_graph
-from fxsr.runtime.session import Array, Device, Session, SessionInfo, tile_error
+from fxsr.runtime.layouts import from_graph, to_graph
+from fxsr.runtime.session import CPU, Array, Device, Session, SessionInfo, tile_error
 from fxsr.runtime.timing import Timing
 
 _OUT_OF_MEMORY = re.compile("Failed to allocate memory|bad_alloc|out of memory|ALLOC_FAILED", re.IGNORECASE)
-"""What ONNX Runtime's errors say then; their classes differ from one path to another."""
+"""Messages of ONNX Runtime about a lack of memory. The classes of these errors differ between code paths."""
 _PROFILED_RUNS = 5
 
 
 class OrtSession(Session):
     """An `.onnx` file on ONNX Runtime.
 
+    Args:
+        path: the file.
+        device: where to run it; "auto" is a GPU if the provider works on one.
+        provider: one of `fxsr.runtime.backends.providers.PROVIDERS`.
+
     Raises:
         ModelFileError: not an ONNX file, or not one that fxsr exported.
-        DeviceError: a GPU was asked for and can't be used.
+        DeviceError: `device` names a GPU that can't be used.
         MissingExtraError: ONNX Runtime is not installed.
     """
 
     def __init__(self, path: Path, device: Device, provider: str = "auto") -> None:
-        opened = open_graph(path, device, provider)
+        graph = open_graph(path, device, provider)
         self._path = path
-        self._provider = opened.provider
-        self._session = opened.session
-        self.facts = _facts(self._session.get_modelmeta().custom_metadata_map, path)
-        self._info = SessionInfo(
-            name=self.facts.name,
-            scale=self.facts.scale,
-            dtype=session_dtype(self.facts),
-            baked_t=self.facts.baked_t,
-            backend="onnxruntime",
-            device=opened.device,
-        )
+        self._provider = graph.provider
+        self._session = graph.session
+        self._facts = _facts(self._session.get_modelmeta().custom_metadata_map, path)
+        self._info = SessionInfo.of_graph(self._facts, "onnxruntime", graph.device)
 
     @property
     def info(self) -> SessionInfo:
         return self._info
 
     def run(self, lr: Array, t_map: Array) -> Array:
-        feed = to_graph(self.facts, lr, t_map)
-        if self.info.device == "cpu":
+        feed = to_graph(self._facts, lr, t_map)
+        if self._info.device.is_cpu:
             with self._errors(lr):
                 (sr,) = self._session.run(["sr"], feed)
         else:
@@ -67,36 +65,35 @@ class OrtSession(Session):
                 binding = self._bind(feed)
                 self._session.run_with_iobinding(binding)
                 (sr,) = binding.copy_outputs_to_cpu()
-        return from_graph(self.facts, np.asarray(sr))
+        return from_graph(self._facts, np.asarray(sr))
 
     def run_device(self, lr: Any, t_map: Any, out: Any, stream: Any = None) -> None:
-        """As of `Session`, but it waits on the CPU: ONNX Runtime has a stream of its own."""
-        if self.info.device == "cpu":
+        """As `Session.run_device`, but waits on the CPU, since ONNX Runtime uses a stream of its own."""
+        if self._info.device.is_cpu:
             super().run_device(lr, t_map, out, stream)
-        given = device_inputs(self.facts, lr, t_map)
-        with open_device(Device.parse(self.info.device).index) as memory, memory.current():
+        inputs = device_inputs(self._facts, lr, t_map)
+        with open_device(self._info.device.index) as memory, memory.current():
             caller = memory.foreign_stream(stream)
-            (output,) = self.facts.outputs
+            (output,) = self._facts.outputs
             binding = self._session.io_binding()
-            bound = [(binding.bind_input, tensor, given[tensor.name]) for tensor in self.facts.inputs]
-            for bind, tensor, array in [*bound, (binding.bind_output, output, out)]:
-                found = view_array(array, tensor.name, memory, caller, written=tensor is output)
-                check_array(found, tensor.name, found.shape, np.dtype(tensor.dtype))
-                bind(tensor.name, "cuda", memory.dlpack_device[1], found.dtype, found.shape, found.ptr)
+            to_bind = [(binding.bind_input, tensor, inputs[tensor.name]) for tensor in self._facts.inputs]
+            for bind, tensor, array in [*to_bind, (binding.bind_output, output, out)]:
+                view = view_array(array, tensor.name, memory, caller, written=tensor is output)
+                check_array(view, tensor.name, view.shape, np.dtype(tensor.dtype))
+                bind(tensor.name, "cuda", memory.dlpack_device[1], view.dtype, view.shape, view.ptr)
             caller.sync()
             with self._errors(lr):
                 self._session.run_with_iobinding(binding)
 
     def measure(self, lr: Array, t_map: Array) -> Timing:
-        return self._measure_copies(lr, t_map) if self.info.device != "cpu" else super().measure(lr, t_map)
+        return super().measure(lr, t_map) if self._info.device.is_cpu else self._measure_copies(lr, t_map)
 
     def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
-        """The median of each over some runs, in a session of its own: profiling makes a session slower."""
-        device = Device.parse(self.info.device)
+        """Medians over several runs. They are taken in a separate session, since profiling makes a session slower."""
         with TemporaryDirectory() as folder:
-            session = open_graph(self._path, device, self._provider, Path(folder) / "profile").session
+            session = open_graph(self._path, self._info.device, self._provider, Path(folder) / "profile").session
             for _ in range(1 + _PROFILED_RUNS):  # the first warms up
-                session.run(["sr"], to_graph(self.facts, lr, t_map))
+                session.run(["sr"], to_graph(self._facts, lr, t_map))
             events = json.loads(Path(session.end_profiling()).read_bytes())
         seconds: dict[str, list[float]] = {}
         for event in events:
@@ -106,30 +103,30 @@ class OrtSession(Session):
         return [(name, statistics.median(taken[1:])) for name, taken in seconds.items()]
 
     def _measure_copies(self, lr: Array, t_map: Array) -> Timing:
-        """On a GPU; each step ends when the device has done it, so that the host's clock is right."""
+        """On a GPU. Each step waits for the device, so the host's clock measures it correctly."""
         with self._errors(lr):
             begin = time.perf_counter()
-            binding = self._bind(to_graph(self.facts, lr, t_map))
-            there = time.perf_counter()
+            binding = self._bind(to_graph(self._facts, lr, t_map))
+            copied_in = time.perf_counter()
             self._session.run_with_iobinding(binding)
-            done = time.perf_counter()
+            computed = time.perf_counter()
             binding.copy_outputs_to_cpu()
-            end = time.perf_counter()
-        return Timing(end - begin, done - there, there - begin, end - done)
+            copied_out = time.perf_counter()
+        return Timing(copied_out - begin, computed - copied_in, copied_in - begin, copied_out - computed)
 
     def _bind(self, feed: Mapping[str, Array]) -> Any:
-        """Inputs copied to the GPU, and the output to be left there."""
+        """Copy the inputs to the GPU, and bind the output to memory there."""
         ort = import_onnxruntime()
-        kind, _, index = self.info.device.partition(":")
+        kind, index = self._info.device.kind, self._info.device.index
         binding = self._session.io_binding()
         for name, array in feed.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, kind, int(index)))
-        binding.bind_output("sr", kind, int(index))
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, kind, index))
+        binding.bind_output("sr", kind, index)
         return binding
 
     @contextmanager
     def _errors(self, lr: Any) -> Iterator[None]:
-        """ONNX Runtime's errors, which have no common base, become ours."""
+        """Turn ONNX Runtime's errors, which have no common base class, into ours."""
         try:
             yield
         except Exception as error:
@@ -140,14 +137,16 @@ class OrtSession(Session):
 
 
 def read_facts(path: Path) -> ModelFacts:
-    """What an ONNX file says that it is. Where the package onnx is installed, ONNX Runtime need not be able to run it.
+    """Read the facts in an ONNX file's metadata.
+
+    With the package onnx installed, this also works for graphs that ONNX Runtime can't run here.
 
     Raises:
         ModelFileError: not an ONNX file, or not one that fxsr exported.
     """
     if importlib.util.find_spec("onnx") is None:
-        with OrtSession(path, Device("cpu")) as session:
-            return session.facts
+        with OrtSession(path, CPU) as session:
+            return session._facts
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -163,5 +162,5 @@ def read_facts(path: Path) -> ModelFacts:
 def _facts(metadata: Mapping[str, str], path: Path) -> ModelFacts:
     text = metadata.get(METADATA_KEY)
     if text is None:
-        raise ModelFileError(f"{path}: an ONNX file, but not one that fxsr exported; make it with `fxsr export`")
+        raise ModelFileError(f"{path}: an ONNX file, but not one that fxsr exported; make one with `fxsr export`")
     return decode_facts(text, str(path))

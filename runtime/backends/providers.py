@@ -1,4 +1,4 @@
-"""Which part of ONNX Runtime runs a graph: its execution providers, by the names that `--provider` takes."""
+"""ONNX Runtime's execution providers, which run its graphs, by the names that `--provider` accepts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import platformdirs
 from fxsr.errors import DeviceError, FxsrError, ModelFileError, UsageError, first_line, install_line
 from fxsr.extras import needs
 from fxsr.runtime.machine.cpus import available_cpus
-from fxsr.runtime.session import Device
+from fxsr.runtime.session import CPU, Device
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx")
 _NAMES = {
@@ -30,20 +30,19 @@ _PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 
 @dataclass(frozen=True)
 class OpenGraph:
-    """A session of ONNX Runtime, and where it runs."""
+    """A session of ONNX Runtime, and the place where it runs."""
 
     session: Any
     provider: str
-    """One of `PROVIDERS`, but "auto"."""
-    device: str
-    """"cpu", "cuda:0", ..."""
+    """One of `PROVIDERS`, never "auto"."""
+    device: Device
 
 
 def import_onnxruntime() -> Any:
-    """ONNX Runtime, without its reports to its makers, which it sends unless told not to.
+    """Import ONNX Runtime, with its telemetry switched off.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: ONNX Runtime is not installed.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     with needs("cpu"):
@@ -52,29 +51,29 @@ def import_onnxruntime() -> Any:
 
 
 def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path | None = None) -> OpenGraph:
-    """Open an ONNX file with one provider, or an error: ONNX Runtime itself would fall back to the CPU in silence.
+    """Open an ONNX file with one provider, or fail. ONNX Runtime itself would silently fall back to the CPU.
 
     Args:
         path: the file.
-        device: "auto" takes a GPU if the provider works on one.
+        device: where to run; "auto" is a GPU if the provider works on one.
         provider: one of `PROVIDERS`; "auto" is CUDA where it works, else the CPU.
-        profile: where to write a profile to, without ending. None: don't.
+        profile: path to write a profile to, without its ending. None: write none.
 
     Raises:
-        UsageError: no such provider, or it does not go with the device.
-        DeviceError: the provider or its GPU is not there.
+        UsageError: there is no such provider, or it can't run on the device.
+        DeviceError: the provider or its GPU is absent.
         ModelFileError: the file can't be loaded.
         MissingExtraError: ONNX Runtime or the provider's package is not installed.
     """
     if provider not in PROVIDERS:
         raise UsageError(f"provider is {provider!r}; it must be one of {', '.join(PROVIDERS)}")
     if (provider == "cpu" and device.kind == "cuda") or (provider not in ("auto", "cpu") and device.kind == "cpu"):
-        raise UsageError(f"provider {provider} does not run on {device}; leave out one of the two")
+        raise UsageError(f"provider {provider} does not run on {device}; leave out --provider or --device")
     ort = import_onnxruntime()
     options = _options(ort, profile)
     if provider == "cpu" or device.kind == "cpu":
-        return OpenGraph(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", "cpu")
-    gpu = f"cuda:{device.index}"
+        return OpenGraph(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", CPU)
+    gpu = Device("cuda", device.index)
     if provider == "tensorrt-rtx":
         _add_plugin(ort, options, device)
         session = _create(ort, path, options, None)
@@ -82,26 +81,26 @@ def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path
         wanted = "cuda" if provider == "auto" else provider
         if _NAMES[wanted] not in ort.get_available_providers():
             if provider == "auto" and device.kind == "auto":
-                return OpenGraph(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", "cpu")
+                return OpenGraph(_create(ort, path, options, [_NAMES["cpu"]]), "cpu", CPU)
             missing = f"this ONNX Runtime has no {_LABELS[wanted]} provider"
             raise DeviceError(f"{missing}; type in the clone of FxSR: {install_line('gpu')}, or use --device cpu")
         ort.preload_dlls()
         session = _create(ort, path, options, [*_on_gpu(wanted, device.index), _NAMES["cpu"]])
-    # it may have fallen back to the CPU all the same: look at what it really took
-    taken = next((name for name, full in _NAMES.items() if full == session.get_providers()[0]), "cpu")
-    if taken == "cpu":
+    # it may still have fallen back to the CPU: check which provider it really uses
+    used = next((name for name, full in _NAMES.items() if full == session.get_providers()[0]), "cpu")
+    if used == "cpu":
         if provider == "auto" and device.kind == "auto":
-            return OpenGraph(session, "cpu", "cpu")
+            return OpenGraph(session, "cpu", CPU)
         raise DeviceError(f"{gpu} can't be used by ONNX Runtime (no such GPU, driver or library); try --device cpu")
-    if provider not in ("auto", taken):
+    if provider not in ("auto", used):
         raise DeviceError(f"ONNX Runtime's {provider} provider can't be loaded; is its library installed?")
-    return OpenGraph(session, taken, gpu)
+    return OpenGraph(session, used, gpu)
 
 
 def _options(ort: Any, profile: Path | None) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = available_cpus()  # ONNX Runtime itself ignores affinity and quotas
-    options.enable_mem_pattern = False  # patterns pile up with every tile size seen, and gain next to nothing here
+    options.intra_op_num_threads = available_cpus()  # ONNX Runtime ignores affinity and quotas
+    options.enable_mem_pattern = False  # patterns accumulate with every tile size, for hardly any gain
     options.log_severity_level = 4
     if profile:
         options.enable_profiling = True
@@ -110,23 +109,23 @@ def _options(ort: Any, profile: Path | None) -> Any:
 
 
 def _on_gpu(provider: str, index: int) -> list[tuple[str, dict[str, Any]]]:
-    # searching the fastest algorithm anew for each tile size would stall; edge tiles differ in size
+    # an exhaustive search would stall at every new tile size, and tiles at the edges differ in size
     cuda = (_NAMES["cuda"], {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC"})
     if provider == "cuda":
         return [cuda]
-    kept = str(_cache_folder("tensorrt"))
+    cache = str(_cache_folder("tensorrt"))
     tensorrt = {
         "device_id": index,
         "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": kept,
+        "trt_engine_cache_path": cache,
         "trt_timing_cache_enable": True,
-        "trt_timing_cache_path": kept,
+        "trt_timing_cache_path": cache,
     }
     return [(_NAMES["tensorrt"], tensorrt), cuda]
 
 
 def _add_plugin(ort: Any, options: Any, device: Device) -> None:
-    """TensorRT-RTX comes as a library of its own, registered once in a process."""
+    """Add the TensorRT-RTX provider, a separate library that is registered once per process."""
     if importlib.util.find_spec(_PLUGIN) is None:
         raise DeviceError(
             "ONNX Runtime's tensorrt-rtx provider is not installed; type: pip install "
@@ -138,12 +137,12 @@ def _add_plugin(ort: Any, options: Any, device: Device) -> None:
         if not any(each.ep_name == name for each in ort.get_ep_devices()):
             ort.register_execution_provider_library(name, plugin.get_library_path())
         devices = [each for each in ort.get_ep_devices() if each.ep_name == name]
-    except Exception as error:  # of the plugin's import, or one of ONNX Runtime's, which have no common base
+    except Exception as error:  # from the plugin's import or from ONNX Runtime, whose errors have no common base
         raise DeviceError(f"the tensorrt-rtx provider can't be loaded ({first_line(error)})") from error
     if device.index >= len(devices):
-        raise DeviceError(f"the tensorrt-rtx provider finds no GPU {device.index} that it can use; try --provider cuda")
-    kept = {"nv_runtime_cache_path": str(_cache_folder("tensorrt-rtx"))}
-    options.add_provider_for_devices([devices[device.index]], kept)
+        raise DeviceError(f"the tensorrt-rtx provider finds no usable GPU {device.index}; try --provider cuda")
+    cache = {"nv_runtime_cache_path": str(_cache_folder("tensorrt-rtx"))}
+    options.add_provider_for_devices([devices[device.index]], cache)
 
 
 def _cache_folder(provider: str) -> Path:
@@ -159,14 +158,14 @@ def _create(ort: Any, path: Path, options: Any, providers: list[Any] | None) -> 
     chosen = {} if providers is None else {"providers": providers}
     try:
         session = ort.InferenceSession(str(path), options, **chosen)
-    except Exception as error:  # ONNX Runtime's errors have no common base
+    except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ModelFileError(f"{path}: ONNX Runtime can't load it ({first_line(error)})") from error
     _give_back_memory()
     return session
 
 
 def _give_back_memory() -> None:
-    """Loading copies the weights more than once; glibc would keep what was freed of that, as much as they take."""
+    """Return freed memory to the system: loading copies the weights more than once, and glibc would keep the copies."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -1,4 +1,4 @@
-"""Sessions on torch: the checkpoint itself, as the reference that everything else is compared with. Slow is fine."""
+"""Sessions on torch: the checkpoint itself. It is the reference for comparisons, so it need not be fast."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class TorchSession(Session):
     """A checkpoint on torch.
 
     Args:
-        checkpoint: what to run.
-        device: where.
-        half: in float16, not float32.
-        compiled: by torch.compile, when first run.
+        checkpoint: the network to run.
+        device: where to run it.
+        half: compute in float16 instead of float32.
+        compiled: compile it with torch.compile at the first run.
 
     Raises:
-        DeviceError: a GPU was asked for and can't be used.
+        DeviceError: `device` names a GPU that can't be used.
         MissingExtraError: torch is not installed.
     """
 
@@ -48,7 +48,7 @@ class TorchSession(Session):
             scale=checkpoint.config.scale,
             dtype=np.dtype(np.float16 if half else np.float32),
             backend="torch",
-            device=str(self._device),
+            device=Device(self._device.type, self._device.index or 0),
         )
 
     @property
@@ -70,23 +70,24 @@ class TorchSession(Session):
             return super().measure(lr, t_map)
         import torch
 
-        event: Any = torch.cuda.Event  # untyped
-        first, there, done, last = (event(enable_timing=True) for _ in range(4))
+        event: Any = torch.cuda.Event  # has no type hints
+        start, copied_in, computed, copied_out = (event(enable_timing=True) for _ in range(4))
         begin = time.perf_counter()
         with torch.inference_mode(), torch.cuda.device(self._device):
-            first.record()
+            start.record()
             inputs = self._move(lr, t_map)
-            there.record()
-            given = time.perf_counter()
+            copied_in.record()
+            enqueue = time.perf_counter()
             sr = self._network(*inputs)
-            given = time.perf_counter() - given
-            done.record()
+            enqueue = time.perf_counter() - enqueue
+            computed.record()
             sr.cpu()
-            last.record()
-            last.synchronize()
+            copied_out.record()
+            copied_out.synchronize()
         total = time.perf_counter() - begin
-        compute, into, out = (a.elapsed_time(b) / 1e3 for a, b in ((there, done), (first, there), (done, last)))
-        return Timing(total, compute, into, out, given)
+        steps = ((copied_in, computed), (start, copied_in), (computed, copied_out))
+        compute, copy_in, copy_out = (begin.elapsed_time(end) / 1e3 for begin, end in steps)
+        return Timing(total, compute, copy_in, copy_out, enqueue)
 
     def device_memory(self) -> int | None:
         import torch

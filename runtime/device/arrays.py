@@ -1,4 +1,4 @@
-"""Arrays of other libraries that lie on a device: torch, CuPy, PyCUDA, numba. Taken as they are, without a copy.
+"""Arrays of other libraries (torch, CuPy, PyCUDA, numba) on a device, used in place, without a copy.
 
 Two protocols: `__cuda_array_interface__` (version 3, numba's documentation) and DLPack (the Python array API standard).
 """
@@ -16,13 +16,13 @@ from fxsr.models.manifest import ModelFacts
 from fxsr.runtime.device.protocols import DLPACK_CUDA, DeviceMemory, Stream
 
 _KINDS = {0: "i", 1: "u", 2: "f"}
-"""DLPack's type codes as numpy's kinds; bfloat16 (4) has none."""
+"""DLPack's type codes as numpy's kinds. bfloat16 (4) has none."""
 _DEVICES = {1: "the CPU", DLPACK_CUDA: "cuda"}
 
 
 @dataclass(frozen=True)
 class DeviceArray:
-    """Where an array of somebody else's lies."""
+    """Where another library's array lies."""
 
     ptr: int
     shape: tuple[int, ...]
@@ -32,19 +32,19 @@ class DeviceArray:
 
 
 def view_array(array: Any, name: str, memory: DeviceMemory, stream: Stream, *, written: bool = False) -> DeviceArray:
-    """Where an array lies, ready for work that is given to `stream`: what its owner still does to it comes first.
+    """Find where an array lies, and make `stream` wait for the work that its owner still has queued for it.
 
     Args:
-        array: anything with `__dlpack__` or `__cuda_array_interface__`. Of those that have both, only the former is
-            always told of the stream.
-        name: of the tensor, for messages.
-        memory: the device on which it must be.
-        stream: on which it will be used.
-        written: it will be written to.
+        array: an object with `__dlpack__` or `__cuda_array_interface__`. `__dlpack__` is preferred, since only it
+            always passes the stream to the owner.
+        name: the tensor's name, for messages.
+        memory: the device on which the array must be.
+        stream: the stream on which the array will be used.
+        written: whether the array will be written to.
 
     Raises:
-        UsageError: no such array, not contiguous, or it must not be written to.
-        DeviceError: it is elsewhere.
+        UsageError: not such an array, not contiguous, or read-only although it will be written to.
+        DeviceError: the array is on another device.
     """
     if hasattr(array, "__dlpack__"):
         return _from_dlpack(array, name, memory, stream)
@@ -57,10 +57,10 @@ def view_array(array: Any, name: str, memory: DeviceMemory, stream: Stream, *, w
 
 
 def check_array(array: DeviceArray, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Whether an array is of this shape and type.
+    """Check an array's shape and type.
 
     Raises:
-        UsageError: it is not.
+        UsageError: one of them differs.
     """
     if array.dtype != dtype:
         raise UsageError(f"{name} is {array.dtype}; this model takes {dtype}")
@@ -69,14 +69,14 @@ def check_array(array: DeviceArray, name: str, shape: tuple[int, ...], dtype: np
 
 
 def device_inputs(facts: ModelFacts, lr: Any, t_map: Any) -> dict[str, Any]:
-    """Arrays that a caller gives, by the names of the graph's inputs.
+    """The caller's arrays, by the names of the graph's inputs.
 
     Raises:
-        UsageError: there is one too many, or one too few.
+        UsageError: there is a `t_map`, but the graph has none.
     """
     first, *second = (tensor.name for tensor in facts.inputs)
     if not second and t_map is not None:
-        raise UsageError(f"this model has no t_map beside {first}; pass None")
+        raise UsageError(f"this model's only input is {first}; pass None as t_map")
     return {first: lr} | dict.fromkeys(second, t_map)
 
 
@@ -85,7 +85,7 @@ def _from_interface(array: Any, name: str, memory: DeviceMemory, stream: Stream,
     if kind != DLPACK_CUDA:
         raise DeviceError(f"{name} is on a GPU; this session runs on {memory.name}")
     found = array.__cuda_array_interface__
-    here = getattr(array, "device", None)  # torch's and CuPy's; the protocol itself does not say
+    here = getattr(array, "device", None)  # of torch and CuPy; the protocol itself has no device
     where = getattr(here, "index", None) if not isinstance(here, int) else here
     where = getattr(here, "id", where)
     if isinstance(where, int) and where != index:
@@ -95,7 +95,7 @@ def _from_interface(array: Any, name: str, memory: DeviceMemory, stream: Stream,
         raise UsageError(f"{name} is a masked array; give a plain one")
     pointer, read_only = found["data"]
     if written and read_only:
-        raise UsageError(f"{name} must not be written to, its owner says; give another array")
+        raise UsageError(f"{name} is read-only; give an array that can be written to")
     _check_strides(name, shape, found.get("strides"), dtype.itemsize)
     producer = found.get("stream")
     if producer is not None and producer != stream.handle:
@@ -109,15 +109,15 @@ def _from_dlpack(array: Any, name: str, memory: DeviceMemory, stream: Stream) ->
         where = f"cuda:{index}" if kind == DLPACK_CUDA else _DEVICES.get(kind, f"a device of DLPack's type {kind}")
         raise DeviceError(f"{name} is on {where}; this session runs on {memory.name}")
     on_gpu = kind == DLPACK_CUDA
-    # the owner makes the stream that is named wait for what it still does; 1 is the default stream
+    # the owner makes this stream wait for its own queued work; 1 is the default stream
     try:
         capsule = array.__dlpack__(stream=(stream.handle or 1) if on_gpu else None)
-    except (BufferError, RuntimeError) as error:  # such as a tensor of torch that is to be differentiated
-        raise UsageError(f"{name} can't be taken as it is ({first_line(error)})") from error
+    except (BufferError, RuntimeError) as error:  # such as a torch tensor that requires a gradient
+        raise UsageError(f"{name} can't be used in place ({first_line(error)})") from error
     tensor = _Managed.from_address(_capsule_pointer(capsule, b"dltensor")).tensor
     number, bits, lanes = tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes
     if number not in _KINDS or lanes != 1 or bits % 8:
-        raise UsageError(f"{name} is of a type that no model takes (DLPack's code {number}, {bits} bits)")
+        raise UsageError(f"{name} has a type that no model takes (DLPack code {number}, {bits} bits)")
     dtype = np.dtype(f"{_KINDS[number]}{bits // 8}")
     shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
     strides = None
@@ -155,7 +155,7 @@ class _Tensor(ctypes.Structure):
 
 
 class _Managed(ctypes.Structure):
-    """DLManagedTensor begins with this; what follows is its owner's."""
+    """The beginning of DLManagedTensor; the rest belongs to its owner."""
 
     _fields_ = (("tensor", _Tensor),)
 

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through cuda-python's bindings of the CUDA runtime. Every call answers with a status, then its values."""
+"""NVIDIA GPUs through cuda-python's bindings of the CUDA runtime. Every call returns a status, then its values."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from fxsr.runtime.device.protocols import DLPACK_CUDA, Block, DeviceMemory, Even
 _OUT_OF_MEMORY = 2
 _ABSENT = {3: "no CUDA", 35: "no driver, or one too old", 46: "the GPU is busy", 100: "no GPU", 101: "no such GPU"}
 _FATAL = {214, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 911}
-"""After these the process can do nothing more on the GPU (driver_types.h)."""
+"""After these errors the process can't use the GPU any more (driver_types.h)."""
 _PCI_LENGTH = 32
 _NON_BLOCKING = 1
 _NO_TIMING = 2
 _PORTABLE = 1
 _THREAD_LOCAL = 1  # cudaStreamCaptureModeThreadLocal
-_ANY_DIRECTION = 4  # cudaMemcpyDefault: found out from the pointers
+_ANY_DIRECTION = 4  # cudaMemcpyDefault: CUDA derives it from the pointers
 
 
 class CudaMemory(DeviceMemory):
-    """One GPU, its primary context: the one that torch, TensorRT and ONNX Runtime use too.
+    """One GPU in its primary context, which torch, TensorRT and ONNX Runtime use too.
 
     Raises:
         MissingExtraError: cuda-python is not installed.
@@ -40,7 +40,7 @@ class CudaMemory(DeviceMemory):
         self._driver: Any = driver
         self.index = index
         with self.current():
-            self.call("cudaFree", 0)  # makes the context now, where failing is understood
+            self.call("cudaFree", 0)  # creates the context now, so that a failure is reported here
 
     @property
     def name(self) -> str:
@@ -66,12 +66,13 @@ class CudaMemory(DeviceMemory):
                 self.call("cudaSetDevice", before)
 
     def _is_used(self, index: int) -> bool:
-        """Whether this process has a context there: going back would make one, some hundred MB on another's GPU."""
+        """Whether this process has a context on that GPU. Switching back without one would create it, at some hundred
+        MB."""
         status, _, active = self._driver.cuDevicePrimaryCtxGetState(index)
         return int(status) == 0 and bool(active)
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """Call a function of the CUDA runtime; returns its value, a tuple if several.
+        """Call a function of the CUDA runtime, and return its value, or a tuple of several values.
 
         Raises:
             OutOfMemoryError, DeviceError: its status is not success.
@@ -81,7 +82,7 @@ class CudaMemory(DeviceMemory):
         if code == 0:
             return values[0] if len(values) == 1 else tuple(values)
         if code not in _FATAL:
-            self.cuda.cudaGetLastError()  # or the next call would report it again
+            self.cuda.cudaGetLastError()  # otherwise the next call would report it again
         if code == _OUT_OF_MEMORY:
             raise OutOfMemoryError(f"{self.name}: not enough memory ({function})")
         if code in _ABSENT:
@@ -122,7 +123,7 @@ class CudaMemory(DeviceMemory):
         mode = self.cuda.cudaStreamCaptureMode(_THREAD_LOCAL)
         try:
             self.call("cudaStreamBeginCapture", stream.handle, mode)
-        except FxsrError:  # it runs all the same, or says itself what is wrong
+        except FxsrError:  # the work can still run uncaptured, or will report the fault itself
             return None
         recorded = False
         try:
@@ -130,7 +131,7 @@ class CudaMemory(DeviceMemory):
             recorded = True
         except FxsrError:
             pass
-        finally:  # whatever happened: a stream that still records takes no other work
+        finally:  # in any case: a stream that is still capturing takes no other work
             status, graph = self.cuda.cudaStreamEndCapture(stream.handle)
         if int(status) != 0:
             self.cuda.cudaGetLastError()
@@ -140,17 +141,17 @@ class CudaMemory(DeviceMemory):
             return None
         try:
             return CudaGraph(self, self.call("cudaGraphInstantiate", graph, 0))
-        except FxsrError:  # such as for want of memory: it runs all the same
+        except FxsrError:  # such as too little memory; the work can still run uncaptured
             return None
         finally:
             self.call("cudaGraphDestroy", graph)
 
     def close(self) -> None:
-        """Nothing: the primary context is not only ours."""
+        """Do nothing, since others use the primary context too."""
 
 
 class CudaStream(Stream):
-    """A stream by its handle; destroyed with this object if it is ours."""
+    """A stream by its handle. It is destroyed with this object if this object owns it."""
 
     def __init__(self, memory: CudaMemory, handle: int, *, owned: bool) -> None:
         self._memory = memory
@@ -179,7 +180,7 @@ class CudaStream(Stream):
 
 
 class CudaEvent(Event):
-    """An event, destroyed with this object: CUDA keeps what is still needed of it."""
+    """An event. It is destroyed with this object; CUDA keeps what pending work still needs."""
 
     def __init__(self, memory: CudaMemory, timed: bool) -> None:
         self._memory = memory

@@ -1,7 +1,7 @@
-"""What batches on a device need while they are under way: contexts, memory on both sides, and scratch memory.
+"""What batches on a device need while they are in flight: contexts, memory on both sides, and scratch memory.
 
-Each batch in flight has a slot: pinned memory for both ways, device memory, and an execution context. Slots for one
-shape make a lane. `fxsr.runtime.device.session` gives them work.
+Each batch in flight has a slot: pinned memory for both directions, device memory, and an execution context. The slots
+for one shape form a lane. `fxsr.runtime.device.session` schedules work on them.
 """
 
 from __future__ import annotations
@@ -22,48 +22,62 @@ class Context(Closable, Protocol):
     """An engine's state for inputs of one shape."""
 
     def prepare(self, shapes: Mapping[str, Shape], stream: Stream) -> int:
-        """Get ready for inputs of these shapes, by name; returns the bytes of scratch memory that it takes.
+        """Prepare for inputs of these shapes, by name, and return the bytes of scratch memory that they need.
 
         Raises:
-            UsageError: the engine does not take them.
+            UsageError: the engine does not take these shapes.
         """
         ...
 
-    def output_shape(self) -> Shape: ...
+    def output_shape(self) -> Shape:
+        """Shape of the output for the shapes that were prepared."""
+        ...
 
-    def use_scratch(self, memory: Block) -> None: ...
+    def use_scratch(self, memory: Block) -> None:
+        """Use this scratch memory from now on."""
+        ...
 
     def can_be_captured(self, stream: Stream) -> bool:
-        """Whether its work may be recorded as a graph."""
+        """Whether the work of `enqueue` can be captured as a graph."""
         ...
 
     def enqueue(self, addresses: Mapping[str, int], stream: Stream) -> None:
-        """Give its work to a stream.
+        """Submit the work to a stream.
+
+        Args:
+            addresses: device addresses of inputs and output, by name.
 
         Raises:
-            FxsrError: the engine refuses.
+            FxsrError: the engine refuses it.
         """
         ...
 
 
 class Engine(Closable, Protocol):
-    """A model that runs on a device; it makes contexts, which share its weights."""
+    """A model on a device. It creates contexts, which share its weights."""
 
     @property
-    def facts(self) -> ModelFacts: ...
+    def facts(self) -> ModelFacts:
+        """The graph that it runs."""
+        ...
 
     @property
-    def weight_bytes(self) -> int: ...
+    def weight_bytes(self) -> int:
+        """Device memory that the weights take, in bytes."""
+        ...
 
-    def context(self) -> Context: ...
+    def context(self) -> Context:
+        """Create a context."""
+        ...
 
     def layer_times(self, context: Context, run: Callable[[], None]) -> list[tuple[str, float]]:
-        """Seconds of each layer while `run` runs the context once. Close it then: it may stay slow."""
+        """Name and seconds of each layer, while `run` runs the context once. Close the context then: it may stay
+        slow."""
         ...
 
 
 class Slot:
-    """What one batch needs while it is under way."""
+    """What one batch needs while it is in flight."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -79,9 +93,9 @@ class Slot:
         self.busy = False
         self.graph: Graph | None = None
         self.warm = False
-        """The engine has run once in this shape, as it must before its work can be recorded."""
-        self.plain = False
-        """It can't be recorded."""
+        """Whether the engine has run once in this shape, as it must before its work can be captured."""
+        self.uncapturable = False
+        """Whether an attempt to capture the work has failed."""
 
     def forget_graph(self) -> None:
         if self.graph is not None:
@@ -90,7 +104,7 @@ class Slot:
 
 
 class Lane(Closable):
-    """Slots for one shape, used by turns."""
+    """Slots for one shape, which take turns."""
 
     def __init__(self, memory: DeviceMemory, engine: Engine, count: int) -> None:
         self._memory = memory
@@ -106,7 +120,7 @@ class Lane(Closable):
         return sum(block.nbytes for block in self._blocks if block.host is None)
 
     def next_slot(self) -> Slot:
-        """The one that was used longest ago.
+        """The slot that was used longest ago.
 
         Raises:
             UsageError: its result has not been taken yet.
@@ -114,7 +128,7 @@ class Lane(Closable):
         slot = self.slots.pop(0)
         self.slots.append(slot)
         if slot.busy:
-            raise UsageError("results of `stream` are still to be taken; take them all before other work is given")
+            raise UsageError("`stream` has results that were not taken; take them all before giving other work")
         return slot
 
     def allocate(self, facts: ModelFacts, shapes: Mapping[str, Shape]) -> None:
@@ -141,7 +155,7 @@ class Lane(Closable):
             slot.forget_graph()
             slot.context.close()
         for block in self._blocks:
-            with suppress(FxsrError):  # of a device that is lost: the others are still to be tried
+            with suppress(FxsrError):  # the device may be lost; try to free the other blocks
                 self._memory.free(block)
         self._blocks.clear()
 
@@ -155,7 +169,7 @@ class Lane(Closable):
 
 
 class Scratch(Closable):
-    """Memory for what lies between an engine's input and output: all contexts share it, since they run by turns."""
+    """Memory for the activations between an engine's input and output. All contexts share it, since they take turns."""
 
     def __init__(self, memory: DeviceMemory) -> None:
         self._memory = memory
@@ -167,20 +181,22 @@ class Scratch(Closable):
         return self.block.nbytes if self.block else 0
 
     def grow(self, nbytes: int) -> None:
-        """Exchange it for a larger one; nothing may be under way. If there is none, the old one stays."""
+        """Replace the block by a larger one. Nothing may be in flight. If allocation fails, the old block stays."""
         larger = self._memory.alloc(nbytes)
         self.close()
         self.block = larger
 
     def take_turn(self, stream: Stream) -> None:
-        """Let the stream's next work begin only after the last that used it."""
+        """Make the stream wait for the last work that uses the block."""
         if self._last is not None:
             stream.wait(self._last)
 
     def used_until(self, event: Event) -> None:
+        """Record that work up to this event uses the block."""
         self._last = event
 
     def wait(self) -> None:
+        """Wait on the CPU until no work uses the block."""
         if self._last is not None:
             self._last.sync()
 

@@ -1,4 +1,4 @@
-"""Which library reaches the GPU: cuda-python, or the one that the environment variable FXSR_CUDA names."""
+"""Opens a GPU through cuda-python, or through the library that the environment variable FXSR_CUDA names."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fxsr.runtime.device.pycuda import PycudaMemory
 
 
 def open_device(index: int) -> DeviceMemory:
-    """GPU number `index`, through cuda-python, or through what the environment variable FXSR_CUDA names.
+    """Open GPU number `index`.
 
     Raises:
         UsageError: FXSR_CUDA names neither "cuda-python" nor "pycuda".
-        MissingExtraError: that package is not installed.
+        MissingExtraError: the library is not installed.
         DeviceError: there is no such GPU, or no driver.
     """
     provider = os.environ.get("FXSR_CUDA", CUDA_LIBRARIES[0])

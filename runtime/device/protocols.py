@@ -1,7 +1,7 @@
-"""What running on a device needs of it: memory, copies, streams, events, graphs. Nothing here knows of models.
+"""What a device must offer: memory, copies, streams, events and graphs. Nothing here depends on models.
 
 `fxsr.runtime.device.cuda` and `fxsr.runtime.device.pycuda` implement it on NVIDIA GPUs.
-`fxsr.runtime.device.session` runs on any implementation; tests run it on one of host memory.
+`fxsr.runtime.device.session` runs on any implementation; tests use one in host memory.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from fxsr.runtime.session import Closable
 
 CUDA_LIBRARIES = ("cuda-python", "pycuda")
 DLPACK_CUDA = 2
-"""DLPack's number for memory of CUDA devices."""
+"""DLPack's device type of CUDA memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A piece of memory. Whoever allocated it frees it."""
+    """A piece of memory. Whoever allocates it must free it."""
 
     ptr: int
     nbytes: int
     host: NDArray[np.uint8] | None = None
-    """The bytes, where the CPU can see them: pinned memory."""
+    """The bytes as an array, for pinned memory. None: the CPU can't access the memory."""
     owner: Any = None
-    """What keeps the memory alive, if something does."""
+    """An object that keeps the memory alive, if there is one."""
 
     def view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Its beginning as an array; of pinned memory only."""
+        """The beginning of the block as an array. Only pinned memory has one."""
         if self.host is None:
-            raise ValueError("memory of a device has no view on the CPU")
+            raise ValueError("the CPU can't access device memory")
         return self.host[: int(np.prod(shape)) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 class Event(Protocol):
-    """A point in a stream's work."""
+    """A point in a stream's sequence of work."""
 
     def sync(self) -> None:
         """Wait on the CPU until the work before it is done.
@@ -53,23 +53,23 @@ class Event(Protocol):
 
 
 class Stream(Protocol):
-    """Work that is done in order, apart from that of other streams."""
+    """A queue of work that is done in order, independently of other streams."""
 
     @property
     def handle(self) -> int:
-        """What libraries of CUDA take as a stream."""
+        """The stream as CUDA libraries take it."""
         ...
 
     def record(self, timed: bool = False) -> Event:
-        """An event behind all work given so far; `timed`: one for `DeviceMemory.elapsed`."""
+        """An event after all work submitted so far. Pass `timed` for `DeviceMemory.elapsed`."""
         ...
 
     def wait(self, event: Event) -> None:
-        """Let what is given from now on begin only after the event. Does not wait on the CPU."""
+        """Make work submitted from now on wait for the event. The CPU does not wait."""
         ...
 
     def sync(self) -> None:
-        """Wait on the CPU until all work given so far is done.
+        """Wait on the CPU until all work submitted so far is done.
 
         Raises:
             FxsrError: some of it failed.
@@ -78,51 +78,57 @@ class Stream(Protocol):
 
 
 class Graph(Closable, Protocol):
-    """Work that was recorded and can be given again at once."""
+    """Captured work, which can be submitted again in one call."""
 
-    def launch(self, stream: Stream) -> None: ...
+    def launch(self, stream: Stream) -> None:
+        """Submit the work to a stream."""
+        ...
 
 
 class DeviceMemory(Closable, Protocol):
-    """One device. For one thread at a time.
+    """One device. Use it from one thread at a time.
 
-    Every method raises OutOfMemoryError where memory is short and DeviceError where the device fails.
+    Every method raises OutOfMemoryError if there is too little memory, and DeviceError if the device fails.
     """
 
     @property
     def name(self) -> str:
-        """Such as "cuda:0"."""
+        """Name for messages, such as "cuda:0"."""
         ...
 
     @property
     def dlpack_device(self) -> tuple[int, int]:
-        """DLPack's device type and index, for arrays that are handed over."""
+        """DLPack's device type and index."""
         ...
 
     @property
     def pci(self) -> str:
-        """Where the device sits, such as "0000:3B:00.0"."""
+        """PCI address, such as "0000:3B:00.0"."""
         ...
 
     def current(self) -> AbstractContextManager[None]:
-        """Inside the block this device is the calling thread's: allocating, recording and other libraries ask that of a
-        thread. Afterwards it is the one that was before."""
+        """Make this the calling thread's current device inside the block, as allocation, capturing and other libraries
+        require. Afterwards the previous device is current again."""
         ...
 
     def alloc(self, nbytes: int) -> Block:
-        """Memory of the device, at least 256-byte aligned; what is in it is undefined."""
+        """Allocate device memory, at least 256-byte aligned. Its contents are undefined."""
         ...
 
     def alloc_pinned(self, nbytes: int) -> Block:
-        """Memory of the host that the device reads and writes by itself."""
+        """Allocate pinned host memory, which the device reads and writes directly."""
         ...
 
-    def free(self, block: Block) -> None: ...
+    def free(self, block: Block) -> None:
+        """Free memory of either kind."""
+        ...
 
-    def stream(self) -> Stream: ...
+    def stream(self) -> Stream:
+        """Create a stream."""
+        ...
 
     def foreign_stream(self, stream: Any) -> Stream:
-        """A stream of the caller's: its handle, or an object that has one; it stays his.
+        """Wrap the caller's stream, given as a handle or as an object with one. The caller keeps owning it.
 
         Raises:
             UsageError: not a stream.
@@ -130,7 +136,7 @@ class DeviceMemory(Closable, Protocol):
         ...
 
     def copy(self, target: Block, source: Block, nbytes: int, stream: Stream) -> None:
-        """Copy between device and pinned memory, or within the device, in the stream's turn."""
+        """Submit a copy between device and pinned memory, or within the device, to the stream."""
         ...
 
     def elapsed(self, first: Event, last: Event) -> float:
@@ -138,11 +144,11 @@ class DeviceMemory(Closable, Protocol):
         ...
 
     def available(self) -> tuple[int, int]:
-        """Bytes that are free, and bytes in all."""
+        """Free bytes, and bytes in total."""
         ...
 
     def capture(self, work: Callable[[Stream], None], stream: Stream) -> Graph | None:
-        """Record what `work` gives to the stream, without doing it. None: it can't be recorded."""
+        """Capture what `work` submits to the stream, without running it. None: it can't be captured."""
         ...
 
 
@@ -151,7 +157,7 @@ def stream_handle(stream: Any) -> int:
     stream.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: the object is none of these.
     """
     if stream is None:
         return 0

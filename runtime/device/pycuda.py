@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through PyCUDA, for pipelines that own a context of it already. It knows no graphs."""
+"""NVIDIA GPUs through PyCUDA, for pipelines that already own a PyCUDA context. PyCUDA does not support graphs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NO_TIMING = 2  # event_flags.DISABLE_TIMING
 
 
 class PycudaMemory(DeviceMemory):
-    """One GPU: in the context that is current, else in its primary one.
+    """One GPU, in the current context or else in its primary one.
 
-    PyCUDA's objects belong to the thread that made them: close in the thread that opened.
+    PyCUDA's objects belong to the thread that created them: close this in the thread that opened it.
 
     Raises:
         MissingExtraError: PyCUDA is not installed.
@@ -34,7 +34,7 @@ class PycudaMemory(DeviceMemory):
                 import pycuda.driver as driver
             except ModuleNotFoundError:
                 raise
-            except ImportError as error:  # it is linked with the driver's library
+            except ImportError as error:  # its module is linked with the driver's library
                 raise DeviceError(f"cuda:{index} can't be used: no driver ({first_line(error)})") from error
         self.driver: Any = driver
         self._own: Any = None
@@ -45,7 +45,7 @@ class PycudaMemory(DeviceMemory):
                 self._own = driver.Device(index).retain_primary_context()
                 self._own.push()
             elif driver.Context.get_device() != driver.Device(index):
-                raise DeviceError(f"cuda:{index} is not the GPU of the PyCUDA context that is current")
+                raise DeviceError(f"cuda:{index} is not the GPU of the current PyCUDA context")
         self.index = index
 
     @property
@@ -58,16 +58,16 @@ class PycudaMemory(DeviceMemory):
 
     @property
     def pci(self) -> str:
-        with self.errors("asking for the GPU"):
+        with self.errors("querying the GPU"):
             return str(self.driver.Device(self.index).pci_bus_id())
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        yield  # the context is current in its thread, the only one that may use it
+        yield  # the context is always current in its thread, the only one that may use it
 
     @contextmanager
     def errors(self, what: str) -> Iterator[None]:
-        """PyCUDA's errors inside the block become ours."""
+        """Turn PyCUDA's errors inside the block into ours."""
         try:
             yield
         except self.driver.MemoryError as error:
@@ -129,7 +129,7 @@ class PycudaMemory(DeviceMemory):
 
 
 class PycudaStream(Stream):
-    """A `pycuda.driver.Stream`; None is the default stream, as all of PyCUDA takes it."""
+    """A `pycuda.driver.Stream`. None is the default stream, as everywhere in PyCUDA."""
 
     def __init__(self, memory: PycudaMemory, stream: Any) -> None:
         self._memory = memory
@@ -148,7 +148,7 @@ class PycudaStream(Stream):
     def wait(self, event: Event) -> None:
         assert isinstance(event, PycudaEvent)
         with self._memory.errors("waiting for an event"):
-            if self.stream is None:  # PyCUDA can't say it: wait here
+            if self.stream is None:  # PyCUDA has no call for this: wait on the CPU
                 event.event.synchronize()
             else:
                 self.stream.wait_for_event(event.event)

@@ -1,1 +1,1 @@
-"""What this machine has: GPUs, usable CPUs, memory limits, and the name that figures are published under."""
+"""Facts about this machine: GPUs, usable CPUs, memory limits, and the name under which results are published."""

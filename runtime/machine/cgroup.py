@@ -1,4 +1,4 @@
-"""What Linux's control groups leave of this machine to this process: containers, Slurm and systemd set them."""
+"""Limits that Linux control groups set for this process, as containers, Slurm and systemd use them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _ROOT = Path("/")
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
-    """How many CPUs' time it may take; None: as much as there is.
+    """CPUs whose time this process may use. None: no limit.
 
     Args:
-        root: of the file system, for tests.
+        root: root of the file system, for tests.
     """
     quotas = []
     for folder in _folders(root, "cpu"):
@@ -27,7 +27,11 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
 
 
 def memory_left(root: Path = _ROOT) -> int | None:
-    """How many bytes it may still take; None: as many as there are."""
+    """Bytes that this process may still allocate. None: no limit.
+
+    Args:
+        root: root of the file system, for tests.
+    """
     left = []
     for folder in _folders(root, "memory"):
         for limit, used in (
@@ -40,7 +44,8 @@ def memory_left(root: Path = _ROOT) -> int | None:
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:
-    """Of this process's groups and all that these are in, of both versions. A container may see its own as the root."""
+    """Folders of this process's groups and of their parents, in both versions of control groups. In a container, its
+    own group may appear as the root."""
     try:
         lines = _read(root / "proc/self/cgroup").splitlines()
     except OSError:

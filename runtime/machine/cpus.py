@@ -1,4 +1,4 @@
-"""How many CPUs this process may use."""
+"""Number of CPUs that this process may use."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fxsr.runtime.machine.cgroup import cpu_quota
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use: its affinity mask, limited by the cgroup's quota and by OMP_NUM_THREADS, which
-    launchers of several processes set."""
+    """Number of CPUs that this process may use: those in its affinity mask, limited by the control group's quota and by
+    OMP_NUM_THREADS, which launchers of several processes set."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    count = min(count, int(asked) or 1) if asked.isdecimal() else count
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    count = min(count, int(wanted) or 1) if wanted.isdecimal() else count
     quota = cpu_quota()
     return count if quota is None else max(1, min(count, math.ceil(quota)))

@@ -1,4 +1,4 @@
-"""Names the machine that figures were taken on."""
+"""Names the machine on which something was measured."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fxsr.runtime.machine.gpu import find_gpus
 from fxsr.runtime.session import Device
 
 _VARIANTS = ("", "-gpu", "-cu13", "-cu12")
-"""What packages are called for a GPU, or for a version of CUDA."""
+"""Suffixes of package names for GPUs and for versions of CUDA."""
 
 
 def machine(*packages: str, gpu: bool = False) -> str:
-    """One line: processor, CPUs in use, GPUs if `gpu`, Python, and versions of those of `packages` that are there."""
+    """One line with the processor, usable CPUs, GPUs if `gpu` is set, Python, and versions of installed `packages`."""
     gpus = [f"{each.name}, driver {each.driver}" for each in find_gpus()] if gpu else []
     versions = [f"{package} {version}" for package in packages if (version := _version(package))]
     return ", ".join(
@@ -24,12 +24,12 @@ def machine(*packages: str, gpu: bool = False) -> str:
     )
 
 
-def hardware(device: str) -> str:
-    """What does the work of a device: the processor, or "cuda:N"'s GPU."""
-    if device == "cpu":
+def hardware(device: Device) -> str:
+    """Name of the processor or GPU that a device is."""
+    if device.is_cpu:
         return _processor()
-    gpus, index = find_gpus(), Device.parse(device).index
-    return gpus[index].name if index < len(gpus) else device
+    gpus = find_gpus()
+    return gpus[device.index].name if device.index < len(gpus) else str(device)
 
 
 def _version(package: str) -> str | None:

@@ -117,7 +117,7 @@ class Scheduler(Closable):
         info = self.models[kind.model]
         if info.tile:  # an engine takes no more than it was built for
             return min(self._batch or info.batch, info.batch)
-        area = _CPU_AREA if info.device == "cpu" else DEFAULT_TILE**2
+        area = _CPU_AREA if info.device.is_cpu else DEFAULT_TILE**2
         return self._batch or max(info.batch, min(_AHEAD, area // (kind.size[0] * kind.size[1])))
 
     def failing(self, model: str) -> str | None:

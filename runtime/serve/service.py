@@ -66,8 +66,8 @@ class Service(Closable):
         def sessions() -> Mapping[str, Session]:
             upscalers = open_upscalers()
             for name, up in upscalers.items():
-                facts = getattr(up.session, "facts", None)
-                models[name] = ServedModel(name, up.session.info, facts, up.tile, up.overlap)
+                info = up.session.info
+                models[name] = ServedModel(name, info, info.facts, up.tile, up.overlap)
             return {name: up.session for name, up in upscalers.items()}
 
         self.settings = settings

@@ -27,11 +27,11 @@ def auto_tile(info: SessionInfo, free: int | None) -> int:
     return next((side for side in _SIDES if side**2 * per_pixel <= _SHARE * free), _SIDES[-1])
 
 
-def free_memory(device: str) -> int | None:
-    """Bytes that are free for a session on "cpu" or "cuda:N"; None where that can't be known."""
-    if device != "cpu":
+def free_memory(device: Device) -> int | None:
+    """Bytes that are free for a session on this device; None where that can't be known."""
+    if not device.is_cpu:
         try:
-            with open_device(Device.parse(device).index) as memory, memory.current():
+            with open_device(device.index) as memory, memory.current():
                 return memory.available()[0]
         except UnavailableError:
             return None

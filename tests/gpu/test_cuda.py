@@ -26,7 +26,7 @@ def test_onnxruntime_on_cuda_agrees_with_the_cpu(style: str) -> None:
     image = read_image(SAMPLE).pixels[:150, :200]
     t = 0.8 if style == "uniform" else np.linspace(0, 1, 200)[None].repeat(150, 0)
     with on_gpu, open_session(DEFAULT_MODEL, "cpu") as on_cpu:
-        assert on_gpu.info.device == "cuda:0"
+        assert str(on_gpu.info.device) == "cuda:0"
         a, b = (Upscaler(session, tile=96)(image, t) for session in (on_gpu, on_cpu))
     assert psnr(a, b, peak=255) > 45  # TF32 convolutions
 

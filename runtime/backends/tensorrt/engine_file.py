@@ -1,4 +1,4 @@
-"""May an engine file be loaded here? Asked before anything is deserialised: an engine is code that runs."""
+"""Checks whether an engine file may be loaded here, before it is deserialised: an engine is executable code."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from fxsr.errors import DeviceError, ModelFileError
 from fxsr.extras import needs
+from fxsr.models.file import manifest_path
 from fxsr.models.manifest import EngineFacts, Flavour, Manifest, is_intact, read_manifest
 from fxsr.runtime.backends.tensorrt.library import runtime_log
 from fxsr.runtime.machine.gpu import Gpu
 
-ENGINES = (".plan", ".engine")
 EXTRAS: dict[Flavour, str] = {"tensorrt": "gpu", "tensorrt-rtx": "rtx"}
-"""What brings each flavour."""
+"""The extra that installs each flavour."""
 _INVALID = 2  # EngineValidity.INVALID
 _ELSEWHERE = 2 | 4 | 8 | 16
-"""Diagnostics of the machine rather than of the file."""
+"""Diagnostics that concern the machine, not the file."""
 _DIAGNOSTICS = {
     1: "it is of another version of TensorRT-RTX",
     2: "it is not for this GPU",
@@ -32,79 +32,71 @@ _DIAGNOSTICS = {
 
 @dataclass(frozen=True)
 class EngineFile:
-    """An engine on disk with what its manifest says."""
+    """An engine on disk, and what its manifest says about it."""
 
     path: Path
     manifest: Manifest
     facts: EngineFacts
 
 
-def manifest_path(engine: Path) -> Path:
-    """Where the manifest of an engine is: `NAME.json` beside `NAME.plan`, `NAME.rtx.plan`."""
-    return engine.with_name(f"{engine.name.removesuffix(engine.suffix).removesuffix('.rtx')}.json")
-
-
 def read_engine(path: Path) -> EngineFile:
-    """Find what the manifest beside an engine says of it, and whether the file is still that one.
+    """Read an engine's manifest, and check that the file is the one that it describes.
 
     Raises:
-        ModelFileError: there is no manifest, it does not speak of this file, or the file is another one now.
+        ModelFileError: there is no manifest, it does not list this file, or the file has changed.
     """
-    beside = manifest_path(path)
+    manifest_file = manifest_path(path)
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file")
-    if not beside.is_file():
+    if not manifest_file.is_file():
         raise ModelFileError(
-            f"{path}: its manifest {beside.name} is not beside it, so nothing says what it is; engines are code: load "
-            f"it with --trust if you know where it comes from"
+            f"{path}: its manifest {manifest_file.name} is not next to it; engines are executable code: load it with "
+            f"--trust if you know where it comes from"
         )
-    manifest = read_manifest(beside)
+    manifest = read_manifest(manifest_file)
     facts = next((engine for engine in manifest.engines if engine.file.file == path.name), None)
     if facts is None:
-        raise ModelFileError(f"{path}: {beside.name} does not speak of it; export it again")
+        raise ModelFileError(f"{path}: {manifest_file.name} does not list it; export it again")
     if not is_intact(path.parent, facts.file):
         raise ModelFileError(
-            f"{path}: {path.stat().st_size} bytes that are not those in {beside.name} ({facts.file.bytes} bytes, "
-            f"sha256 {facts.file.sha256[:12]}...): damaged or exchanged; export it again"
+            f"{path}: damaged or replaced: {manifest_file.name} describes {facts.file.bytes} bytes with sha256 "
+            f"{facts.file.sha256[:12]}..., not this file of {path.stat().st_size} bytes; export it again"
         )
     return EngineFile(path, manifest, facts)
 
 
 def check_runnable(engine: EngineFile, trt: Any, gpu: Gpu | None) -> None:
-    """Whether this runtime on this GPU can run an engine.
+    """Check that this runtime can run an engine on this GPU.
 
     Args:
-        engine: what to run.
-        trt: the module of the engine's flavour.
+        engine: the engine to run.
+        trt: the module `tensorrt` or `tensorrt_rtx`, as the engine's flavour says.
         gpu: the GPU to run on; None: there is none.
 
     Raises:
-        DeviceError: there is no GPU, it is another kind, or its driver is too old.
-        ModelFileError: the runtime is of another version.
+        DeviceError: there is no GPU, the engine is for another one, or its driver is too old.
+        ModelFileError: the runtime has another version.
     """
     path, facts = engine.path, engine.facts
     built, here = facts.builder_version, trt.__version__
     compatible = facts.options.version_compatible and _release(built) <= _release(here)
     if built != here and not compatible:
         raise ModelFileError(
-            f"{path}: built by {facts.flavour} {built}, here is {here}; export it again, or install that version"
+            f"{path}: built by {facts.flavour} {built}, but {here} is installed; export it again, or install {built}"
         )
     if gpu is None:
-        raise DeviceError(f"{path}: an engine needs an NVIDIA GPU, and there is none here; the .onnx file needs none")
+        raise DeviceError(
+            f"{path}: an engine needs an NVIDIA GPU, and this machine has none; the .onnx file runs without"
+        )
     if facts.flavour == "tensorrt" and facts.gpu != gpu.name and not facts.options.hardware_compatible:
-        raise DeviceError(f"{path}: built for {facts.gpu}, here is {gpu.name}; export it again on this machine")
+        raise DeviceError(f"{path}: built for {facts.gpu}, but this GPU is {gpu.name}; export it again on this machine")
     if facts.flavour == "tensorrt-rtx":
         _check_capability(path, facts.options.compute_capabilities, gpu)
         _ask_runtime(path, trt)
 
 
-def flavour_of(path: Path) -> Flavour:
-    """What built an engine, by the ending of its name."""
-    return "tensorrt-rtx" if path.name.removesuffix(path.suffix).endswith(".rtx") else "tensorrt"
-
-
 def load_flavour(flavour: Flavour) -> Any:
-    """The module of a flavour.
+    """Import `tensorrt` or `tensorrt_rtx`.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -119,13 +111,13 @@ def _check_capability(path: Path, built_for: tuple[str, ...], gpu: Gpu) -> None:
     if not fits:
         wanted = ", ".join(built_for) or "8.0 and newer"
         raise DeviceError(
-            f"{path}: built for compute capability {wanted}, {gpu.name} has {gpu.compute_capability}; "
+            f"{path}: built for compute capability {wanted}, but {gpu.name} has {gpu.compute_capability}; "
             f"export it again with --compute-capability {gpu.compute_capability}"
         )
 
 
 def _ask_runtime(path: Path, trt: Any) -> None:
-    """TensorRT-RTX can look at an engine's head without loading it."""
+    """Let TensorRT-RTX check the engine's header, without loading the engine."""
     runtime = trt.Runtime(runtime_log(trt))
     with path.open("rb") as file:
         verdict, bits = runtime.get_engine_validity(file.read(runtime.engine_header_size))

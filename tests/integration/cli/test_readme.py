@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from fxsr.images.image import Picture, read_image, write_image
-from fxsr.models.bundled import DEFAULT_MODEL, model_path
+from fxsr.models.bundled import DEFAULT_MODEL, bundled_file
 from fxsr.models.checkpoint import save_checkpoint
 from tests.support import ROOT, SAMPLE, TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint, wait_until, write_photos
 
@@ -98,7 +98,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "runs/fxsr-pd-x4").mkdir(parents=True)
     save_checkpoint(tmp_path / "runs/fxsr-pd-x4/fxsr-pd-x4.safetensors", tiny)
     (tmp_path / "engines").mkdir()
-    shutil.copy(model_path(DEFAULT_MODEL, ".onnx"), tmp_path / "engines/fxsr-pd-x4-fp16.onnx")
+    shutil.copy(bundled_file(DEFAULT_MODEL, ".onnx"), tmp_path / "engines/fxsr-pd-x4-fp16.onnx")
     (tmp_path / "engine.plan").write_bytes(b"an engine")
     return tmp_path
 

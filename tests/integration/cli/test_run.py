@@ -109,9 +109,9 @@ def test_quiet_prints_nothing_but_errors(folder: Path, tmp_path: Path) -> None:
 
 
 def test_checkpoints_run_too_and_agree(folder: Path, tmp_path: Path) -> None:
-    from fxsr.models.bundled import model_path
+    from fxsr.models.bundled import bundled_file
 
-    checkpoint = model_path("fxsr-pd-x4-small", ".safetensors")
+    checkpoint = bundled_file("fxsr-pd-x4-small", ".safetensors")
     for name, engine in {"a.png": "fxsr-pd-x4-small", "b.png": str(checkpoint)}.items():
         done = fxsr_cli("run", folder / "photo.bmp", "-e", engine, "-o", tmp_path / name)
         assert done.returncode == 0, done.stderr
@@ -147,7 +147,7 @@ def test_masks_in_a_folder_are_resized_and_paired_by_name(folder: Path, tmp_path
         (["-", "photo.bmp"], 2, "- takes one image"),
         (["-", "-o", "folder"], 2, "an image from standard input has no name: give -o FILE instead of folder"),
         (["photo.bmp", "-o", "-", "--json"], 2, "would both go to standard output"),
-        (["photo.bmp", "-e", "broken.png"], 2, "not a kind of model that can be run"),
+        (["photo.bmp", "-e", "broken.png"], 2, "this kind of file can't be used here"),
         (["photo.bmp", "-e", "nothing"], 2, "not a bundled model"),
         (["photo.bmp", "-o", "x.gif"], 2, ".gif can't be written"),
         (["photo.bmp", "--device", "cuda"], 3, "has no CUDA provider"),
@@ -287,7 +287,7 @@ def test_info_models_and_doctor_describe_files_and_the_machine(tmp_path: Path) -
     shutil.copy(SAMPLE, tmp_path / "a.png")
     refused = fxsr_cli("info", tmp_path / "a.png")
     assert refused.returncode == 2
-    assert "of no kind known here" in refused.stderr
+    assert "this kind of file can't be used here" in refused.stderr
 
 
 def test_a_run_leaves_no_telemetry(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

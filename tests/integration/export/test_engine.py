@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 
 from fxsr.errors import DeviceError, ModelFileError
-from fxsr.export import write_onnx
+from fxsr.export import EngineRequest, ExportRequest, export_model, write_onnx
+from fxsr.export.engine.profiles import parse_tiles
 from fxsr.export.graph.graph import GraphOptions
 from fxsr.models.checkpoint import save_checkpoint
 from fxsr.models.manifest import read_manifest
@@ -100,6 +102,23 @@ def test_what_is_up_to_date_is_not_built_again(copy: Path) -> None:
     assert plan(copy).stat().st_mtime_ns > before
 
 
+def test_checkpoint_and_graph_are_hashed_once_each(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    digest = hashlib.file_digest
+
+    def count(file: Any, algorithm: str) -> Any:
+        hashed.append(Path(file.name).suffix)
+        return digest(file, algorithm)
+
+    monkeypatch.setattr(hashlib, "file_digest", count)
+    tiles = parse_tiles(24, None, "1")
+    request = ExportRequest(copy / "x.safetensors", copy / "new", engine=EngineRequest("tensorrt-rtx", tiles))
+    for expected in ([".onnx", ".plan", ".safetensors"], [".onnx", ".plan", ".safetensors"]):  # written, and reused
+        export_model(request)
+        assert sorted(hashed) == expected
+        hashed.clear()
+
+
 def test_an_export_without_engine_leaves_the_engine_and_its_graph(copy: Path) -> None:
     done = again(copy, "--engine", "none")
     assert done.returncode == 0, done.stderr
@@ -109,9 +128,12 @@ def test_an_export_without_engine_leaves_the_engine_and_its_graph(copy: Path) ->
 
 
 def test_an_engine_that_is_lost_with_its_graph_is_named(copy: Path) -> None:
-    done = again(copy, "--engine", "none", "--no-strips")
+    done = again(copy, "--engine", "none", "--without", "strips")
     assert done.returncode == 0, done.stderr
-    assert "note: golden-x4-fp16.rtx.plan: built from the graph that was here before" in done.stderr
+    assert (
+        "note: golden-x4-fp16.rtx.plan: no longer usable, since the graph that it was built from was replaced"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize("change", [["--tile", "40"], ["--compute-capability", "8.6"]])
@@ -141,8 +163,8 @@ def test_a_range_of_sizes_and_batches(copy: Path) -> None:
     [
         (["--engine", "tensorrt"], 3, "--engine tensorrt: "),
         (["--version-compatible"], 2, "belongs to one release"),
-        (["--hardware-compatible"], 2, "--compute-capability narrows them"),
-        (["--timing-cache", "x"], 2, "times nothing"),
+        (["--hardware-compatible"], 2, "--compute-capability restricts them"),
+        (["--timing-cache", "x"], 2, "has no timings to keep"),
         (["--strip-weights"], 3, "needs a GPU"),
         (["--refit"], 3, "needs a GPU"),
         (["--compute-capability", "9.0"], 2, "builds for 7.5, 8.0"),
@@ -150,7 +172,7 @@ def test_a_range_of_sizes_and_batches(copy: Path) -> None:
         (["--workspace", "0"], 2, "must be 1 MB or more"),
         (["--tile", "0"], 2, "--tile 0"),
         (["--shapes", "8x8,16x16"], 2, "write MIN,OPT,MAX as HEIGHTxWIDTH"),
-        (["--shapes", "32x32,16x16,64x64"], 2, "must ascend"),
+        (["--shapes", "32x32,16x16,64x64"], 2, "must be 1 or more and ascend"),
         (["--tile", "32", "--shapes", "8x8,16x16,32x32"], 2, "exclude each other"),
         (["--batch", "4,2,1"], 2, "ascending"),
         (["--batch", "x"], 2, "write one number"),
@@ -170,7 +192,7 @@ def test_the_builders_refusal_is_one_line_and_leaves_what_was_there(copy: Path) 
     before = plan(copy).read_bytes()
     done = again(copy, "--tile", "512", "--workspace", "1")
     assert done.returncode == 1
-    assert "the builder gave up" in done.stderr
+    assert "the builder failed" in done.stderr
     assert plan(copy).read_bytes() == before
     assert read_engine(plan(copy)).facts.options.workspace_mb is None
 
@@ -236,13 +258,13 @@ class TestLoading:
 
     def test_an_engine_without_manifest_is_refused(self, copy: Path) -> None:
         (copy / "engines" / "golden-x4-fp16.json").unlink()
-        with pytest.raises(ModelFileError, match=r"golden-x4-fp16\.json is not beside it.*--trust"):
+        with pytest.raises(ModelFileError, match=r"golden-x4-fp16\.json is not next to it.*--trust"):
             open_session(plan(copy))
 
     @pytest.mark.skipif(bool(find_gpus()), reason="there is a GPU, which the engine may run on")
     def test_bench_takes_it_with_trust(self, copy: Path) -> None:
         (copy / "engines" / "golden-x4-fp16.json").unlink()
-        for trust, message in (((), "is not beside it"), (("--trust",), "GPU")):
+        for trust, message in (((), "is not next to it"), (("--trust",), "GPU")):
             done = fxsr_cli("bench", plan(copy), *trust)
             assert done.returncode != 0
             assert message in done.stderr
@@ -250,14 +272,14 @@ class TestLoading:
     def test_a_truncated_engine_is_refused(self, copy: Path) -> None:
         content = plan(copy).read_bytes()
         plan(copy).write_bytes(content[:-1])
-        with pytest.raises(ModelFileError, match="damaged or exchanged"):
+        with pytest.raises(ModelFileError, match="damaged or replaced"):
             open_session(plan(copy))
 
     def test_an_exchanged_engine_is_refused(self, copy: Path) -> None:
         content = bytearray(plan(copy).read_bytes())
         content[len(content) // 2] ^= 1
         plan(copy).write_bytes(bytes(content))
-        with pytest.raises(ModelFileError, match="damaged or exchanged"):
+        with pytest.raises(ModelFileError, match="damaged or replaced"):
             open_session(plan(copy))
 
     @pytest.mark.parametrize("content", ["", "{}", "[1", '{"schema": 99}'])
@@ -270,7 +292,7 @@ class TestLoading:
         other = plan(copy).with_name("other.rtx.plan")
         plan(copy).rename(other)
         (copy / "engines" / "golden-x4-fp16.json").rename(other.with_name("other.json"))
-        with pytest.raises(ModelFileError, match="does not speak of it"):
+        with pytest.raises(ModelFileError, match="does not list it"):
             open_session(other)
 
     def test_without_a_gpu_there_is_no_running_it(self, exported: Path) -> None:
@@ -279,12 +301,12 @@ class TestLoading:
 
     def test_too_old_a_gpu_is_named(self, exported: Path) -> None:
         turing = Gpu("NVIDIA T4", "7.5", "580.1", 16000)
-        with pytest.raises(DeviceError, match=r"built for compute capability 8\.0 and newer, NVIDIA T4 has 7\.5"):
+        with pytest.raises(DeviceError, match=r"built for compute capability 8\.0 and newer, but NVIDIA T4 has 7\.5"):
             check_runnable(read_engine(plan(exported)), load_flavour("tensorrt-rtx"), turing)
 
     def test_another_version_is_named(self, exported: Path) -> None:
         class Other:
             __version__ = "9.9.9.9"
 
-        with pytest.raises(ModelFileError, match=r"built by tensorrt-rtx .*, here is 9\.9\.9\.9"):
+        with pytest.raises(ModelFileError, match=r"built by tensorrt-rtx .*, but 9\.9\.9\.9 is installed"):
             check_runnable(read_engine(plan(exported)), Other, Gpu("any", "8.9", "580.1", 16000))

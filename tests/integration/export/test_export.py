@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fxsr.files import sha256
-from fxsr.models.bundled import model_path
+from fxsr.models.bundled import bundled_file
 from fxsr.models.checkpoint import About, Checkpoint, load_checkpoint, save_checkpoint
 from fxsr.models.config import NetworkConfig
 from fxsr.models.manifest import read_manifest
@@ -55,8 +55,8 @@ def test_the_bundled_model_exports_in_every_precision(flags: list[str], stem: st
     assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".json"}
 
 
-def test_debug_switches_and_no_verify_are_in_the_manifest(tmp_path: Path) -> None:
-    switches = ("--no-fold", "--no-phase", "--no-strips", "--no-verify", "--engine", "none")
+def test_rewrites_left_out_and_no_verify_are_in_the_manifest(tmp_path: Path) -> None:
+    switches = ("--without", "fold,phase,strips", "--no-verify", "--engine", "none")
     done = fxsr_cli("export", *switches, "--name", "plain", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     manifest = read_manifest(tmp_path / "plain-x4-fp32.json")
@@ -85,7 +85,7 @@ def test_layers_that_overflow_in_half_precision_are_kept_in_float32(tmp_path: Pa
         *("export", "--checkpoint", tmp_path / "hot.safetensors", "--fp16", "--engine", "none", "--out", tmp_path)
     )
     assert done.returncode == 0, done.stderr
-    assert "HRconv is kept in float32 (without it: NaN or infinity)" in done.stdout
+    assert "HRconv is kept in float32 (otherwise: NaN or infinity)" in done.stdout
     manifest = read_manifest(tmp_path / "hot-x4-fp16.json")
     assert manifest.model.kept_float32 == ("HRconv", "conv_last")
     assert set(manifest.kept_because) == {"HRconv", "conv_last"}
@@ -147,13 +147,23 @@ def test_names_do_not_lead_out_of_the_folder(name: str, tiny: Path) -> None:
     for arguments in (["--name", name], ["--checkpoint", "named.safetensors"]):
         done = export_tiny(tiny, *arguments)
         assert done.returncode == 2, done.stdout
-        assert "is no name for files" in done.stderr
+        assert "can't be used in file names" in done.stderr
     assert sorted(tiny.rglob("*")) == before
 
 
 def test_a_refused_export_leaves_what_was_there(tiny: Path) -> None:
     before = {path: path.read_bytes() for path in tiny.rglob("*.*") if path.is_file()}
-    command = ("export", "--checkpoint", "x.safetensors", "--no-fold", "--engine", "none", "--images", "gone.png")
+    command = (
+        "export",
+        "--checkpoint",
+        "x.safetensors",
+        "--without",
+        "fold",
+        "--engine",
+        "none",
+        "--images",
+        "gone.png",
+    )
     done = fxsr_cli(*command, cwd=tiny)
     assert done.returncode == 1
     assert "gone.png" in done.stderr
@@ -195,6 +205,8 @@ def test_a_network_of_nothing_but_zeros_is_verified(tmp_path: Path) -> None:
         (["--checkpoint", "text.pth"], 1, "text.pth: not a PyTorch checkpoint"),
         (["--fp16", "--fp32"], 2, "exclude each other"),
         (["--fp16", "--bf16"], 2, "exclude each other"),
+        (["--without", "fold,folds"], 2, "--without folds: write one or more of fold, phase, strips, blocked"),
+        (["--no-strips"], 2, "--no-strips: this option is gone; write --without strips"),
         (["--esrgan"], 2, "--esrgan needs --bake-t"),
         (["--bake-t", "2"], 2, "must be 0 to 1"),
         (["--fp16", "--compact"], 2, "--compact is for --fp32"),
@@ -212,6 +224,6 @@ def test_bad_input_gets_one_clear_line(arguments: list[str], status: int, messag
 
 
 def test_the_bundled_checkpoint_is_what_its_description_says() -> None:
-    checkpoint = load_checkpoint(model_path("fxsr-pd-x4-small", ".safetensors"))
+    checkpoint = load_checkpoint(bundled_file("fxsr-pd-x4-small", ".safetensors"))
     assert checkpoint.config == NetworkConfig(scale=4, nf=32, gc=16, nb=4, nc=16)
     assert checkpoint.config.parameters == 830_597

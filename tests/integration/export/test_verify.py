@@ -38,10 +38,10 @@ COMPARE_AS_IF_ON_A_GPU = """
 import sys, cli
 import fxsr.export.verify.runners as runners
 from fxsr.export.verify.cases import bundled_photos
-from fxsr.export.verify.compare import compare, read_subjects
+from fxsr.export.verify.compare import compare, read_models
 
 runners.check_runnable = lambda *arguments: None
-compare(*read_subjects(sys.argv[1:]), bundled_photos())
+compare(*read_models(sys.argv[1:]), bundled_photos())
 """
 
 
@@ -167,12 +167,12 @@ def test_users_photos_are_compared_too(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "status", "message"),
     [
-        (["x.safetensors"], 2, "give what to compare it with"),
+        (["x.safetensors"], 2, "name the file to compare it with"),
         (["x.safetensors", "missing.onnx"], 2, "no such file"),
         (["x.safetensors", "fxsr-pd-x4-small", "--images", "."], 2, "no images in this folder"),
         (["engines/golden-x4-fp32.onnx"], 2, "fxsr verify CHECKPOINT engines/golden-x4-fp32.onnx"),
-        (["engines/golden-x4-fp32.json", "x.safetensors"], 2, "can't be compared; give"),
-        (["x.safetensors", "--layers"], 2, "give what to compare it with"),
+        (["engines/golden-x4-fp32.json", "x.safetensors"], 2, "this kind of file can't be used here; give"),
+        (["x.safetensors", "--layers"], 2, "name the file to compare it with"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(files: list[str], status: int, message: str, folder: Path) -> None:
@@ -205,7 +205,7 @@ def test_an_engine_needs_a_gpu_and_says_so(folder: Path) -> None:
     plan.with_name("golden-x4-fp16.onnx").unlink()
     done = fxsr_cli("verify", plan)
     assert done.returncode == 2
-    assert "golden-x4-fp16.onnx, which it was built from, is not beside it" in done.stderr
+    assert "golden-x4-fp16.onnx, which it was built from, is missing or has changed" in done.stderr
 
 
 def test_polygraphys_runner_is_a_session(folder: Path) -> None:

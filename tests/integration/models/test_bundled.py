@@ -5,30 +5,32 @@ import pytest
 import torch
 
 import fxsr
-from fxsr.export.verify.cases import Material, make_cases
+from fxsr.export.verify.cases import make_cases
 from fxsr.export.verify.verify import threshold, verify
 from fxsr.images.image import read_image
 from fxsr.metrics import luma, psnr
-from fxsr.models.bundled import bundled_models, model_path
+from fxsr.models.bundled import bundled_file, bundled_models
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.open import open_session
-from fxsr.runtime.session import Device
+from fxsr.runtime.session import CPU
 from fxsr.training.losses import reduce, weave
 from tests.support import SAMPLE
 
 
 @pytest.mark.parametrize("name", bundled_models())
 def test_graph_and_checkpoint_of_a_bundled_model_agree(name: str) -> None:
-    checkpoint, onnx = model_path(name, ".safetensors"), model_path(name, ".onnx")
-    with open_session(checkpoint, "cpu") as reference, OrtSession(onnx, Device("cpu")) as exported:
-        assert exported.facts.checkpoint_sha256 == load_checkpoint(checkpoint).digest
-        assert verify(reference, exported, threshold(exported.facts), make_cases(Material())).passed
+    checkpoint, onnx = bundled_file(name, ".safetensors"), bundled_file(name, ".onnx")
+    with open_session(checkpoint, "cpu") as reference, OrtSession(onnx, CPU) as exported:
+        facts = exported.info.facts
+        assert facts is not None
+        assert facts.checkpoint_sha256 == load_checkpoint(checkpoint).digest
+        assert verify(reference, exported, threshold(facts), make_cases()).passed
 
 
 @pytest.mark.parametrize("name", bundled_models())
 def test_a_bundled_model_has_a_card_that_names_its_licence_and_data(name: str) -> None:
-    card = model_path(name, ".md").read_text(encoding="utf-8")
+    card = bundled_file(name, ".md").read_text(encoding="utf-8")
     assert card.startswith(f"# {name}\n")
     for heading in ("Licence", "Training data", "Limits"):
         assert heading in card

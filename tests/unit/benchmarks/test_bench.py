@@ -21,23 +21,24 @@ from fxsr.benchmarks.speed.bench import (
     warm_up,
 )
 from fxsr.benchmarks.speed.flops import count_macs, graph_macs, network_macs
-from fxsr.benchmarks.speed.interleave import Ratio, Worker, bootstrap_ratio, compare_rounds, interleave
+from fxsr.benchmarks.speed.interleave import BenchProcess, Ratio, bootstrap_ratio, compare_rounds, interleave
 from fxsr.benchmarks.speed.report import (
+    Arithmetic,
     BenchReport,
     Measurement,
     Rate,
     SpeedComparison,
     UnavailableModel,
-    Work,
     read_report,
 )
 from fxsr.benchmarks.speed.subjects import parse_subject
 from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.export import write_onnx
 from fxsr.export.graph.graph import GraphOptions
-from fxsr.models.bundled import DEFAULT_MODEL, model_path
+from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.models.config import NetworkConfig
+from fxsr.models.file import ModelFile, ModelFileKind, find_model
 from fxsr.runtime.session import Session
 from fxsr.runtime.timing import Timing
 from tests.support import NearestSession
@@ -132,6 +133,7 @@ def test_the_interval_is_the_same_every_time_and_holds_the_median() -> None:
 
 def test_a_known_convolution_has_the_arithmetic_computed_by_hand() -> None:
     import onnx
+    import onnx_ir as ir
     from onnx import TensorProto, helper
 
     weight = helper.make_tensor("w", TensorProto.FLOAT, (8, 3, 3, 5), [0.0] * 360)
@@ -146,7 +148,7 @@ def test_a_known_convolution_has_the_arithmetic_computed_by_hand() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     onnx.checker.check_model(model)
     # 2 images, 8 channels out, 10/2 x 7 places, each of 6/2 channels by 3 x 5 taps
-    assert graph_macs(model, {"x": (2, 6, 10, 7)}) == 2 * 8 * 5 * 7 * 3 * 3 * 5
+    assert graph_macs(ir.from_proto(model), {"x": (2, 6, 10, 7)}) == 2 * 8 * 5 * 7 * 3 * 3 * 5
 
 
 @pytest.mark.parametrize(("scale", "millions"), [(4, 19.48), (8, 23.69)])
@@ -157,12 +159,12 @@ def test_the_published_networks_have_the_known_arithmetic(scale: int, millions: 
 
 def test_the_rewrites_and_a_single_style_save_arithmetic(tmp_path: Path) -> None:
     lr, full, one = (1, 3, 24, 20), (1, 1, 24, 20), (1, 1, 1, 1)
-    checkpoint, graph = (model_path(DEFAULT_MODEL, suffix) for suffix in (".safetensors", ".onnx"))
+    checkpoint, graph = (find_model(DEFAULT_MODEL, kind) for kind in (ModelFileKind.CHECKPOINT, ModelFileKind.ONNX))
     plain, rewritten = count_macs(checkpoint, lr, full), count_macs(graph, lr, full)
     assert count_macs(graph, lr, one) == rewritten < plain  # in the blocked layout styles are as large as the picture
     assert count_macs(graph, (2, *lr[1:]), (2, *full[1:])) == 2 * rewritten
-    small = tmp_path / "small.onnx"
-    write_onnx(load_checkpoint(checkpoint), GraphOptions(blocked=False), small)
+    small = ModelFile(tmp_path / "small.onnx", ModelFileKind.ONNX)
+    write_onnx(load_checkpoint(checkpoint.path), GraphOptions(blocked=False), small.path)
     assert count_macs(small, lr, one) < count_macs(small, lr, full) < plain
 
 
@@ -194,10 +196,10 @@ def test_a_session_is_measured_by_the_clock_where_it_has_no_better() -> None:
     (timing,) = bench.sample(0.0, 1)
     assert timing.total == timing.compute > 0
     assert timing.host_to_device is timing.device_to_host is timing.enqueue is None
-    assert bench.precision == "fp16"
+    assert bench.session.info.precision == "fp16"
     assert bench.stream_rate(0.0) is None
     assert bench.memory().device is None
-    with pytest.raises(UsageError, match="does not tell what its layers take"):
+    with pytest.raises(UsageError, match="does not report times of layers"):
         bench.profile()
 
 
@@ -218,11 +220,11 @@ def fails_to_open() -> Session:
 
 
 def test_turns_are_taken_in_processes_of_their_own() -> None:
-    with Worker(NearestSession) as one, Worker(NearestSession) as other:
-        for worker in (one, other):
-            worker.call(Bench.begin, Workload(4, 4))
+    with BenchProcess(NearestSession) as one, BenchProcess(NearestSession) as other:
+        for process in (one, other):
+            process.call(Bench.begin, Workload(4, 4))
         taken = interleave([one, other], 3, 0.0)
-        with pytest.raises(FxsrError, match="does not tell"):
+        with pytest.raises(FxsrError, match="does not report"):
             one.call(Bench.profile)
         one.call(Bench.sample, 0.0, 1)  # it lives on
     assert [[len(turn) for turn in side] for side in taken] == [[1] * 3] * 2
@@ -230,15 +232,15 @@ def test_turns_are_taken_in_processes_of_their_own() -> None:
 
 def test_a_side_that_cannot_be_opened_says_why() -> None:
     with pytest.raises(UnavailableError, match="no such thing here"):
-        Worker(fails_to_open)
+        BenchProcess(fails_to_open)
 
 
 def test_a_process_that_died_is_an_error() -> None:
-    with Worker(NearestSession) as worker:
-        worker._process.kill()
-        worker._process.join()
+    with BenchProcess(NearestSession) as process:
+        process._process.kill()
+        process._process.join()
         with pytest.raises(FxsrError, match=r"died \(exit status -9\)"):
-            worker.call(Bench.memory)
+            process.call(Bench.memory)
 
 
 def test_forms_are_read_from_prefixes_and_endings(tmp_path: Path) -> None:
@@ -254,7 +256,7 @@ def test_forms_are_read_from_prefixes_and_endings(tmp_path: Path) -> None:
         DEFAULT_MODEL,
     )
     assert [parse_subject(text).form for text in texts] == ["onnx", "torch", "plan", "torch-compile", "onnx", "onnx"]
-    assert parse_subject(f"torch:{DEFAULT_MODEL}").path.suffix == ".safetensors"
+    assert parse_subject(f"torch:{DEFAULT_MODEL}").file.path.suffix == ".safetensors"
     for wrong in (f"torch:{path}.onnx", f"plan:{path}.onnx", f"jax:{path}.pth", str(tmp_path), f"{path}.none"):
         with pytest.raises(UsageError):
             parse_subject(wrong)
@@ -281,7 +283,7 @@ def test_a_report_survives_json_and_others_are_refused() -> None:
         rate=Rate(5.0, 1.0),
         compute_rate=Rate(5.0, 1.0),
         memory=PeakMemory(10**8, None),
-        work=Work(100, 500.0, None, None),
+        work=Arithmetic(100, 500.0, None, None),
         notes=("a note",),
     )
     ratio = SpeedComparison("n", "m", one.workload, Ratio(2.0, 1.9, 2.1, 15))

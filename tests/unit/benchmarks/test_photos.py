@@ -86,7 +86,7 @@ def test_a_region_is_cut_out_around_its_centre() -> None:
 
 
 def test_a_machine_without_the_tool_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="no-such-tool is not on this machine"):
+    with pytest.raises(UnavailableError, match="no-such-tool is not installed"):
         photos._call(["no-such-tool"], tmp_path)
 
 

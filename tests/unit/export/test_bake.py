@@ -17,10 +17,9 @@ from fxsr.models.checkpoint import Checkpoint
 from fxsr.models.config import NetworkConfig
 from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.backends.torch import TorchSession
-from fxsr.runtime.session import Device
+from fxsr.runtime.session import CPU
 from tests.support import TINY, TINY_RB, golden_checkpoint, relative
 
-CPU = Device("cpu")
 EXACT = 1e-5
 
 
@@ -102,5 +101,5 @@ def test_as_an_esrgan_it_agrees_inside_and_differs_at_the_borders(tmp_path: Path
 
 
 def test_what_cannot_be_an_esrgan_is_refused() -> None:
-    with pytest.raises(UsageError, match="not"):
+    with pytest.raises(UsageError, match="this network has none"):
         esrgan_weights(TINY_RB, bake(TINY_RB, golden_checkpoint(TINY_RB, 7).weights, 0.5))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from fxsr.errors import ImageError, UsageError
-from fxsr.export.verify.cases import Material, Shapes, bundled_photos, make_cases, read_photos
+from fxsr.export.verify.cases import CaseShapes, bundled_photos, make_cases, read_photos
 from fxsr.images.image import Picture, write_image
 from fxsr.models.manifest import EngineFacts, Profile, ShapeRange
 from tests.support import write_photos
 
 
 def test_photos_in_two_sizes_over_t_with_maps_and_batches() -> None:
-    cases = list(make_cases(Material()))
+    cases = list(make_cases())
     assert len(cases) == 22
     assert {case.lr.shape for case in cases} == {(1, 3, 48, 64), (1, 3, 37, 29), (2, 3, 37, 29)}
     assert {case.t_map.shape[2:] for case in cases} == {(1, 1), (48, 64), (37, 29)}
@@ -25,12 +25,12 @@ def test_photos_in_two_sizes_over_t_with_maps_and_batches() -> None:
 
 
 def test_a_network_at_one_style_is_given_that_one() -> None:
-    cases = list(make_cases(Material(baked_t=0.3)))
+    cases = list(make_cases(baked_t=0.3))
     assert {case.t_map.item() for case in cases} == {np.float32(0.3)}
 
 
 def test_an_engines_shapes_are_kept_to() -> None:
-    cases = list(make_cases(Material(), Shapes(((256, 200),), (3,))))
+    cases = list(make_cases(shapes=CaseShapes(((256, 200),), (3,))))
     assert {case.lr.shape for case in cases} == {(3, 3, 256, 200)}
     photo = bundled_photos()["cat"]  # 96x96, continued by its mirror image
     middle = cases[0].lr[0, :, 0:96, 0:96].transpose(1, 2, 0)

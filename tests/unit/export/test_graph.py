@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from fxsr.models.config import NetworkConfig
 from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.backends.providers import import_onnxruntime
 from fxsr.runtime.backends.torch import TorchSession
-from fxsr.runtime.session import Device
+from fxsr.runtime.session import CPU
 from tests.support import CASES, STYLES, TINY, TINY_RB, golden_checkpoint, golden_vectors, relative
 
 EXACT = 1e-5
@@ -32,7 +33,7 @@ PLAIN = GraphOptions(fold_styles=False, phase_upsampling=False, strips=False)
 def run(checkpoint: Checkpoint, options: GraphOptions, lr: NDArray[Any], t_map: Any, folder: Path) -> NDArray[Any]:
     path = folder / "graph.onnx"
     write_onnx(checkpoint, options, path)
-    with OrtSession(path, Device("cpu")) as session:
+    with OrtSession(path, CPU) as session:
         dtype = session.info.dtype
         return session.run(lr.astype(dtype), np.asarray(t_map).astype(dtype)).astype(np.float32)
 
@@ -67,7 +68,7 @@ def test_agrees_with_the_torch_network(
     checkpoint = golden_checkpoint(config, 5)
     rng = np.random.default_rng(1)
     lr, t_map = rng.random((1, 3, 7, 5), np.float32), rng.random((1, 1, *style), np.float32)
-    with TorchSession(checkpoint, Device("cpu")) as session:
+    with TorchSession(checkpoint, CPU) as session:
         expected = session.run(lr, t_map)
     assert relative(run(checkpoint, options, lr, t_map, tmp_path), expected) < EXACT
 
@@ -100,7 +101,7 @@ def test_one_file_takes_any_batch_size_and_style_shape(tmp_path: Path) -> None:
     write_onnx(checkpoint, GraphOptions(), tmp_path / "g.onnx")
     lr = np.random.default_rng(0).random((3, 3, 6, 8), np.float32)
     full = np.full((3, 1, 6, 8), 0.4, np.float32)
-    with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
+    with OrtSession(tmp_path / "g.onnx", CPU) as session:
         reference = session.run(lr, full)
         for shape in [(1, 1, 1, 1), (3, 1, 1, 1), (1, 1, 6, 8), (1, 1, 6, 1), (3, 1, 1, 8)]:
             sr = session.run(lr, np.full(shape, 0.4, np.float32))
@@ -152,7 +153,7 @@ def test_strips_hold_a_quarter_and_share_weights(tmp_path: Path) -> None:
     for strips in (False, True):
         write_onnx(golden_checkpoint(TINY, 2), GraphOptions(strips=strips), tmp_path / "g.onnx")
         model = onnx.load(tmp_path / "g.onnx")
-        tensors = graph_shapes(model, {"lr": (1, 3, 64, 64), "t_map": (1, 1, 1, 1)})
+        tensors = graph_shapes(ir.from_proto(model), {"lr": (1, 3, 64, 64), "t_map": (1, 1, 1, 1)})
         largest.append(max(np.prod(shape) for name, shape in tensors.items() if name != "sr"))
         weights.append(sum(np.prod(tensor.dims) for tensor in model.graph.initializer if len(tensor.dims) == 4))
     assert largest[1] < 0.3 * largest[0]
@@ -195,7 +196,7 @@ def test_a_map_of_one_style_gives_the_bits_of_that_style(options: GraphOptions, 
     checkpoint = golden_checkpoint(TINY, 2)
     write_onnx(checkpoint, options, tmp_path / "g.onnx")
     lr = np.random.default_rng(0).random((2, 3, 6, 8), np.float32)
-    with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
+    with OrtSession(tmp_path / "g.onnx", CPU) as session:
         one, full = (session.run(lr, np.full(shape, 0.4, np.float32)) for shape in [(1, 1, 1, 1), (2, 1, 6, 8)])
     np.testing.assert_array_equal(one, full)
 
@@ -203,8 +204,9 @@ def test_a_map_of_one_style_gives_the_bits_of_that_style(options: GraphOptions, 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     checkpoint = golden_checkpoint(replace(TINY_RB, scale=2), 2)
     write_onnx(checkpoint, replace(PLAIN, precision="fp16"), tmp_path / "g.onnx")
-    with OrtSession(tmp_path / "g.onnx", Device("cpu")) as session:
-        facts = session.facts
+    with OrtSession(tmp_path / "g.onnx", CPU) as session:
+        facts = session.info.facts
+    assert facts is not None
     assert (facts.name, facts.scale, facts.precision, facts.dtype) == ("golden", 2, "fp16", "float16")
     assert facts.config == replace(TINY_RB, scale=2)
     assert facts.rewrites == ()

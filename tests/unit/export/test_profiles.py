@@ -51,7 +51,7 @@ def test_a_usual_size_far_below_the_largest_is_warned_of(shapes: str, warned: bo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"compute_capabilities": ("8.6",)}, "builds for the GPU at hand"),
+        ({"compute_capabilities": ("8.6",)}, "builds for this machine's GPU"),
         ({"opt_level": -1}, "must be 0 to 5"),
     ],
 )

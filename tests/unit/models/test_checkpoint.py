@@ -95,7 +95,7 @@ def test_code_in_a_pickle_is_refused_and_never_run(bare: bool, tmp_path: Path) -
         path.write_bytes(pickle.dumps(trap))
     else:
         torch.save(STATE | {"trap": trap}, path)
-    with pytest.raises(CheckpointError, match=r"evil\.pth: refused, it holds code"):
+    with pytest.raises(CheckpointError, match=r"evil\.pth: refused, since it holds code"):
         load_checkpoint(path)
     assert not trap.path.exists()
 

@@ -81,7 +81,7 @@ def damaged(**changes: object) -> bytes:
         (damaged(), r"missing required field `file`"),
         (b'{"schema": 1, "model": {"x": ' + b"[" * 300_000 + b"]" * 300_000 + b"}}", "not a manifest of fxsr"),
         (damaged(model=3), r"\$\.model"),
-        (damaged(schema=99), "written with schema 99, this fxsr reads 1; export it again"),
+        (damaged(schema=99), "written with schema 99, but this fxsr reads 1; export it again"),
     ],
 )
 def test_bad_manifests_are_refused_with_the_place(data: bytes, message: str, tmp_path: Path) -> None:
@@ -92,5 +92,5 @@ def test_bad_manifests_are_refused_with_the_place(data: bytes, message: str, tmp
 
 
 def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"gone\.json: cannot be read"):
+    with pytest.raises(ModelFileError, match=r"gone\.json: it can't be read"):
         read_manifest(tmp_path / "gone.json")

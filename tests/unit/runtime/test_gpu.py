@@ -28,8 +28,8 @@ def test_every_gpu_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     play(tmp_path, TWO, monkeypatch)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert find_gpus() == (H200, T4)
-    assert H200.sits_at("0000:1b:00.0")
-    assert not T4.sits_at("0000:1b:00.0")
+    assert H200.has_address("0000:1b:00.0")
+    assert not T4.has_address("0000:1b:00.0")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,16 @@ def test_hidden_gpus_are_not_there(
 def test_a_driver_that_does_not_answer_is_none(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(tmp_path, script, monkeypatch)
     assert find_gpus() == ()
+
+
+def test_the_drivers_tool_runs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(tmp_path, f"echo run >> {tmp_path}/runs\n{TWO}", monkeypatch)
+    found: list[Gpu] = []
+    for visible in ("0", "1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        found += find_gpus()
+    assert found == [H200, T4]
+    assert (tmp_path / "runs").read_text() == "run\n"
 
 
 def test_no_driver_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fxsr.errors import DeviceError, ModelFileError, UsageError
-from fxsr.models.bundled import model_path
+from fxsr.models.bundled import bundled_file
 from fxsr.runtime.open import open_session
 from fxsr.runtime.session import Device
 from tests.support import SAMPLE
@@ -37,10 +37,10 @@ def test_models_that_cannot_be_run_say_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no-such-model: no such file, and not a bundled model \(fxsr-pd-x4-small\)"):
         open_session("no-such-model")
     with pytest.raises(UsageError, match=r"--provider is for \.onnx files"):
-        open_session(model_path("fxsr-pd-x4-small", ".safetensors"), provider="cpu")
-    with pytest.raises(UsageError, match="not a kind of model that can be run"):
+        open_session(bundled_file("fxsr-pd-x4-small", ".safetensors"), provider="cpu")
+    with pytest.raises(UsageError, match="this kind of file can't be used here"):
         open_session(SAMPLE)
-    with pytest.raises(UsageError, match="a folder, not a model"):
+    with pytest.raises(UsageError, match="this is a folder"):
         open_session(tmp_path)
     (tmp_path / "broken.onnx").write_bytes(b"garbage")
     with pytest.raises(ModelFileError, match=r"broken\.onnx: ONNX Runtime can't load it"):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from fxsr.errors import DeviceError, FxsrError, OutOfMemoryError, UnavailableError, UsageError
-from fxsr.models.bundled import DEFAULT_MODEL, model_path
+from fxsr.models.bundled import DEFAULT_MODEL, bundled_file
 from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.backends.providers import open_graph
 from fxsr.runtime.open import open_session
-from fxsr.runtime.session import Device
+from fxsr.runtime.session import CPU, Device
 
-GRAPH = model_path(DEFAULT_MODEL, ".onnx")
+GRAPH = bundled_file(DEFAULT_MODEL, ".onnx")
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def test_a_provider_that_is_not_here_is_an_error_and_not_the_cpu(provider: str) 
 
 
 def test_auto_takes_the_cpu_where_nothing_else_is() -> None:
-    opened = open_graph(GRAPH, Device("cpu"))
-    assert (opened.provider, opened.device) == ("cpu", "cpu")
-    assert opened.session.get_providers() == ["CPUExecutionProvider"]
+    graph = open_graph(GRAPH, CPU)
+    assert (graph.provider, graph.device) == ("cpu", CPU)
+    assert graph.session.get_providers() == ["CPUExecutionProvider"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_failures_are_told_apart_by_what_they_say(said: str, error: type[FxsrErr
         def run(self, *arguments: Any) -> None:
             raise RuntimeError(said)
 
-    with OrtSession(GRAPH, Device("cpu")) as session:
+    with OrtSession(GRAPH, CPU) as session:
         session._session = Failing()
         with pytest.raises(FxsrError) as caught:
             session.run(np.zeros((2, 3, 8, 9), np.float32), np.zeros((1, 1, 1, 1), np.float32))

@@ -7,7 +7,7 @@ import pytest
 
 from fxsr.errors import FxsrError, OutOfMemoryError
 from fxsr.runtime.backends.torch import TorchSession
-from fxsr.runtime.session import Device
+from fxsr.runtime.session import CPU
 from tests.support import TINY, golden_checkpoint
 
 
@@ -15,7 +15,7 @@ def test_torch_without_memory_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -
     import torch
 
     lr, t_map = np.zeros((1, 3, 8, 9), np.float32), np.zeros((1, 1, 1, 1), np.float32)
-    with TorchSession(golden_checkpoint(TINY, 1), Device("cpu")) as session:
+    with TorchSession(golden_checkpoint(TINY, 1), CPU) as session:
 
         def fails(*inputs: object) -> None:
             raise error
