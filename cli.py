@@ -1,6 +1,6 @@
 """The command line from a checkout, nothing installed: `python cli.py run photo.jpg`."""
 
-from fxsr.cli import main
+from fxsr.cli.app import main
 
 if __name__ == "__main__":
     main()

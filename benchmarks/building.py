@@ -1,4 +1,4 @@
-"""What building an engine takes, and what the builder says that running it will take, over sizes and options."""
+"""Measures build times of engines, and the memory that the builder reports, for several sizes and options."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fxsr.benchmarks.engines import random_checkpoint
-from fxsr.checkpoint import save_checkpoint
-from fxsr.config import NetworkConfig
 from fxsr.errors import ModelFileError
 from fxsr.export import EngineRequest, ExportRequest, export_model
-from fxsr.export.graph import GraphOptions
-from fxsr.export.profiles import parse_tiles
-from fxsr.manifest import Flavour
+from fxsr.export.engine.profiles import parse_tiles
+from fxsr.export.graph.graph import GraphOptions
+from fxsr.models.checkpoint import save_checkpoint
+from fxsr.models.config import NetworkConfig
+from fxsr.models.manifest import Flavour
 
 
 @dataclass(frozen=True)
-class Variant:
+class EngineVariant:
     """One engine to build."""
 
     name: str
@@ -30,51 +30,60 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a builder reported of it."""
+class BuildCost:
+    """What building one engine took, and what the builder reported."""
 
     nb: int
     variant: str
     seconds: float | None
-    """Of the whole export, the check of half precision included. None: it could not be built."""
+    """Duration of the whole export, including the choice of precision. None: the engine could not be built."""
     build_seconds: float | None = None
-    """Of the builder alone."""
+    """Duration of the build alone."""
     plan_mb: float | None = None
     weights_mb: float | None = None
     map_mb: float | None = None
-    """Activation memory with a style map."""
+    """Memory for activations with a style map."""
     uniform_mb: float | None = None
-    """The same with one style."""
+    """Memory for activations with one style."""
 
 
 HALF = GraphOptions("fp16")
 COLUMNS = ("nb", "engine", "export s", "build s", "plan MB", "weights MB", "map MB", "uniform MB")
-VARIANTS = (
-    Variant("fp16, 256", HALF),
-    Variant("bf16, 256", GraphOptions("bf16")),
-    Variant("fp32, 256", GraphOptions()),
-    Variant("fp16, uint8, 256", replace(HALF, io="uint8")),
-    Variant("fp16, packed, 256", replace(HALF, packed=True)),
-    Variant("fp16, t baked, 256", replace(HALF, baked_t=0.8)),
-    Variant("fp16, upsampling not in phases, 256", replace(HALF, phase_upsampling=False)),
-    Variant("fp16, not in strips, 256", replace(HALF, strips=False)),
-    Variant("fp16, 128", HALF, tile=128),
-    Variant("fp16, 512", HALF, tile=512),
-    Variant("fp16, 64..256, tuned for 256", HALF, shapes="64x64,256x256,256x256"),
-    Variant("fp16, 64..256, tuned for 128", HALF, shapes="64x64,128x128,256x256"),
-    Variant("fp16, 64..256, tuned for 64", HALF, shapes="64x64,64x64,256x256"),
-    Variant("fp16, batch 4, 256", HALF, batch="4"),
+ENGINE_VARIANTS = (
+    EngineVariant("fp16, 256", HALF),
+    EngineVariant("bf16, 256", GraphOptions("bf16")),
+    EngineVariant("fp32, 256", GraphOptions()),
+    EngineVariant("fp16, uint8, 256", replace(HALF, io="uint8")),
+    EngineVariant("fp16, packed, 256", replace(HALF, packed=True)),
+    EngineVariant("fp16, t baked, 256", replace(HALF, baked_t=0.8)),
+    EngineVariant("fp16, upsampling not in phases, 256", replace(HALF, phase_upsampling=False)),
+    EngineVariant("fp16, not in strips, 256", replace(HALF, strips=False)),
+    EngineVariant("fp16, 128", HALF, tile=128),
+    EngineVariant("fp16, 512", HALF, tile=512),
+    EngineVariant("fp16, 64..256, tuned for 256", HALF, shapes="64x64,256x256,256x256"),
+    EngineVariant("fp16, 64..256, tuned for 128", HALF, shapes="64x64,128x128,256x256"),
+    EngineVariant("fp16, 64..256, tuned for 64", HALF, shapes="64x64,64x64,256x256"),
+    EngineVariant("fp16, batch 4, 256", HALF, batch="4"),
 )
 
 
-def measure_builds(nb: int, variants: Sequence[Variant], flavour: Flavour, tell: Callable[[str], None]) -> list[Cost]:
-    """Build every variant of a network of `nb` blocks and otherwise published size, with random weights."""
+def measure_builds(
+    nb: int, variants: Sequence[EngineVariant], flavour: Flavour, on_step: Callable[[str], None]
+) -> list[BuildCost]:
+    """Build all variants of a network with `nb` blocks, otherwise of the published size, and random weights.
+
+    Args:
+        nb: blocks of the network.
+        variants: the engines to build.
+        flavour: the builder.
+        on_step: called before each build.
+    """
     costs = []
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "network.safetensors"
         save_checkpoint(checkpoint, random_checkpoint(NetworkConfig(nb=nb)))
         for variant in variants:
-            tell(f"nb {nb}, {variant.name}")
+            on_step(f"nb {nb}, {variant.name}")
             tiles = parse_tiles(variant.tile, variant.shapes, variant.batch)
             request = ExportRequest(
                 checkpoint,
@@ -88,8 +97,8 @@ def measure_builds(nb: int, variants: Sequence[Variant], flavour: Flavour, tell:
     return costs
 
 
-def cells(cost: Cost) -> list[str]:
-    """A row as text, under `COLUMNS`."""
+def cells(cost: BuildCost) -> list[str]:
+    """A row of the table as text, in the order of `COLUMNS`."""
     figures = (
         cost.seconds,
         cost.build_seconds,
@@ -101,16 +110,16 @@ def cells(cost: Cost) -> list[str]:
     return [str(cost.nb), cost.variant, *("" if each is None else f"{each:.0f}" for each in figures)]
 
 
-def _cost(nb: int, name: str, request: ExportRequest) -> Cost:
+def _cost(nb: int, name: str, request: ExportRequest) -> BuildCost:
     begin = time.perf_counter()
     try:
         exported = export_model(request)
     except ModelFileError:
-        return Cost(nb, name, None)
+        return BuildCost(nb, name, None)
     taken = time.perf_counter() - begin
     engine = exported.manifest.engines[-1]
     memory = {profile.name: profile.activation_bytes for profile in engine.profiles}
-    return Cost(
+    return BuildCost(
         nb,
         name,
         taken,

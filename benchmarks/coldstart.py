@@ -1,4 +1,4 @@
-"""How long does `fxsr run` take on one small photo, from nothing to the finished file?"""
+"""Measures how long `fxsr run` takes on one small photo, from the start of the process to the finished file."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fxsr.benchmarks.speed.bench import Stats, summarise
 from fxsr.errors import FxsrError
-from fxsr.image import Picture, read_image, write_image
-from fxsr.runtime.bench import Stats, summarise
+from fxsr.images.image import Picture, read_image, write_image
 
 SIDE = 256
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """One command as a process, seconds over its runs."""
+    """Durations of one command's runs as a process."""
 
     command: str
     stats: Stats
 
 
 def measure_cold_start(
-    image: Path, model: str, runs: int, tell: Callable[[str], None] = lambda step: None
+    image: Path, model: str, runs: int, on_step: Callable[[str], None] = lambda step: None
 ) -> list[ColdStart]:
-    """Time processes by turns: Python alone, `fxsr --version`, and `fxsr run` on the middle of a photo, `SIDE` square.
+    """Time three commands in turns: Python alone, `fxsr --version`, and `fxsr run` on the centre of a photo.
 
-    Files are in the system's cache, as after a first run.
+    Files are in the system's cache, as after a first run. The centre has `SIDE` x `SIDE` pixels.
 
     Raises:
         FxsrError: the photo is too small or can't be read, or a command fails.
@@ -49,9 +49,9 @@ def measure_cold_start(
             f"fxsr run, {SIDE}x{SIDE}": [*fxsr, "run", str(photo), "-o", f"{folder}/out.png", "-e", model, "-q"],
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for round_ in range(-1, runs):  # round -1 warms the system's cache
+        for round_ in range(-1, runs):  # round -1 fills the system's cache
             for name, command in commands.items():
-                tell(f"{name}, {max(round_, 0)} of {runs}")
+                on_step(f"{name}, {max(round_, 0)} of {runs}")
                 taken = _run(command)
                 if round_ >= 0:
                     seconds[name].append(taken)

@@ -1,4 +1,4 @@
-"""Pictures of what the dial does: one crop, enlarged pixel by pixel, then upscaled at several t."""
+"""Draws the effect of the style: a crop of an image, magnified, then upscaled at several t."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from fxsr.errors import UsageError
-from fxsr.image import Picture, read_image, write_image
-from fxsr.runtime.upscaler import load
+from fxsr.images.image import Picture, read_image, write_image
+from fxsr.runtime.upscale.upscaler import load
 
 _GAP = 12
 """White pixels between panels."""
 
 
 def draw_dial(image: Path, out: Path, crop: tuple[int, int, int, int], styles: Sequence[float], model: str) -> None:
-    """Write a row of panels: the input's pixels enlarged as they are, then sr at each t.
+    """Write a row of panels: the magnified input, then the output at each t.
 
     Args:
-        image: 8-bit RGB.
-        out: the picture to write.
-        crop: left, top, width, height in input pixels. The whole image is upscaled, then cut.
+        image: an 8-bit RGB image.
+        out: the image file to write.
+        crop: left, top, width and height in input pixels. The whole image is upscaled, then cropped.
+        styles: values of t, 0..1.
+        model: a model file, or the name of a bundled model.
 
     Raises:
         UsageError: the crop reaches outside, or the image is not 8-bit RGB.
@@ -29,9 +31,9 @@ def draw_dial(image: Path, out: Path, crop: tuple[int, int, int, int], styles: S
     pixels = read_image(image).pixels
     left, top, width, height = crop
     if pixels.dtype != np.uint8 or pixels.shape[2] != 3:
-        raise UsageError(f"{image}: the picture is drawn from 8-bit RGB images")
+        raise UsageError(f"{image}: this command takes 8-bit RGB images only")
     if min(crop) < 0 or left + width > pixels.shape[1] or top + height > pixels.shape[0] or not width * height:
-        raise UsageError(f"crop {crop} reaches outside of {pixels.shape[1]}x{pixels.shape[0]}")
+        raise UsageError(f"crop {crop} is not inside the image of {pixels.shape[1]}x{pixels.shape[0]}")
     with load(model) as upscaler:
         scale = upscaler.scale
         sr = [upscaler(pixels, t) for t in styles]

@@ -1,6 +1,6 @@
-"""What does the exported graph buy, against the torch network that it came from and against other ways to run it?
+"""Compares the speed of the exported graph with the torch network, and with other ways to run it.
 
-The sides take turns, each in a process of its own: see `fxsr.runtime.interleave`.
+The compared subjects run in turns, each in a process of its own: see `fxsr.benchmarks.speed.interleave`.
 """
 
 from __future__ import annotations
@@ -16,71 +16,76 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from fxsr.benchmarks.machine import hardware
-from fxsr.benchmarks.speed import BenchOptions, measure_models
-from fxsr.benchmarks.speed_report import BenchReport
-from fxsr.benchmarks.subjects import Subject
-from fxsr.checkpoint import About, Checkpoint, save_checkpoint
-from fxsr.config import NetworkConfig, state_shapes
+from fxsr.benchmarks.speed.measure import BenchOptions, measure_models
+from fxsr.benchmarks.speed.report import BenchReport
+from fxsr.benchmarks.speed.subjects import Subject
 from fxsr.files import atomic_path
-from fxsr.stylemap import DEFAULT_T
+from fxsr.models.checkpoint import About, Checkpoint, save_checkpoint
+from fxsr.models.config import NetworkConfig, state_shapes
+from fxsr.models.file import ModelFile, ModelFileKind
+from fxsr.runtime.machine.name import hardware
+from fxsr.runtime.session import Device
+from fxsr.styles.style_map import DEFAULT_T
 
-Style = Literal["map", "uniform"]
-STYLES: tuple[Style, ...] = ("map", "uniform")
-_UNIFORM = ("eager PyTorch, t as 1x1", "fxsr ONNX, t baked in")
-"""Sides that only one style makes sense of."""
+StyleForm = Literal["map", "uniform"]
+STYLE_FORMS: tuple[StyleForm, ...] = ("map", "uniform")
+_UNIFORM_ONLY = ("eager PyTorch, t as 1x1", "fxsr ONNX, t baked in")
+"""Subjects that are compared only with one style for all pixels."""
 _NOISE = re.compile(r"\(\w+\)|@.*|\b(Processor|CPU)\b")
-"""What names of processors hold beside the name."""
+"""Parts of processor names that are left out of file names."""
 _TURN = 0.1
-"""Seconds that a side's turn lasts, or one run."""
+"""Duration of a subject's turn in seconds; at least one run."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One side on one network and style."""
+class EngineRow:
+    """One subject on one network and style."""
 
     nb: int
-    style: Style
-    """"map": a t per pixel. "uniform": one t, as 1x1 where the side does not say otherwise."""
+    style: StyleForm
+    """"map": one t per pixel. "uniform": one t for all pixels, as a 1x1 map unless `side` says otherwise."""
     side: str
+    """Name of the subject."""
     seconds: float | None = None
-    """Median. None: it could not be run."""
+    """Median time of a run. None: it could not run."""
     ratio: float | None = None
-    """How many times as fast as eager PyTorch in the same round: the median, and its 95 % confidence interval."""
+    """Speed relative to eager PyTorch in the same round: the median. `low` and `high` are its 95 % confidence
+    interval."""
     low: float | None = None
     high: float | None = None
     host_mb: float | None = None
-    """Peak resident memory of the process."""
+    """Peak resident memory of the process, in MB."""
     share: float | None = None
-    """Of the FLOP/s that a matrix product reaches."""
+    """Share of the FLOP/s that a matrix product reaches."""
     reason: str = ""
-    """Why it could not be run."""
+    """Why it could not run."""
 
 
 @dataclass(frozen=True)
-class Table:
-    """All rows of one go."""
+class EngineTable:
+    """The results of one run of the benchmark."""
 
     machine: str
     hardware: str
-    """The processor or GPU."""
+    """Name of the processor or GPU."""
     size: int
     rounds: int
     device: str
-    rows: tuple[Row, ...]
+    rows: tuple[EngineRow, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """The table as names and values."""
         return asdict(self)
 
     def to_markdown(self, command: str) -> str:
-        """With the command that made it, and today's date."""
+        """The table in Markdown, with the command that made it and today's date."""
         head = ("blocks", "style", "side", "time", "against eager", "host memory", "of peak")
         lines = [
             f"# Ways to run the network, on {self.hardware}",
             "",
             f"`{command}`, {datetime.now(UTC).date()}, {self.machine}. One {self.size}x{self.size} LR image; medians "
             f"of {self.rounds} interleaved rounds, ratios with their 95 % interval; memory is the peak of each side's "
-            "own process. `docs/benchmarks.md` says what the sides are.",
+            "own process. `docs/benchmarks.md` describes the sides.",
             "",
             f"| {' | '.join(head)} |",
             f"|{'---|' * len(head)}",
@@ -94,8 +99,8 @@ class Table:
         return "\n".join(lines).rstrip() + "\n"
 
 
-def cells(row: Row) -> list[str]:
-    """A measured row as text."""
+def cells(row: EngineRow) -> list[str]:
+    """A row of the table as text."""
     time = (
         "" if row.seconds is None else f"{row.seconds:.3f} s" if row.seconds >= 0.1 else f"{row.seconds * 1e3:.3f} ms"
     )
@@ -110,22 +115,29 @@ def compare_engines(
     rounds: int,
     device: str,
     only: str = "",
-    tell: Callable[[str], None] = lambda step: None,
-) -> Table:
-    """Time the sides whose name holds `only` on networks of so many blocks and otherwise published size, on one
-    (size, size) LR image.
+    on_step: Callable[[str], None] = lambda step: None,
+) -> EngineTable:
+    """Compare the speed of all subjects on networks of the published size, apart from the number of blocks.
+
+    Args:
+        blocks: numbers of blocks.
+        size: side of the LR image in pixels.
+        rounds: turns of each subject.
+        device: "cpu" or "cuda:N".
+        only: leave out subjects whose name does not contain this text, except the first.
+        on_step: called at the beginning of each step.
 
     Raises:
-        FxsrError: a file can't be exported, or no side can be run.
+        FxsrError: a file can't be exported, or no subject can run.
     """
-    rows: list[Row] = []
+    rows: list[EngineRow] = []
     where = ""
     for nb in blocks:
         with TemporaryDirectory() as folder:
             checkpoint = Path(folder) / "network.safetensors"
             save_checkpoint(checkpoint, random_checkpoint(NetworkConfig(nb=nb)))
             graphs = _export(checkpoint, half=device != "cpu")
-            for style in STYLES:
+            for style in STYLE_FORMS:
                 options = BenchOptions(
                     sizes=((size, size),),
                     t=None if style == "map" else DEFAULT_T,
@@ -134,15 +146,15 @@ def compare_engines(
                     seconds=rounds * _TURN,
                     rounds=rounds,
                 )
-                subjects = _sides(checkpoint, graphs, style, device, only)
-                report = measure_models(subjects, options, True, lambda step: tell(f"nb {nb}, {style}: {step}"))  # noqa: B023
+                subjects = _subjects(checkpoint, graphs, style, device, only)
+                report = measure_models(subjects, options, True, lambda step: on_step(f"nb {nb}, {style}: {step}"))  # noqa: B023
                 rows += _rows(nb, style, report)
                 where = report.machine
-    return Table(where, hardware(device), size, rounds, device, tuple(rows))
+    return EngineTable(where, hardware(Device.parse(device)), size, rounds, device, tuple(rows))
 
 
-def write_table(table: Table, folder: Path, command: str) -> list[Path]:
-    """Write `engines-HARDWARE.md` and `.json`, so that results of several machines lie side by side.
+def write_table(table: EngineTable, folder: Path, command: str) -> list[Path]:
+    """Write `engines-HARDWARE.md` and `.json`, and return their paths.
 
     Raises:
         FxsrError: the folder can't be written to.
@@ -156,9 +168,9 @@ def write_table(table: Table, folder: Path, command: str) -> list[Path]:
 
 
 def _export(checkpoint: Path, half: bool) -> dict[str, Path]:
-    """The graph as it is exported, without its rewrites, and with the style baked in."""
+    """Export the graph with all rewrites, without them, and with a fixed style. Returns the paths by name."""
     from fxsr.export import ExportRequest, export_model
-    from fxsr.export.graph import GraphOptions
+    from fxsr.export.graph.graph import GraphOptions
 
     ours = GraphOptions("fp16" if half else "fp32")
     forms = {
@@ -172,32 +184,32 @@ def _export(checkpoint: Path, half: bool) -> dict[str, Path]:
     }
 
 
-def _sides(checkpoint: Path, graphs: dict[str, Path], style: Style, device: str, only: str) -> list[Subject]:
-    """The first is what the others are compared with. With one style that is given it as a full map, since the authors'
-    code takes nothing else."""
+def _subjects(checkpoint: Path, graphs: dict[str, Path], style: StyleForm, device: str, only: str) -> list[Subject]:
+    """The subjects to compare, the reference first. With a uniform style it gets a full map, the only form that the
+    authors' code takes."""
     uniform, on_cpu = style == "uniform", device == "cpu"
+    network = ModelFile(checkpoint, ModelFileKind.CHECKPOINT)
+    naive, fxsr, baked = (ModelFile(graphs[name], ModelFileKind.ONNX) for name in ("naive", "fxsr", "baked"))
     sides = [
-        Subject("eager PyTorch", checkpoint, "torch" if on_cpu else "torch-fp16", full_map=uniform),
-        Subject(_UNIFORM[0], checkpoint, "torch" if on_cpu else "torch-fp16"),
-        Subject("torch.compile", checkpoint, "torch-compile" if on_cpu else "torch-compile-fp16"),
-        Subject("ONNX without rewrites", graphs["naive"], "onnx"),
-        Subject("fxsr ONNX", graphs["fxsr"], "onnx"),
-        Subject(_UNIFORM[1], graphs["baked"], "onnx"),
-        Subject("fxsr ONNX on OpenVINO", graphs["fxsr"], "openvino")
-        if on_cpu
-        else Subject("fxsr engine", checkpoint, "plan"),
+        Subject("eager PyTorch", network, "torch" if on_cpu else "torch-fp16", full_map=uniform),
+        Subject(_UNIFORM_ONLY[0], network, "torch" if on_cpu else "torch-fp16"),
+        Subject("torch.compile", network, "torch-compile" if on_cpu else "torch-compile-fp16"),
+        Subject("ONNX without rewrites", naive, "onnx"),
+        Subject("fxsr ONNX", fxsr, "onnx"),
+        Subject(_UNIFORM_ONLY[1], baked, "onnx"),
+        Subject("fxsr ONNX on OpenVINO", fxsr, "openvino") if on_cpu else Subject("fxsr engine", network, "plan"),
     ]
-    wanted = [side for side in sides[1:] if only in side.label and (uniform or side.label not in _UNIFORM)]
+    wanted = [side for side in sides[1:] if only in side.label and (uniform or side.label not in _UNIFORM_ONLY)]
     return [sides[0], *wanted]
 
 
-def _rows(nb: int, style: Style, report: BenchReport) -> list[Row]:
+def _rows(nb: int, style: StyleForm, report: BenchReport) -> list[EngineRow]:
     ratios = {pair.model: pair.ratio for pair in report.comparisons}
     rows = []
     for one in report.measurements:
         ratio = ratios.get(one.model)
         rows.append(
-            Row(
+            EngineRow(
                 nb,
                 style,
                 one.model,
@@ -209,11 +221,11 @@ def _rows(nb: int, style: Style, report: BenchReport) -> list[Row]:
                 share=one.work.share if one.work else None,
             )
         )
-    return rows + [Row(nb, style, side.model, reason=side.reason) for side in report.unavailable]
+    return rows + [EngineRow(nb, style, side.model, reason=side.reason) for side in report.unavailable]
 
 
 def random_checkpoint(config: NetworkConfig, seed: int = 0) -> Checkpoint:
-    """Random weights of a sensible size: speed does not depend on what a network has learnt."""
+    """A checkpoint with random weights of realistic magnitude. Speed does not depend on what a network has learnt."""
     rng = np.random.default_rng(seed)
     weights = {
         key: (rng.standard_normal(shape) * (0.1 if len(shape) == 1 else np.prod(shape[1:]) ** -0.5)).astype(np.float32)

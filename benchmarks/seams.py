@@ -1,4 +1,4 @@
-"""What tiling costs in fidelity: the image in tiles against the same image in one piece."""
+"""Measures the error that tiling causes: compares an image upscaled in tiles with the same image upscaled whole."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from fxsr.image import dtype_peak, read_image
+from fxsr.images.image import dtype_peak, read_image
 from fxsr.metrics import psnr
-from fxsr.runtime.upscaler import Upscaler, load
+from fxsr.runtime.upscale.upscaler import Upscaler, load
 
 
 @dataclass(frozen=True)
 class Seam:
-    """One overlap's effect on one image."""
+    """The effect of one overlap on one image."""
 
     overlap: int
     """LR pixels."""
     psnr_db: float
     largest: float
-    """Largest difference, in levels of 8 bits."""
+    """Largest difference, in 8-bit levels."""
     work: float
-    """Pixels run through the network, over pixels of the image."""
+    """Pixels that the network processes, relative to the image's pixels."""
 
 
 def measure_seams(image: Path, model: str, tile: int, overlaps: Sequence[int], t: float) -> list[Seam]:
@@ -36,7 +36,7 @@ def measure_seams(image: Path, model: str, tile: int, overlaps: Sequence[int], t
 
 
 def _measure(upscaler: Upscaler, lr: np.ndarray, t: float, reference: np.ndarray) -> Seam:
-    rows, columns = (upscaler.plan(length) for length in lr.shape[:2])
+    rows, columns = (upscaler.axis_plan(length) for length in lr.shape[:2])
     run = len(rows.starts) * rows.size * len(columns.starts) * columns.size
     sr = upscaler(lr, t)
     largest = float(np.abs(sr - reference).max()) * 255

@@ -1,6 +1,6 @@
-"""`fxsr serve` under load: throughput of clients at once against one at a time, and memory over thousands of requests.
+"""Measures `fxsr serve` under load: throughput with one client and with many, and memory over thousands of requests.
 
-The server is a process of its own; clients are threads here, each with one connection on loopback.
+The server runs in a separate process; clients are threads of this one, each with one connection on loopback.
 """
 
 from __future__ import annotations
@@ -24,47 +24,56 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from fxsr.errors import FxsrError
-from fxsr.image import Picture, read_image, write_image
+from fxsr.images.image import Picture, read_image, write_image
 
 _TYPE = "multipart/form-data; boundary=x"
 _METRIC = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Load:
-    """Clients of one kind against one server."""
+class LoadResult:
+    """One measurement of a server under load."""
 
     side: int
-    """Of the images that are sent."""
+    """Side of the images that are sent, in pixels."""
     clients: int
     batch: int | None
-    """Most tiles in a batch; None: as the server likes."""
+    """Largest batch in tiles. None: the server decides."""
     images_per_s: float
     median_s: float
     p90_s: float
     batch_tiles: float
-    """Mean over the batches."""
+    """Mean number of tiles in a batch."""
 
 
 @dataclass(frozen=True)
-class Soak:
-    """Many requests, good and bad."""
+class SoakResult:
+    """The result of many requests, good and bad."""
 
     requests: int
     statuses: dict[int, int]
-    """0: the client went away before an answer."""
+    """Number of responses by status. 0: the client disconnected before the response."""
     early_mb: float
-    """Resident memory of the server after a fifth of them."""
+    """Resident memory of the server after a fifth of the requests."""
     end_mb: float
+    """Resident memory of the server at the end."""
 
 
 def measure_load(
-    photo: Path, model: str, sides: Sequence[int], clients: int, seconds: float, tell: Callable[[str], None]
-) -> list[Load]:
-    """For each size: one client; `clients` at once with batches of one tile; and with batches as the server likes.
+    photo: Path, model: str, sides: Sequence[int], clients: int, seconds: float, on_step: Callable[[str], None]
+) -> list[LoadResult]:
+    """Measure each size with one client, with many clients and batches of one tile, and with many clients and batching.
+
+    Args:
+        photo: photo whose centre is sent.
+        model: a model file, or the name of a bundled model.
+        sides: sides of the images in pixels.
+        clients: number of concurrent clients.
+        seconds: duration of each measurement.
+        on_step: called before each measurement.
 
     Raises:
-        FxsrError: the server does not start, or refuses.
+        FxsrError: the server does not start, or refuses a request.
     """
     rows = []
     for batch in (1, None):
@@ -72,13 +81,17 @@ def measure_load(
             for side in sides:
                 body = _form(_crop(photo, side))
                 for count in (1, clients) if batch is None else (clients,):
-                    tell(f"{side}x{side}, {count} clients, batch {batch or 'any'}")
+                    on_step(f"{side}x{side}, {count} clients, batch {batch or 'any'}")
                     rows.append(_measure(port, body, side, count, batch, seconds))
     return sorted(rows, key=lambda row: (row.side, row.clients, row.batch or 1 << 30))
 
 
-def soak(photo: Path, model: str, requests: int, tell: Callable[[str], None]) -> Soak:
-    """Send many requests: small photos, damaged files, wrong fields, and some whose client goes away."""
+def soak(photo: Path, model: str, requests: int, on_step: Callable[[str], None]) -> SoakResult:
+    """Send many requests: small photos, damaged files, wrong fields, and some whose client disconnects.
+
+    Raises:
+        FxsrError: the server does not start.
+    """
     statuses: Counter[int] = Counter()
     early = 0.0
     small = _crop(photo, 24)
@@ -88,12 +101,12 @@ def soak(photo: Path, model: str, requests: int, tell: Callable[[str], None]) ->
             if number == requests // 5:
                 early = _metrics(port)["process_resident_memory_bytes"] / 1e6
             if number % 500 == 0:
-                tell(f"{number} of {requests}")
+                on_step(f"{number} of {requests}")
         end = _metrics(port)["process_resident_memory_bytes"] / 1e6
-    return Soak(requests, dict(sorted(statuses.items())), early, end)
+    return SoakResult(requests, dict(sorted(statuses.items())), early, end)
 
 
-def _measure(port: int, body: bytes, side: int, clients: int, batch: int | None, seconds: float) -> Load:
+def _measure(port: int, body: bytes, side: int, clients: int, batch: int | None, seconds: float) -> LoadResult:
     def client(until: float) -> list[float]:
         taken = []
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
@@ -108,7 +121,7 @@ def _measure(port: int, body: bytes, side: int, clients: int, batch: int | None,
         return taken
 
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(client, [time.perf_counter() + 1] * clients))  # warms up
+        list(pool.map(client, [time.perf_counter() + 1] * clients))  # warm up
         before = _metrics(port)
         begin = time.perf_counter()
         taken = [each for one in pool.map(client, [begin + seconds] * clients) for each in one]
@@ -116,14 +129,16 @@ def _measure(port: int, body: bytes, side: int, clients: int, batch: int | None,
     after = _metrics(port)
     tiles, batches = (after[name] - before[name] for name in ("fxsr_batch_tiles_sum", "fxsr_batch_tiles_count"))
     p90 = statistics.quantiles(taken, n=10)[-1] if len(taken) > 1 else taken[0]
-    return Load(side, clients, batch, len(taken) / elapsed, statistics.median(taken), p90, tiles / max(1, batches))
+    return LoadResult(
+        side, clients, batch, len(taken) / elapsed, statistics.median(taken), p90, tiles / max(1, batches)
+    )
 
 
 def _odd_request(port: int, photo: bytes, seed: int) -> int:
-    """One request, good or bad by its seed; the status of the answer."""
+    """Send one request, good or bad depending on its seed. Returns the response's status."""
     chance = random.Random(seed)
     kind = seed % 5
-    if kind == 1:  # damaged somewhere
+    if kind == 1:  # damage some bytes
         place = chance.randrange(len(photo))
         photo = photo[:place] + chance.randbytes(4) + photo[place + 4 :]
     elif kind == 2:
@@ -149,11 +164,11 @@ def _form(image: bytes, **fields: str) -> bytes:
 
 
 def _crop(photo: Path, side: int) -> bytes:
-    """The middle of a photo as a PNG file."""
+    """The centre of a photo as the bytes of a PNG file."""
     pixels = read_image(photo).pixels
     top, left = ((size - side) // 2 for size in pixels.shape[:2])
     if top < 0 or left < 0:
-        raise FxsrError(f"{photo}: smaller than {side}x{side}; give a larger one")
+        raise FxsrError(f"{photo}: it is smaller than {side}x{side}; give a larger photo")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "crop.png"
         write_image(path, Picture(np.ascontiguousarray(pixels[top : top + side, left : left + side])))
@@ -172,7 +187,7 @@ def _metrics(port: int) -> dict[str, float]:
 
 @contextmanager
 def _server(model: str, *options: str) -> Iterator[int]:
-    """A server's port."""
+    """Run a server inside the block. Yields its port."""
     command = [
         sys.executable,
         "-c",

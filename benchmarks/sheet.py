@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fxsr.errors import UsageError
 from fxsr.files import atomic_path
-from fxsr.runtime.upscaler import load
+from fxsr.runtime.upscale.upscaler import load
 from fxsr.training.cache import Pixels, find_images, read_rgb
 from fxsr.training.evaluate import STYLES
 from fxsr.training.resize import enlarge_uint8

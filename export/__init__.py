@@ -1,6 +1,8 @@
-"""From a checkpoint to files that deploy: ONNX graph with its exact rewrites, engines, verification, manifest."""
+"""Turns a checkpoint into files for deployment: an ONNX graph with exact rewrites, engines, verification, a
+manifest."""
 
-from fxsr.export.exporter import Exported, export_model, write_onnx
-from fxsr.export.request import EngineRequest, ExportRequest
+from fxsr.export.engine.request import EngineRequest
+from fxsr.export.exporter import ExportResult, export_model, write_onnx
+from fxsr.export.request import ExportRequest
 
-__all__ = ["EngineRequest", "ExportRequest", "Exported", "export_model", "write_onnx"]
+__all__ = ["EngineRequest", "ExportRequest", "ExportResult", "export_model", "write_onnx"]

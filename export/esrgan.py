@@ -1,4 +1,4 @@
-"""A network at one style as a plain ESRGAN, for runtimes that know only that."""
+"""Writes a network at one style as a plain ESRGAN, for runtimes that support nothing else."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ from pathlib import Path
 
 import numpy as np
 
-from fxsr.checkpoint import Checkpoint
-from fxsr.config import is_style, state_shapes
-from fxsr.export.bake import bake, esrgan_weights
-from fxsr.export.cases import Material, Shapes, make_cases
-from fxsr.export.verify import agreement
+from fxsr.export.graph.bake import bake, esrgan_weights
+from fxsr.export.verify.cases import CaseShapes, make_cases
+from fxsr.export.verify.verify import agreement
 from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
-from fxsr.manifest import EsrganFacts, FileFacts
-from fxsr.runtime.reference import TorchSession
-from fxsr.runtime.session import Array, Device
+from fxsr.models.checkpoint import Checkpoint
+from fxsr.models.config import is_style, state_shapes
+from fxsr.models.manifest import EsrganFacts, FileFacts
+from fxsr.runtime.backends.torch import TorchSession
+from fxsr.runtime.session import CPU, Array
 
 _SIZE = ((64, 64),)
 _BORDER = 16
-"""LR pixels. Further inside, hardly anything of what happens at the borders arrives."""
+"""LR pixels. Further inside, effects of the borders are negligible."""
 
 
 def write_esrgan(checkpoint: Checkpoint, t: float, path: Path) -> EsrganFacts:
-    """Write a `.pth` file under the names of ESRGAN's first release, and measure how it differs from the network.
+    """Write a `.pth` file with the parameter names of ESRGAN's first release, and measure how it differs from the
+    network.
 
-    It does near the borders, since shifts in biases reach beyond them; see `fxsr.export.bake`.
+    It differs near the borders, since shifts in biases act beyond them too; see `fxsr.export.graph.bake`.
+
+    Args:
+        checkpoint: the network.
+        t: the style, 0..1.
+        path: the file to write.
 
     Raises:
         UsageError: this network can't be written as an ESRGAN.
@@ -38,16 +44,16 @@ def write_esrgan(checkpoint: Checkpoint, t: float, path: Path) -> EsrganFacts:
     plain = esrgan_weights(config, bake(config, checkpoint.weights, t))
     with atomic_path(path) as temporary:
         torch.save({key: torch.from_numpy(value) for key, value in plain.items()}, temporary)
-    # an ESRGAN is this network with style layers that do nothing
+    # an ESRGAN is this network with style layers that change nothing
     still = {key: np.zeros(shape, np.float32) for key, shape in state_shapes(config).items() if is_style(key)}
     whole: list[Array] = []
     inside: list[Array] = []
     border = _BORDER * config.scale
     with (
-        TorchSession(checkpoint, Device("cpu")) as network,
-        TorchSession(Checkpoint(config, plain | still, checkpoint.about), Device("cpu")) as esrgan,
+        TorchSession(checkpoint, CPU) as network,
+        TorchSession(Checkpoint(config, plain | still, checkpoint.about), CPU) as esrgan,
     ):
-        for case in make_cases(Material(baked_t=t), Shapes(_SIZE, (1,))):
+        for case in make_cases(baked_t=t, shapes=CaseShapes(_SIZE, (1,))):
             pair = np.stack([esrgan.run(case.lr, case.t_map)[0], network.run(case.lr, case.t_map)[0]])
             whole.append(pair)
             inside.append(pair[..., border:-border, border:-border])

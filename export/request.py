@@ -1,44 +1,33 @@
-"""What an export is asked for."""
+"""The request for an export."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fxsr.export.graph import GraphOptions
-from fxsr.export.profiles import Tiles
-from fxsr.manifest import BuildOptions, Flavour
-
-
-@dataclass(frozen=True)
-class EngineRequest:
-    """Which engine to build."""
-
-    flavour: Flavour
-    tiles: Tiles = field(default_factory=Tiles)
-    options: BuildOptions = field(default_factory=BuildOptions)
-    timing_cache: Path | None = None
+from fxsr.export.engine.request import EngineRequest
+from fxsr.export.graph.graph import GraphOptions
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to make of a checkpoint."""
+    """What to export, and how."""
 
     checkpoint: Path
     out: Path
-    """Folder to write to; made as needed."""
+    """Folder to write to. It is created if it does not exist."""
     graph: GraphOptions = field(default_factory=GraphOptions)
     engine: EngineRequest | None = None
-    """The engine to build from the ONNX file. None: none."""
+    """The engine to build from the ONNX file. None: build none."""
     scale: int | None = None
-    """What the caller believes the checkpoint's scale to be. None asks nothing."""
+    """The scale that the checkpoint must have. None: any."""
     name: str | None = None
-    """Model name. None takes the checkpoint's."""
+    """Model name. None: the checkpoint's own."""
     check: bool = True
     """Verify the ONNX file against the checkpoint."""
     images: tuple[Path, ...] = ()
-    """Photos, and folders of them, to verify it on beside the bundled ones."""
+    """Photos, and folders of photos, to verify on in addition to the bundled ones."""
     esrgan: bool = False
-    """With a baked style: also write the weights of a plain ESRGAN."""
+    """With a fixed style: also write the weights of a plain ESRGAN."""
     force: bool = False
-    """Write anew what is there and up to date."""
+    """Write everything again, even what is up to date."""

@@ -1,28 +1,32 @@
-"""Every error this project raises on purpose, in one tree.
+"""Every error that this project raises on purpose, in one tree.
 
-    FxsrError                     exit 1   anything below; catch this one in a pipeline
-    ├── UsageError                exit 2   an argument or a combination of arguments is wrong
-    ├── UnavailableError          exit 3   a needed part or device is absent
-    │   ├── MissingExtraError              a package of an extra is not installed
-    │   └── DeviceError                    no such GPU, or it can't be used
-    ├── OutOfMemoryError          exit 1   a device or the host has too little memory for a batch of this size
-    ├── CheckpointError           exit 1   not a file of FxSR weights, or a damaged one
-    ├── ModelFileError            exit 1   an ONNX file, engine or manifest that can't be used
+    FxsrError                     exit 1   any of the errors below; pipelines catch this one
+    ├── UsageError                exit 2   an argument, or a combination of arguments, is wrong
+    ├── UnavailableError          exit 3   a package or a device that the task needs is absent
+    │   ├── MissingExtraError     exit 3   a package of an extra is not installed
+    │   └── DeviceError           exit 3   there is no such GPU, or it can't be used
+    ├── OutOfMemoryError          exit 1   the device or the host has too little memory for a batch of this size
+    ├── CheckpointError           exit 1   the file holds no FxSR weights, or is damaged
+    ├── ModelFileError            exit 1   an ONNX file, an engine or a manifest can't be used
     ├── ImageError                exit 1   an image can't be read, written or upscaled
-    │   └── TooLargeError                  it has more pixels than are taken
-    ├── StyleError                exit 1   a style value or style map is wrong
-    └── VerificationError         exit 1   an exported model does not agree with its checkpoint
+    │   └── TooLargeError         exit 1   an image has more pixels than the limit allows
+    ├── StyleError                exit 1   a style value or a style map is wrong
+    ├── VerificationError         exit 1   an exported model does not agree with its checkpoint
+    ├── TrainingError             exit 1   a loss or a weight is not finite (in fxsr.training.trainer)
+    └── RequestAbandonedError     exit 1   a request was given up (in fxsr.runtime.serve.scheduler)
 
-A message is one line: what was wrong, with its value, and what to do about it.
+The command line prints the message and exits with the status shown. A message is one line: what was wrong, with its
+value, and what to do about it.
 """
 
 from __future__ import annotations
 
 
 class FxsrError(Exception):
-    """Base of all errors raised on purpose. `exit_status` is what the command line exits with."""
+    """Base of all errors raised on purpose."""
 
     exit_status = 1
+    """The status with which the command line exits."""
 
 
 class UsageError(FxsrError):
@@ -32,7 +36,7 @@ class UsageError(FxsrError):
 
 
 class UnavailableError(FxsrError):
-    """A needed part or device is absent."""
+    """A package or a device that the task needs is absent."""
 
     exit_status = 3
 
@@ -41,21 +45,21 @@ class MissingExtraError(UnavailableError, ImportError):
     """A package that belongs to an extra is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f'{package} is not installed; type: pip install "fxsr[{extra}]"')
+        super().__init__(f"{package} is not installed; type in the clone of FxSR: {install_line(extra)}")
         self.package = package
         self.extra = extra
 
 
 class DeviceError(UnavailableError):
-    """The device that was asked for is absent or can't be used."""
+    """The requested device is absent or can't be used."""
 
 
 class OutOfMemoryError(FxsrError):
-    """A device or the host has too little memory for a batch of this size."""
+    """The device or the host has too little memory for a batch of this size."""
 
 
 class CheckpointError(FxsrError):
-    """A file is not a checkpoint of an FxSR generator, or it is damaged."""
+    """A file is not a checkpoint of an FxSR generator, or is damaged."""
 
 
 class ModelFileError(FxsrError):
@@ -67,7 +71,7 @@ class ImageError(FxsrError):
 
 
 class TooLargeError(ImageError):
-    """An image has more pixels than are taken."""
+    """An image has more pixels than the limit allows."""
 
 
 class StyleError(FxsrError):
@@ -78,6 +82,11 @@ class VerificationError(FxsrError):
     """An exported model does not agree with its checkpoint."""
 
 
+def install_line(extra: str) -> str:
+    """The command that installs `extra`, typed in a clone of the repository: the package is on no index."""
+    return f'pip install ".[{extra}]"'
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message, for use in one of ours; its class where it has none."""
+    """The first line of another library's message, for use in one of ours; the error's class if it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -1,4 +1,4 @@
-"""Packages of extras: imported when used, and a missing one names the pip line that brings it."""
+"""Optional packages: imported when they are used. If one is missing, the error names the command that installs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fxsr.errors import MissingExtraError
 
 @contextmanager
 def needs(extra: str) -> Iterator[None]:
-    """Imports inside the block belong to `extra`.
+    """Name `extra` in the error if an import inside the block fails.
 
     Raises:
         MissingExtraError: a package imported in the block is not installed.
@@ -25,10 +25,10 @@ def needs(extra: str) -> Iterator[None]:
 
 
 class LazyModule:
-    """Stands for a module of `extra` until one of its names is used, so that the module that uses it imports cleanly.
+    """A module of `extra` that is imported when one of its names is first used.
 
     Raises:
-        MissingExtraError: at first use, the package is not installed.
+        MissingExtraError: from that first use; the package is not installed.
     """
 
     def __init__(self, module: str, extra: str) -> None:

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and telling them apart by their contents."""
+"""Files written whole or not at all, and the hash of a file's contents."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from fxsr.errors import FxsrError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A path beside `path`, with the same suffix, that takes its place when the block ends well.
+    """Yield a temporary path in the folder of `path`, with the same suffix, and rename it to `path` at the end.
 
-    Folders are made as needed. When the block fails or is interrupted, what was written is removed and an
-    older file at `path` stays as it was.
+    Missing folders are made. If the block raises or is interrupted, the temporary file is removed and an older file
+    at `path` stays as it was.
 
     Raises:
-        FxsrError: the place can't be written to.
+        FxsrError: `path` can't be written.
     """
-    # not after `path`: with more behind it, its name may be too long, and not all libraries take every name
+    # The temporary name does not contain the name of `path`: it could become too long, and some libraries reject
+    # unusual characters.
     temporary = path.with_name(f".fxsr-{secrets.token_hex(6)}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

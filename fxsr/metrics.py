@@ -1,4 +1,4 @@
-"""How far one image is from another."""
+"""Measures of the difference between two images: PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def psnr(a: NDArray[np.generic], b: NDArray[np.generic], peak: float = 1.0) -> f
 
 
 def ssim(a: NDArray[np.generic], b: NDArray[np.generic], peak: float = 1.0) -> float:
-    """Structural similarity (Wang et al. 2004), mean over all 11x11 windows, Gaussian of 1.5 pixels; 1: equal planes.
+    """Structural similarity (Wang et al. 2004): mean over all 11x11 windows, weighted by a Gaussian of 1.5 pixels.
+
+    Returns 1 for equal planes.
 
     Args:
         a, b: (H, W), both at least 11.
@@ -37,7 +39,7 @@ def ssim(a: NDArray[np.generic], b: NDArray[np.generic], peak: float = 1.0) -> f
         ValueError: the planes are smaller than the window, or differ in shape.
     """
     if a.shape != b.shape or a.ndim != 2 or min(a.shape) < _SSIM_WINDOW:
-        raise ValueError(f"ssim takes two planes of one shape, at least 11x11; these are {a.shape} and {b.shape}")
+        raise ValueError(f"ssim needs two planes of the same shape, at least 11x11; these are {a.shape} and {b.shape}")
     x, y = a.astype(np.float64), b.astype(np.float64)
     mean_x, mean_y = _blur(x), _blur(y)
     var_x, var_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
@@ -48,7 +50,10 @@ def ssim(a: NDArray[np.generic], b: NDArray[np.generic], peak: float = 1.0) -> f
 
 
 def luma(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(H, W) of 16..235 from (H, W, 3) RGB: MATLAB's `rgb2ycbcr`, on which the field measures PSNR-Y and SSIM."""
+    """Luma in 16..235, (H, W), of an RGB image (H, W, 3), as MATLAB's `rgb2ycbcr` computes it.
+
+    PSNR-Y and SSIM are measured on it throughout the literature.
+    """
     weights = np.array([65.481, 128.553, 24.966]) / 255
     result: NDArray[np.float64] = pixels.astype(np.float64) @ weights + 16
     return result

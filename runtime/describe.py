@@ -1,4 +1,4 @@
-"""What a file is, and what this machine can do, as names and values. Prints nothing."""
+"""Describes model files and this machine, as names and values. Prints nothing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any
 import msgspec
 
 import fxsr
-from fxsr.checkpoint import load_checkpoint
-from fxsr.errors import UsageError
-from fxsr.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
-from fxsr.runtime.engine_file import ENGINES, read_engine
-from fxsr.runtime.gpu import find_gpus
-from fxsr.runtime.providers import import_onnxruntime
-from fxsr.runtime.session import CHECKPOINTS, available_cpus
-from fxsr.weights import bundled_models, model_path
+from fxsr.errors import install_line
+from fxsr.models.bundled import bundled_models
+from fxsr.models.checkpoint import load_checkpoint
+from fxsr.models.file import ModelFileKind, find_model
+from fxsr.models.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
+from fxsr.runtime.backends.providers import import_onnxruntime
+from fxsr.runtime.backends.tensorrt.engine_file import read_engine
+from fxsr.runtime.machine.cpus import available_cpus
+from fxsr.runtime.machine.gpu import find_gpus
 
 _PACKAGES = {
     "onnxruntime": "cpu",
@@ -33,57 +34,61 @@ _PACKAGES = {
     "onnx": "export",
     "polygraphy": "export",
     "accelerate": "train",
+    "matplotlib": "plot",
 }
-"""Packages that make a difference, and the extra that brings each."""
+"""Optional packages, and the extra that installs each."""
+
+
+_NAMES = {
+    ModelFileKind.ONNX: "ONNX graph of fxsr",
+    ModelFileKind.MANIFEST: "manifest of fxsr",
+    ModelFileKind.ENGINE: "TensorRT engine of fxsr",
+    ModelFileKind.CHECKPOINT: "FxSR checkpoint",
+}
 
 
 def describe(file: str) -> dict[str, Any]:
-    """Names and values that say what a model file is.
+    """Describe a model file.
 
     Args:
         file: a checkpoint, an ONNX file, an engine, a manifest, or a bundled model's name.
 
-    Raises:
-        UsageError: no such file, or of no kind that is known here.
-        CheckpointError, ModelFileError: it is damaged.
-    """
-    path = model_path(file, ".onnx")
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder; give a file")
-    head = {"file": str(path), "bytes": path.stat().st_size}
-    if suffix == ".onnx":
-        from fxsr.runtime.ort import read_facts
+    Returns:
+        Names and values, for printing.
 
-        return head | {"kind": "ONNX graph of fxsr"} | _facts(read_facts(path))
-    if suffix == ".json":
+    Raises:
+        UsageError: there is no such file, or it is of no known kind.
+        CheckpointError, ModelFileError: the file is damaged.
+    """
+    found = find_model(file, *_NAMES)
+    path, kind = found.path, found.kind
+    head = {"file": str(path), "bytes": path.stat().st_size, "kind": _NAMES[kind]}
+    if kind is ModelFileKind.ONNX:
+        from fxsr.runtime.backends.onnxruntime import read_facts
+
+        return head | _facts(read_facts(path))
+    if kind is ModelFileKind.MANIFEST:
         manifest = read_manifest(path)
         onnx = f"{manifest.onnx.file}, {manifest.onnx.bytes} bytes, sha256 {manifest.onnx.sha256}"
         engines = {engine.file.file: _summary(engine) for engine in manifest.engines}
         own = {"onnx": onnx, "verification": _verdict(manifest.verification)}
-        return head | {"kind": "manifest of fxsr"} | _facts(manifest.model) | own | engines
-    if suffix in ENGINES:
+        return head | _facts(manifest.model) | own | engines
+    if kind is ModelFileKind.ENGINE:
         engine = read_engine(path)
-        verdict = _verdict(engine.manifest.verification)
-        kind = {"kind": "TensorRT engine of fxsr", "verification of its graph": verdict}
-        return head | kind | _facts(engine.manifest.model) | _engine(engine.facts)
-    if suffix in CHECKPOINTS:
-        checkpoint = load_checkpoint(path)
-        config = vars(checkpoint.config)
-        about = vars(checkpoint.about)
-        return (
-            head
-            | {"kind": "FxSR checkpoint"}
-            | about
-            | config
-            | {"parameters": checkpoint.config.parameters, "sha256": checkpoint.digest}
-            | ({"training": json.loads(checkpoint.training)} if checkpoint.training else {})
-        )
-    raise UsageError(f"{path}: of no kind known here; give {', '.join(('.onnx', '.json', *ENGINES, *CHECKPOINTS))}")
+        graph = {"verification of its graph": _verdict(engine.manifest.verification)}
+        return head | graph | _facts(engine.manifest.model) | _engine(engine.facts)
+    checkpoint = load_checkpoint(path)
+    return (
+        head
+        | vars(checkpoint.about)
+        | vars(checkpoint.config)
+        | {"parameters": checkpoint.config.parameters, "sha256": checkpoint.digest}
+        | ({"training": json.loads(checkpoint.training)} if checkpoint.training else {})
+    )
 
 
 def examine_machine() -> dict[str, Any]:
-    """What this machine has for running and exporting, and the pip line for what it lacks."""
+    """What this machine supports, and how to install what is missing."""
     found: dict[str, Any] = {
         "fxsr": fxsr.__version__,
         "python": platform.python_version(),
@@ -94,25 +99,28 @@ def examine_machine() -> dict[str, Any]:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = f'not installed; pip install "fxsr[{extra}]"'
+            found[package] = f"not installed; {install_line(extra)}"
     if not any(str(found[package]).startswith("not") for package in ("onnxruntime", "onnxruntime-gpu")):
-        found["beware"] = "two ONNX Runtimes in one folder; pip uninstall onnxruntime onnxruntime-gpu, then install one"
+        found["beware"] = (
+            "both ONNX Runtime packages are installed, and they conflict; "
+            "type: pip uninstall onnxruntime onnxruntime-gpu, then install one of them"
+        )
     if importlib.util.find_spec("onnxruntime"):
         found["onnxruntime providers"] = ", ".join(import_onnxruntime().get_available_providers())
     gpus = find_gpus()
     for index, gpu in enumerate(gpus):
         memory = f"{gpu.memory_mb / 1024:.0f} GiB"
         found[f"gpu {index}"] = f"{gpu.name}, compute capability {gpu.compute_capability}, {memory}"
-    found["nvidia driver"] = gpus[0].driver if gpus else "none found; engines can be built for others but not run here"
+    found["nvidia driver"] = gpus[0].driver if gpus else "none found; engines can't run on this machine"
     found["cuda"] = _cuda()
     found["bundled models"] = ", ".join(bundled_models())
     return found
 
 
 def _cuda() -> str:
-    """The version of CUDA that the driver offers, and that of the bindings."""
+    """The versions of CUDA that the driver and the bindings support."""
     if importlib.util.find_spec("cuda") is None:
-        return 'not known without cuda-python; pip install "fxsr[gpu]"'
+        return f"unknown without cuda-python; {install_line('gpu')}"
     from cuda.bindings import runtime
 
     _, driver = runtime.cudaDriverGetVersion()
@@ -131,7 +139,7 @@ def _facts(facts: ModelFacts) -> dict[str, Any]:
 
 
 def _engine(engine: EngineFacts) -> dict[str, Any]:
-    """An engine's facts, a line for each profile."""
+    """An engine's facts, with one entry for each profile."""
     values: dict[str, Any] = msgspec.to_builtins(engine)
     for name in ("file", "verification", "profiles", "options", "tensors"):
         values.pop(name)

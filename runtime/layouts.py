@@ -1,4 +1,4 @@
-"""Between what a session takes, `lr` and `t_map` as planes of floats, and what a graph was exported to take."""
+"""Conversion between a session's arrays, planes of floats, and the form in which a graph was exported to take them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.manifest import ModelFacts
+from fxsr.models.manifest import ModelFacts
 
 Array = NDArray[Any]
 
 
 def session_dtype(facts: ModelFacts) -> np.dtype[Any]:
-    """Type of a session's arrays: the graph's own, or float32 for one of integers."""
+    """Type of a session's arrays: the graph's own, or float32 for a graph of integers."""
     return np.dtype(np.float32 if facts.io == "uint8" else facts.dtype)
 
 
@@ -21,7 +21,7 @@ def to_graph(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
     """A graph's inputs by name.
 
     Args:
-        facts: of the graph.
+        facts: what the graph is.
         lr: (N, 3, H, W), 0..1.
         t_map: (N or 1, 1, H or 1, W or 1), 0..1.
     """
@@ -34,7 +34,7 @@ def to_graph(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
 
 
 def to_engine(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
-    """As `to_graph`, with as many maps as images: the profiles of engines ask for that."""
+    """As `to_graph`, with as many maps as images, as the profiles of engines require."""
     return to_graph(facts, lr, np.broadcast_to(t_map, (len(lr), *t_map.shape[1:])))
 
 
@@ -50,5 +50,5 @@ def _picture(facts: ModelFacts, planes: Array) -> Array:
 
 
 def to_bytes(values: Array) -> Array:
-    """0..1 to the nearest of 0..255, uint8."""
+    """Values in 0..1, clamped and rounded to uint8, 0..255."""
     return np.asarray(np.clip(values, 0, 1) * 255 + 0.5, np.uint8)

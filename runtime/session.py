@@ -1,44 +1,70 @@
-"""What a session is, and how a model file becomes one.
+"""What a session is: the contract that every backend fulfils.
 
 A session runs one model on one device, on whole tensors. It knows nothing of images, tiles or styles; see
-`fxsr.runtime.upscaler` for those. A new backend is one module with a class that has these methods, and one line in
-`open_session`.
+`fxsr.runtime.upscale` for those. A new backend is one module in `fxsr.runtime.backends` with a class that has these
+methods, and one line in `fxsr.runtime.open`.
 """
 
 from __future__ import annotations
 
-import math
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.checkpoint import load_checkpoint
 from fxsr.errors import FxsrError, OutOfMemoryError, UsageError, first_line
-from fxsr.runtime.cgroup import cpu_quota
-from fxsr.runtime.engine_file import ENGINES
+from fxsr.models.manifest import ModelFacts, Precision
+from fxsr.runtime.layouts import session_dtype
 from fxsr.runtime.timing import Timing
-from fxsr.weights import model_path
 
 Array = NDArray[Any]
 
-CHECKPOINTS = (".pth", ".pt", ".safetensors")
+_MIN_SIDE = 16
+"""Smallest side of a tile in LR pixels: in smaller tiles the network sees mostly padding, and gets even their
+brightness wrong."""
 
 
-_LEAST_SIDE = 16
-"""Of tiles: of smaller ones the network sees mostly the nothing around them, and gets even their brightness wrong."""
+@dataclass(frozen=True)
+class Device:
+    """Where a model runs."""
+
+    kind: str
+    """"cpu", "cuda", or "auto" as a request: a GPU if one works, else the CPU. Sessions never report "auto"."""
+    index: int = 0
+    """Number of the GPU."""
+
+    @staticmethod
+    def parse(text: str) -> Device:
+        """A device from "auto", "cpu", "cuda" or "cuda:N".
+
+        Raises:
+            UsageError: anything else.
+        """
+        match = re.fullmatch(r"(auto|cpu|cuda)|cuda:(\d+)", text)
+        if not match:
+            raise UsageError(f"device is {text!r}; it must be auto, cpu, cuda or cuda:N")
+        return Device(match[1] or "cuda", int(match[2] or 0))
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.kind == "cpu"
+
+    def __str__(self) -> str:
+        """As `parse` takes it: "cpu", "cuda:0", ..."""
+        return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
+
+
+CPU = Device("cpu")
 
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """What a session runs, and on what."""
+    """What a session runs, and where."""
 
     name: str
     """Model name."""
@@ -48,25 +74,57 @@ class SessionInfo:
     """Type of `lr`, `t_map` and `sr`."""
     backend: str
     """"onnxruntime", "tensorrt", "tensorrt-rtx" or "torch"."""
-    device: str
-    """"cpu", "cuda:0", ..."""
+    device: Device
+    facts: ModelFacts | None = None
+    """The exported graph that runs. None: a checkpoint runs as it is."""
     baked_t: float | None = None
-    """The style that the model is fixed at, whatever it is asked for. None: it takes any."""
+    """The style that the model is fixed at; the session ignores `t_map`. None: the model takes any style."""
     batch: int = 1
-    """The largest batch worth giving."""
+    """The largest batch that is worth giving."""
     tile: tuple[int, int] | None = None
-    """Height and width of the largest tile that it takes. None: any."""
+    """Height and width of the largest tile that the model takes. None: any size."""
     least: tuple[int, int, int] = (1, 1, 1)
-    """The smallest batch, height and width of tiles that it takes."""
+    """The smallest batch, height and width of tiles that the model takes."""
+
+    @staticmethod
+    def of_graph(
+        facts: ModelFacts,
+        backend: str,
+        device: Device,
+        *,
+        batch: int = 1,
+        tile: tuple[int, int] | None = None,
+        least: tuple[int, int, int] = (1, 1, 1),
+    ) -> SessionInfo:
+        """The info of a session that runs an exported graph. Arguments are as the fields."""
+        return SessionInfo(
+            name=facts.name,
+            scale=facts.scale,
+            dtype=session_dtype(facts),
+            backend=backend,
+            device=device,
+            facts=facts,
+            baked_t=facts.baked_t,
+            batch=batch,
+            tile=tile,
+            least=least,
+        )
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the arithmetic."""
+        if self.facts:
+            return self.facts.precision
+        return "fp16" if self.dtype == np.float16 else "fp32"
 
     @property
     def fixed(self) -> bool:
-        """It takes one shape only."""
+        """Whether the model takes one shape only."""
         return self.tile is not None and self.least == (self.batch, *self.tile)
 
     def filled(self, height: int, width: int) -> tuple[int, int]:
-        """The size that a tile is filled up to, outwards on all sides."""
-        least = (min(side, _LEAST_SIDE) for side in self.tile or (_LEAST_SIDE, _LEAST_SIDE))
+        """The size to which a tile of this size must be padded, outwards on all sides."""
+        least = (min(side, _MIN_SIDE) for side in self.tile or (_MIN_SIDE, _MIN_SIDE))
         down, across = map(max, self.least[1:], least)
         return max(height, down), max(width, across)
 
@@ -75,7 +133,7 @@ class Closable(Protocol):
     """Something that holds a resource until `close` is called, or a `with` block ends."""
 
     def close(self) -> None:
-        """Free what is held."""
+        """Free the resource."""
         ...
 
     def __enter__(self) -> Self:
@@ -88,11 +146,11 @@ class Closable(Protocol):
 
 
 class Session(Closable, Protocol):
-    """One model, ready to run. For one thread at a time."""
+    """One model, ready to run. Use it from one thread at a time."""
 
     @property
     def info(self) -> SessionInfo:
-        """What this session runs, and on what."""
+        """What this session runs, and where."""
         ...
 
     def run(self, lr: Array, t_map: Array) -> Array:
@@ -112,26 +170,26 @@ class Session(Closable, Protocol):
         ...
 
     def stream(self, batches: Iterable[tuple[Array, Array]]) -> Iterator[Array]:
-        """Upscale batches of `lr` and `t_map` in order; several may be under way at once.
+        """Upscale batches of `lr` and `t_map` in order; several may be in flight at once.
 
-        A result is valid only until the next one is asked for; all are to be taken, or the iterator closed, before the
-        session is given other work. Raises as `run` does.
+        A result is valid only until the next one is requested. Take all results, or close the iterator, before giving
+        the session other work. Raises what `run` raises.
         """
         for lr, t_map in batches:
             yield self.run(lr, t_map)
 
     def run_device(self, lr: Any, t_map: Any, out: Any, stream: Any = None) -> None:
-        """Upscale a batch that is on the device, into an array there: no copy, and no waiting on the CPU.
+        """Upscale a batch that is on the device into an array on the device: without a copy, and without waiting.
 
-        Arrays are anything with `__dlpack__` or `__cuda_array_interface__` (torch, CuPy, PyCUDA, numba), contiguous.
-        They, and `out`, must stay alive until the stream has come so far.
+        Arrays are contiguous objects with `__dlpack__` or `__cuda_array_interface__` (torch, CuPy, PyCUDA, numba).
+        They, and `out`, must stay alive until the stream has finished this work.
 
         Args:
-            lr: the graph's own `lr`, (N, 3, H, W) or as it was exported; of a packed graph its `lr_t`.
-            t_map: the graph's own; None where it has none.
-            out: as large as `sr`; it is written to.
-            stream: a CUDA stream of the caller's, or its handle; None is the default stream. Not one that is being
-                captured as a graph.
+            lr: the graph's own `lr`, (N, 3, H, W) or as it was exported; for a packed graph, its `lr_t`.
+            t_map: the graph's own `t_map`; None for a graph without one.
+            out: the array that `sr` is written to, of the same shape as `sr`.
+            stream: the caller's CUDA stream, or its handle; None is the default stream. A stream that is being
+                captured as a graph can't be used.
 
         Raises:
             UsageError: this session runs on the CPU, or an array is of the wrong type, shape or layout.
@@ -140,101 +198,35 @@ class Session(Closable, Protocol):
         raise UsageError(f"{self.info.backend} on {self.info.device} takes host arrays; use `run`")
 
     def measure(self, lr: Array, t_map: Array) -> Timing:
-        """Upscale a batch on host arrays, and say what it took. Takes and raises what `run` does."""
+        """Upscale a batch on host arrays, and return how long it took. Takes and raises what `run` does."""
         begin = time.perf_counter()
         self.run(lr, t_map)
         total = time.perf_counter() - begin
         return Timing(total, total)
 
     def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
-        """Layers as the backend runs them, in its order, and the seconds that each takes in one run.
+        """Names of the layers as the backend runs them, in order, and the seconds that each takes in one run.
 
         Raises:
-            UsageError: the backend does not tell.
+            UsageError: the backend does not report times of layers.
         """
-        raise UsageError(f"{self.info.backend} does not tell what its layers take; ONNX Runtime and TensorRT do")
+        raise UsageError(f"{self.info.backend} does not report times of layers; ONNX Runtime and TensorRT do")
 
     def device_memory(self) -> int | None:
-        """Bytes of the device's memory that this session has taken. None: not known, or there is no device."""
+        """Bytes of the device's memory that this session holds. None: unknown, or there is no such device."""
         return None
 
 
-@dataclass(frozen=True)
-class Device:
-    """Where to run: "auto" takes a GPU that works, else the CPU."""
-
-    kind: str
-    index: int = 0
-
-    @staticmethod
-    def parse(text: str) -> Device:
-        """From "auto", "cpu", "cuda" or "cuda:N".
-
-        Raises:
-            UsageError: anything else.
-        """
-        match = re.fullmatch(r"(auto|cpu|cuda)|cuda:(\d+)", text)
-        if not match:
-            raise UsageError(f"device is {text!r}; it must be auto, cpu, cuda or cuda:N")
-        return Device(match[1] or "cuda", int(match[2] or 0))
-
-    def __str__(self) -> str:
-        return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
-
-
-def open_session(model: str | Path, device: str = "auto", *, provider: str = "auto", trust: bool = False) -> Session:
-    """Open a model for running.
+def tile_error(library: str, out_of_memory: re.Pattern[str], lr: Any, error: Exception) -> FxsrError:
+    """Turn a library's error on a batch of tiles into one of ours.
 
     Args:
-        model: a bundled name, an `.onnx` file exported by fxsr, an engine built from one (`.plan`, `.engine`), or a
-            checkpoint (`.pth`, `.safetensors`; runs on torch, for reference).
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        provider: for `.onnx` files: one of `fxsr.runtime.providers.PROVIDERS`.
-        trust: load an engine without a manifest. Engines are code that runs: only one whose origin you know.
-
-    Raises:
-        UsageError: no such model, or a kind of file that can't be run.
-        ModelFileError, CheckpointError: the file is damaged or not a model of fxsr.
-        DeviceError: the device is absent.
-        MissingExtraError: the package that runs this kind of file is not installed.
+        library: its name, for the message.
+        out_of_memory: matches the library's messages about a lack of memory.
+        lr: the batch, (N, 3, H, W).
+        error: what the library raised.
     """
-    where = Device.parse(device)
-    path = model_path(model, ".onnx")
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder, not a model")
-    if suffix == ".onnx":
-        from fxsr.runtime.ort import OrtSession
-
-        return OrtSession(path, where, provider)
-    if provider != "auto" and suffix in (*CHECKPOINTS, *ENGINES):
-        raise UsageError(f"--provider is for .onnx files; {path.name} runs without ONNX Runtime")
-    if suffix in CHECKPOINTS:
-        from fxsr.runtime.reference import TorchSession
-
-        return TorchSession(load_checkpoint(path), where)
-    if suffix in ENGINES:
-        from fxsr.runtime.tensorrt import open_engine
-
-        return open_engine(path, where, trust=trust)
-    raise UsageError(
-        f"{path}: not a kind of model that can be run; give {', '.join(('.onnx', *ENGINES, *CHECKPOINTS))}"
-    )
-
-
-def tile_error(library: str, out_of_memory: re.Pattern[str], lr: Any, error: Exception) -> FxsrError:
-    """A library's error on a batch of tiles as ours; `out_of_memory` is what it says then."""
     size = f"{lr.shape[3]}x{lr.shape[2]}"
     if out_of_memory.search(str(error)):
         return OutOfMemoryError(f"too little memory for a {size} tile in batches of {lr.shape[0]}")
     return FxsrError(f"{library} failed on a {size} tile: {first_line(error)}")
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use: its affinity mask, limited by the cgroup's quota and by OMP_NUM_THREADS, which
-    launchers of several processes set."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    count = min(count, int(asked) or 1) if asked.isdecimal() else count
-    quota = cpu_quota()
-    return count if quota is None else max(1, min(count, math.ceil(quota)))

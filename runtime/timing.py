@@ -1,4 +1,4 @@
-"""How long one batch took, and where."""
+"""How long one batch took, step by step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds that one batch took. None: the backend does not tell these apart."""
+    """Seconds that one batch took. None: the backend does not measure this step."""
 
     total: float
     """From host arrays to host arrays."""
     compute: float
-    """In the model itself; all of it where nothing is copied."""
+    """In the model itself; equal to `total` if nothing is copied."""
     host_to_device: float | None = None
     device_to_host: float | None = None
     enqueue: float | None = None
-    """What giving the work to the device took the CPU."""
+    """CPU time for submitting the work to the device."""

@@ -1,4 +1,4 @@
-"""Tests run on the checkout, installed or not: `import cli` puts the sub-packages in reach."""
+"""Settings for all tests. They run on the checkout: `import cli` makes the sub-packages importable."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 import cli  # noqa: F401
 
+_TESTS = Path(__file__).resolve().parent
 _FOLDERS = ("unit", "integration", "packaging", "gpu")
 _FIGURES = pytest.StashKey[list[str]]()
 
@@ -17,7 +18,7 @@ _FIGURES = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FIGURES] = []
     if "PYTEST_XDIST_WORKER" in os.environ:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other are slow where others work
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that spin while they wait are slow on busy CPUs
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -31,18 +32,18 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test with the folder it lies in."""
+    """Mark every test with the folder of `tests/` that it lies in."""
     for item in items:
-        for folder in _FOLDERS:
-            if folder in Path(item.path).parts:
-                item.add_marker(folder)
+        folder = Path(item.path).relative_to(_TESTS).parts[0]
+        if folder in _FOLDERS:
+            item.add_marker(folder)
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.timeout(1800))  # TensorRT times every kernel that it might use
 
 
 @pytest.fixture
 def figures(pytestconfig: pytest.Config) -> list[str]:
-    """Lines put in here are printed at the end of the run."""
+    """A list whose lines are printed at the end of the run."""
     return pytestconfig.stash[_FIGURES]
 
 

@@ -1,4 +1,4 @@
-"""A TensorRT that runs ONNX Runtime on a device of host memory."""
+"""A fake of TensorRT's Python module. It runs ONNX Runtime on a device in host memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from fxsr.manifest import Profile, Shape
+from fxsr.models.manifest import Profile, Shape
 from tests.hostdevice import ALIGNMENT, HostMemory
 
 
 class FakeTensorRT(SimpleNamespace):
-    """What `fxsr.runtime.tensorrt` needs of the module `tensorrt_rtx`; an engine's bytes are those of an ONNX file.
+    """The part of `tensorrt_rtx` that `fxsr.runtime.backends.tensorrt` uses. The bytes of an engine are an ONNX file.
 
-    It refuses what TensorRT refuses: shapes outside the profile, work without shapes, addresses or scratch memory.
+    It refuses what TensorRT refuses: shapes outside the profile, and work without shapes, addresses or scratch memory.
     """
 
     def __init__(self, memory: HostMemory, profiles: tuple[Profile, ...], rtx: bool = True) -> None:
@@ -38,7 +38,7 @@ class FakeTensorRT(SimpleNamespace):
         self.scratch = 1000
         self.marks: list[int] = []
         self.fail: str | None = None
-        """What the next execution logs and fails with."""
+        """Message with which the next execution fails. None: it succeeds."""
 
     def Runtime(self, log: Any) -> Any:  # noqa: N802
         def load(data: bytes) -> Any:
@@ -138,7 +138,7 @@ class _Context:
 
     @profiler.setter
     def profiler(self, profiler: Any) -> None:
-        if profiler is not None:  # else it logs an error and keeps the one that it has
+        if profiler is not None:  # the real one logs an error and keeps the old profiler
             self._profiler = profiler
 
     def set_optimization_profile_async(self, index: int, handle: int) -> bool:

@@ -1,7 +1,7 @@
-"""A device of host memory, for the real scheduling and session.
+"""A device in host memory, for testing the real scheduling and session without a GPU.
 
-Fresh memory is poisoned, spans are checked, and what is allocated is counted. Streams are lazy: work is done only when
-somebody waits for it, so that a forgotten event, or a buffer that is used again too early, gives wrong pixels.
+New memory is poisoned, addresses are checked, and allocations are counted. Streams are lazy: work runs only when
+somebody waits for it, so that a missing event, or a buffer that is reused too early, gives wrong pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.errors import DeviceError, OutOfMemoryError
-from fxsr.runtime.device import Block, DeviceMemory, Event, Graph, Stream
+from fxsr.runtime.device.protocols import Block, DeviceMemory, Event, Graph, Stream
 
 ALIGNMENT = 256
 _POISON = 0xCD
@@ -26,7 +26,7 @@ class HostMemory(DeviceMemory):
     def __init__(self, limit: int = 1 << 30, graphs: bool = True, restless: bool = False) -> None:
         self.limit = limit
         self.restless = restless
-        """Whenever one stream works, so do all others: what must not overlap does."""
+        """Run all other streams whenever one runs, so that work overlaps unless events prevent it."""
         self.used = 0
         self.graphs = graphs
         self.captured = 0
@@ -101,7 +101,7 @@ class HostMemory(DeviceMemory):
         self.closed = True
 
     def span(self, ptr: int, nbytes: int) -> NDArray[np.uint8]:
-        """The bytes at an address, which must be allocated."""
+        """The bytes at an address. The address must be allocated."""
         for block in self._live.values():
             if block.ptr <= ptr and ptr + nbytes <= block.ptr + block.nbytes:
                 at = ptr - block.ptr
@@ -110,7 +110,7 @@ class HostMemory(DeviceMemory):
         raise DeviceError(f"host: illegal address {ptr:#x}")
 
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
-        """An array of its memory, as if of another library."""
+        """An array in this memory, as another library would own it."""
         with self.current():
             block = self.alloc(values.nbytes)
         mine = block.owner.view(values.dtype).reshape(values.shape)
@@ -131,7 +131,7 @@ class HostMemory(DeviceMemory):
 
 
 class HostStream(Stream):
-    """Work that waits until somebody waits for it."""
+    """Work that runs only when somebody waits for it."""
 
     def __init__(self, memory: HostMemory, handle: int, others: Mapping[int, HostStream]) -> None:
         self._memory = memory
@@ -163,11 +163,11 @@ class HostStream(Stream):
         while self.done < count:
             self._step()
             for other in list(self._others.values()):
-                if other.could_go_on:
+                if other.can_run:
                     other._step()
 
     @property
-    def could_go_on(self) -> bool:
+    def can_run(self) -> bool:
         if not self.work or self._active:
             return False
         event = getattr(self.work[0], "__self__", None)

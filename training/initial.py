@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from fxsr.config import COND_SLOPE, is_style
 from fxsr.extras import needs
+from fxsr.models.config import COND_SLOPE, is_style
 
 with needs("train"):
     import torch
     import torch.nn.functional as F
     from torch import Tensor, nn
 
-    from fxsr.network import SFT, Generator
+    from fxsr.models.network import SFT, Generator
 
 
 def initialise(generator: Generator) -> Generator:

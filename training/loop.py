@@ -15,9 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from fxsr.checkpoint import load_start, start_from
 from fxsr.errors import UsageError
 from fxsr.extras import needs
+from fxsr.models.checkpoint import load_start, start_from
 from fxsr.training.cache import open_cache
 from fxsr.training.data import Sources, batches
 from fxsr.training.ncnn import load_ncnn_rrdb
@@ -34,7 +34,7 @@ with needs("train"):
     from accelerate.utils import InitProcessGroupKwargs, KwargsHandler, set_seed
     from torch import Tensor
 
-    from fxsr.network import Generator, build_generator
+    from fxsr.models.network import Generator, build_generator
     from fxsr.training.initial import initialise, restart_style
     from fxsr.training.trainer import Trainer
 

@@ -14,8 +14,9 @@ from typing import Protocol, TypeAlias
 from fxsr.errors import CheckpointError, UnavailableError
 from fxsr.extras import needs
 from fxsr.training import recipe
-from fxsr.training.features import PERCEPTUAL_LAYERS, read_arrays
+from fxsr.training.features import read_arrays
 from fxsr.training.resize import resampling
+from fxsr.training.vgg_layers import PERCEPTUAL_LAYERS
 
 with needs("train"):
     import torch
@@ -23,7 +24,7 @@ with needs("train"):
     import torch.nn.functional as F
     from torch import Tensor
 
-    from fxsr.training.vgg import unit_length
+    from fxsr.training.features import unit_length
 
 _CHARBONNIER_EPSILON = 1e-3
 """Of pixel values in 0..1 (LapSRN, Lai et al. 2017, section 3.2)."""

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from fxsr.console import json_text
 from fxsr.extras import needs
 from fxsr.files import atomic_path
-from fxsr.report import json_text
 from fxsr.training.cache import Pixels
 from fxsr.training.evaluate import STYLES, Pair, Report, evaluate, load_pairs, spread
 from fxsr.training.plots import plot_tradeoff
@@ -25,7 +25,7 @@ from fxsr.training.recipe import Recipe
 with needs("train"):
     import torch
 
-    from fxsr.network import Generator
+    from fxsr.models.network import Generator
     from fxsr.training.perceptual import PerceptualDistance
 
 _STRIPS = 4

@@ -24,7 +24,7 @@ with needs("train"):
     import torch.nn.functional as F
     from torch import Tensor, nn
 
-    from fxsr.training.vgg import Features
+    from fxsr.training.features import Features
 
 
 def weight_at(knots: Sequence[Knot], t: Tensor) -> Tensor:

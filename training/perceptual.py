@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from fxsr.extras import needs
 from fxsr.training.cache import Pixels
-from fxsr.training.features import PERCEPTUAL_LAYERS, load_features
+from fxsr.training.features import load_features
 from fxsr.training.losses import lpips_linear
+from fxsr.training.vgg_layers import PERCEPTUAL_LAYERS
 
 with needs("train"):
     import torch
     import torch.nn.functional as F
     from torch import Tensor
 
-    from fxsr.training.vgg import unit_length
+    from fxsr.training.features import unit_length
 
 
 PUBLISHED = "lpips"

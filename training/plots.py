@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fxsr.errors import UsageError
-from fxsr.extras import needs
-from fxsr.files import atomic_path
+from fxsr.plots import plot_file
 from fxsr.training.evaluate import Report
 from fxsr.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def plot_weights(recipe: Recipe, path: Path) -> None:
     """Every term's weight over t, one panel for each stage, logarithmic so that small weights show.
 
     Raises:
-        MissingExtraError: matplotlib is not installed.
-        FxsrError: `path` can't be written, or is of no format that matplotlib knows.
+        FxsrError: see `fxsr.plots.plot_file`.
     """
     stages = recipe.stages
-    with _figure(path, 5.2 * len(stages), 3.8) as figure:
+    with plot_file(path, 5.2 * len(stages), 3.8) as figure:
         for panel, (name, stage) in zip(np.ravel(figure.subplots(1, len(stages))), stages.items(), strict=True):
             for term in stage.terms:
                 places, weights = zip(*term.knots, strict=True)
@@ -43,10 +34,9 @@ def plot_tradeoff(report: Report, title: str, path: Path) -> None:
     """Perceptual distance over PSNR, a point for each t. Lower right of bicubic's point is better in both.
 
     Raises:
-        MissingExtraError: matplotlib is not installed.
-        FxsrError: `path` can't be written, or is of no format that matplotlib knows.
+        FxsrError: see `fxsr.plots.plot_file`.
     """
-    with _figure(path, 5.2, 3.8) as figure:
+    with plot_file(path, 5.2, 3.8) as figure:
         panel = figure.subplots()
         (_, psnr, distance), *points = [(s.t, s.psnr, s.perceptual) for s in report.scores if s.perceptual is not None]
         panel.plot([x for _, x, _ in points], [y for _, _, y in points], "o-", label="t")
@@ -56,30 +46,3 @@ def plot_tradeoff(report: Report, title: str, path: Path) -> None:
         panel.set(title=title, xlabel="PSNR of luma, dB", ylabel="perceptual distance")
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
-
-
-def check_plot(path: Path) -> None:
-    """Find out before long work whether plots can be drawn to a file of this kind.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        UsageError: matplotlib knows no such format.
-    """
-    with needs("train"):
-        from matplotlib.figure import Figure
-
-    figure: Any = Figure()
-    if path.suffix.lower().lstrip(".") not in figure.canvas.get_supported_filetypes():
-        raise UsageError(f"{path}: plots are written as .png, .svg or .pdf")
-
-
-@contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure, drawn without a display, that is written to `path` when the block ends."""
-    check_plot(path)
-    from matplotlib.figure import Figure
-
-    figure: Any = Figure((width, height), layout="constrained")
-    yield figure
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)

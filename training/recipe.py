@@ -13,8 +13,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from fxsr.config import NetworkConfig, Trunk
 from fxsr.errors import UsageError
+from fxsr.models.config import NetworkConfig, Trunk
 from fxsr.training.recipe_data import (
     Beta,
     Count,
@@ -36,7 +36,7 @@ WEAVE_WINDOW = 32
 
 
 class Network(Part, frozen=True):
-    """The generator's size; see `fxsr.config.NetworkConfig`, whose defaults these are."""
+    """The generator's size; see `fxsr.models.config.NetworkConfig`, whose defaults these are."""
 
     scale: int = 4
     trunk: Trunk = "rrdb"
@@ -107,7 +107,7 @@ class Term(Part, frozen=True):
     """Instead of `target`: the picture (1-t)*A + t*B of two of them, at each pixel's t."""
 
     def __post_init__(self) -> None:
-        from fxsr.training.features import check_layers
+        from fxsr.training.vgg_layers import check_layers
 
         values = [value for _, value in self.knots]
         places = [t for t, _ in self.knots]

@@ -1,4 +1,4 @@
-"""ESRGAN's generator, an RRDB network without style layers: what teachers are. See `fxsr.network` for our own."""
+"""ESRGAN's generator, an RRDB network without style layers: what teachers are. Ours is in `fxsr.models.network`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.config import RESIDUAL_SCALE, SLOPE
 from fxsr.errors import CheckpointError, first_line
 from fxsr.extras import needs
+from fxsr.models.config import RESIDUAL_SCALE, SLOPE
 
 with needs("train"):
     import torch
@@ -72,7 +72,7 @@ class RRDBNet(nn.Module):
         for conv in (self.upconv1, self.upconv2):
             x = F.leaky_relu_(conv(F.interpolate(x, scale_factor=2, mode="nearest")), SLOPE)
         x = F.leaky_relu_(self.HRconv(x), SLOPE)
-        with torch.autocast(x.device.type, enabled=False):  # as in `fxsr.network`: bfloat16 is coarser than 8 bits
+        with torch.autocast(x.device.type, enabled=False):  # as in our own: bfloat16 is coarser than 8 bits
             sr: Tensor = self.conv_last(x.to(self.conv_last.weight.dtype))
         return sr
 

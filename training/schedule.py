@@ -25,7 +25,7 @@ with needs("train"):
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from fxsr.network import Generator
+    from fxsr.models.network import Generator
     from fxsr.training.data import Sources
     from fxsr.training.objective import Objective
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import msgspec
 
-from fxsr.checkpoint import About, Checkpoint, save_checkpoint
 from fxsr.errors import CheckpointError, FxsrError, UsageError, first_line
 from fxsr.extras import needs
 from fxsr.files import atomic_path
+from fxsr.models.checkpoint import About, Checkpoint, save_checkpoint
 from fxsr.training.recipe import STAGES, Recipe
 from fxsr.training.recipes import recipe_from_json
 

@@ -261,13 +261,13 @@ def _network(teacher: Teacher, path: Path, name: str, scale: int) -> tuple[nn.Mo
         return _dat(name, scale), None
     if path.suffix == ".param":
         return _plain(path), None
-    from fxsr.config import is_style
-    from fxsr.network import build_generator
+    from fxsr.models.config import is_style
+    from fxsr.models.network import build_generator
     from fxsr.training.features import read_arrays
 
     if not any(map(is_style, read_arrays(path, "a teacher's weights"))):
         return _plain(path), None
-    from fxsr.checkpoint import load_checkpoint
+    from fxsr.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
     if checkpoint.config.scale != scale:

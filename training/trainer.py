@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar, cast
 
-from fxsr.config import is_style
 from fxsr.errors import FxsrError, UsageError
 from fxsr.extras import needs
+from fxsr.models.config import is_style
 from fxsr.training.data import Batch
 from fxsr.training.discriminator import build_discriminator
 from fxsr.training.objective import Objective
@@ -23,7 +23,7 @@ with needs("train"):
     from torch import Tensor, nn
     from torch.optim.swa_utils import AveragedModel
 
-    from fxsr.network import Generator
+    from fxsr.models.network import Generator
 
 _Module = TypeVar("_Module", bound="nn.Module")
 _Tensors: TypeAlias = "tuple[Tensor, ...] | list[Tensor]"

@@ -2,5 +2,5 @@
 
 requests -> guard (limits) -> routes (`/v1/upscale`, `/v2`) -> scheduler (tiles of all requests in batches) -> sessions
 
-`scheduler` knows nothing of HTTP; `app` puts the parts together and is the only one that does.
+`app` puts the parts together. `scheduler` knows nothing about HTTP.
 """

@@ -1,4 +1,4 @@
-"""The routes, as one ASGI app; see `fxsr.runtime.serve.server` for running it."""
+"""All routes as one ASGI app; `fxsr.runtime.serve.server` runs it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import fxsr
+from fxsr.errors import FxsrError
 from fxsr.extras import needs
-from fxsr.runtime.jobs import RunOptions
+from fxsr.runtime.jobs.jobs import RunOptions
 from fxsr.runtime.serve.guard import Guard, Message, Receive, Send
-from fxsr.runtime.serve.images import Enlarged, store, upscale_file
+from fxsr.runtime.serve.images import ClientFile, UpscaledFile, upscale_file
 from fxsr.runtime.serve.metrics import Metrics
 from fxsr.runtime.serve.openapi import IMAGES, INFER, METRICS, TENSORS, problems
 from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
 from fxsr.runtime.serve.protocol import VERSION, describe_model, infer
-from fxsr.runtime.serve.service import Served, Service
+from fxsr.runtime.serve.scheduler import Flow
+from fxsr.runtime.serve.service import ServedModel, Service
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.serve.tensors import decode_request, encode_response, inflate
-from fxsr.runtime.upscaler import Upscaler
-from fxsr.stylemap import DEFAULT_T
+from fxsr.runtime.upscale.upscaler import Upscaler
+from fxsr.styles.options import StyleOptions, check_style_is_free
 
 with needs("serve"):
     from fastapi import FastAPI, File, Form, Request, Response, UploadFile
@@ -33,17 +35,18 @@ with needs("serve"):
     from starlette.requests import ClientDisconnect
 
 _SMALL = 1 << 20
-"""Bytes of a file that is sooner sent from memory than read piece by piece."""
+"""Files up to this size, in bytes, are sent from memory."""
 
 
 def create_app(
     open_upscalers: Callable[[], Mapping[str, Upscaler]], settings: Settings | None = None, batch: int | None = None
 ) -> Guard:
-    """An ASGI app that serves models. It opens them here, and closes them when its lifespan ends.
+    """An ASGI app that serves models. They are opened here, and closed when the app's lifespan ends.
 
     Args:
-        open_upscalers: upscalers by name, the first the default; called in the thread that is to use their sessions.
-        settings: limits; the default ones if None.
+        open_upscalers: returns upscalers by name, the default model first; called in the thread that uses their
+            sessions.
+        settings: limits; None means the defaults.
         batch: see `fxsr.runtime.serve.scheduler.Scheduler`.
 
     Raises:
@@ -66,6 +69,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.add_exception_handler(ProblemError, _answer)
+    app.add_exception_handler(FxsrError, _answer)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
     app.add_exception_handler(Exception, _answer)
@@ -75,7 +79,7 @@ def create_app(
 
 
 class _Routes:
-    """What is done at each path."""
+    """What the server does at each path."""
 
     def __init__(self, service: Service, metrics: Metrics) -> None:
         self._service = service
@@ -107,69 +111,73 @@ class _Routes:
         self,
         request: Request,
         image: UploadFile,
-        t: Annotated[float | None, Form(ge=0, le=1, description="Style; with a t_map, its factor.")] = None,
-        t_map: Annotated[UploadFile | None, File(description="Style per pixel: white is 1.")] = None,
-        t_feather: Annotated[float, Form(ge=0, le=1000, description="Pixels to soften the map's borders by.")] = 0,
-        format: Annotated[
-            Literal["png", "jpg", "webp", "tiff", "bmp", "exr"] | None, Form(description="As the image's by default.")
+        t: Annotated[
+            float | None, Form(ge=0, le=1, description="Style; with a t_map, a factor for its values.")
         ] = None,
-        quality: Annotated[int, Form(ge=1, le=100, description="Of JPEG and WebP.")] = 95,
-        outscale: Annotated[float | None, Form(gt=0, le=64, description="As the model's scale by default.")] = None,
-        model: Annotated[str | None, Form(description="Its name; the first by default.")] = None,
+        t_map: Annotated[
+            UploadFile | None, File(description="Style per pixel, as an image: black is t = 0, white is t = 1.")
+        ] = None,
+        t_feather: Annotated[
+            float, Form(ge=0, le=1000, description="Pixels by which hard borders in the map are softened.")
+        ] = 0,
+        format: Annotated[
+            Literal["png", "jpg", "webp", "tiff", "bmp", "exr"] | None, Form(description="Default: the image's format.")
+        ] = None,
+        quality: Annotated[int, Form(ge=1, le=100, description="Quality of JPEG and WebP.")] = 95,
+        outscale: Annotated[
+            float | None, Form(gt=0, le=64, description="Size relative to the image. Default: the model's scale.")
+        ] = None,
+        model: Annotated[str | None, Form(description="Name of a model. Default: the first.")] = None,
     ) -> Response:
-        """Upscale an image. What the format could not keep is said in the header `Fxsr-Notes`."""
-        served = self._find(model, HTTPStatus.UNPROCESSABLE_ENTITY) if model else self._service.default
-        if served.info.baked_t is not None and (t is not None or t_map is not None):
-            raise ProblemError(
-                422, f"{served.name} was made with t fixed at {served.info.baked_t:g}; leave out t and t_map"
-            )
-        factor = t if t is not None else 1.0 if t_map else DEFAULT_T
-        settings = self._service.settings
-        options = RunOptions(factor, quality, t_feather=t_feather, outscale=outscale, max_pixels=settings.max_pixels)
+        """Upscale an image. The header `Fxsr-Notes` lists what the output format could not keep."""
+        served_model = self._find(model, HTTPStatus.UNPROCESSABLE_ENTITY) if model else self._service.default
+        check_style_is_free(served_model.name, served_model.info.baked_t, t, t_map)
+        limit = self._service.settings.max_pixels
+        options = RunOptions(StyleOptions(t, feather=t_feather), quality, outscale=outscale, max_pixels=limit)
         folders: list[TemporaryDirectory[str]] = []
 
-        def work(flow: Any) -> Response:
+        def work(flow: Flow) -> Response:
             folder = TemporaryDirectory(prefix="fxsr-", ignore_cleanup_errors=True)
             folders.append(folder)
             place = Path(folder.name)
-            store(image.file, place / "image")
-            if t_map:
-                store(t_map.file, place / "t_map")
-            return _passing(folder, upscale_file(served, flow, place, options, format))
+            photo = ClientFile.store(image.file, place, "image")
+            style = ClientFile.store(t_map.file, place, "t_map").read_style(limit) if t_map else None
+            upscaled = upscale_file(served_model.upscaler(flow), photo, style, place, options, format)
+            return _file_response(folder, upscaled)
 
         def release() -> None:
             for folder in folders:
                 folder.cleanup()
 
         sent = sum(each.size or 0 for each in (image, t_map) if each)
-        return await self._service.attend(served, request.receive, work, sent, release)
+        return await self._service.attend(served_model, request.receive, work, sent, release)
 
     async def server(self) -> dict[str, Any]:
-        """What this server is."""
+        """Name, version and protocol extensions of this server."""
         return {"name": "fxsr", "version": fxsr.__version__, "extensions": ["binary_tensor_data"]}
 
     async def live(self) -> dict[str, bool]:
-        """Whether the server runs."""
+        """Whether the server is running."""
         return {"live": True}
 
     async def ready(self) -> dict[str, bool]:
-        """Whether requests would be done."""
+        """Whether at least one model works."""
         self._check_ready(*self._service.models)
         return {"ready": True}
 
     async def model(self, name: str) -> dict[str, Any]:
-        """What a model takes and gives."""
+        """Inputs and outputs of a model."""
         return describe_model(self._find(name))
 
     async def model_ready(self, name: str) -> dict[str, Any]:
-        """Whether a model is there and works."""
-        served = self._find(name)
-        self._check_ready(served.name)
-        return {"name": served.name, "ready": True}
+        """Whether a model exists and works."""
+        served_model = self._find(name)
+        self._check_ready(served_model.name)
+        return {"name": served_model.name, "ready": True}
 
     async def infer(self, request: Request, name: str) -> Response:
         """Upscale tensors, as JSON or with the binary tensor extension."""
-        served = self._find(name)
+        served_model = self._find(name)
         settings = self._service.settings
         head, encoding = (request.headers.get(key) for key in ("Inference-Header-Content-Length", "Content-Encoding"))
         try:
@@ -177,11 +185,13 @@ class _Routes:
         except ClientDisconnect as error:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed") from error
 
-        def work(flow: Any) -> tuple[bytes, Mapping[str, str]]:
-            asked = decode_request(inflate(body, encoding, settings.max_bytes) if encoding else body, head)
-            return encode_response(served.name, VERSION, asked, infer(served, flow, asked, settings.max_pixels))
+        def work(flow: Flow) -> tuple[bytes, Mapping[str, str]]:
+            tensors = decode_request(inflate(body, encoding, settings.max_bytes) if encoding else body, head)
+            return encode_response(
+                served_model.name, VERSION, tensors, infer(served_model, flow, tensors, settings.max_pixels)
+            )
 
-        answer, headers = await self._service.attend(served, request.receive, work, len(body))
+        answer, headers = await self._service.attend(served_model, request.receive, work, len(body))
         return Response(answer, headers=dict(headers))
 
     async def metrics(self) -> Response:
@@ -189,31 +199,35 @@ class _Routes:
         body, media_type = self._metrics.text()
         return Response(body, media_type=media_type)
 
-    def _find(self, name: str, status: int = HTTPStatus.NOT_FOUND) -> Served:
+    def _find(self, name: str, status: int = HTTPStatus.NOT_FOUND) -> ServedModel:
         try:
             return self._service.models[name]
         except KeyError:
             raise ProblemError(status, f"no such model; there are {', '.join(self._service.models)}") from None
 
     def _check_ready(self, *models: str) -> None:
-        """Whether any of these models works."""
+        """Refuse if none of these models works.
+
+        Raises:
+            ProblemError: the last batch of each failed recently.
+        """
         failing = [self._service.scheduler.failing(name) for name in models]
         if all(failing):
-            raise ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, f"the last work failed: {failing[0]}")
+            raise ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, f"the last batch failed: {failing[0]}")
 
 
-def _passing(folder: TemporaryDirectory[str], enlarged: Enlarged) -> Response:
-    """An image file as an answer. It is removed once it is sent, or can't be; a small one at once."""
-    headers = {"Fxsr-Notes": "; ".join(enlarged.notes).encode("ascii", "replace").decode()} if enlarged.notes else {}
-    if enlarged.file.stat().st_size > _SMALL:
-        return _Passing(folder, enlarged, headers)
+def _file_response(folder: TemporaryDirectory[str], upscaled: UpscaledFile) -> Response:
+    """A response that sends an image file. Its folder is removed when it was sent, or could not be."""
+    headers = {"Fxsr-Notes": "; ".join(upscaled.notes).encode("ascii", "replace").decode()} if upscaled.notes else {}
+    if upscaled.file.stat().st_size > _SMALL:
+        return _TemporaryFileResponse(folder, upscaled, headers)
     with folder:
-        return Response(enlarged.file.read_bytes(), headers=headers, media_type=enlarged.media_type)
+        return Response(upscaled.file.read_bytes(), headers=headers, media_type=upscaled.media_type)
 
 
-class _Passing(FileResponse):
-    def __init__(self, folder: TemporaryDirectory[str], enlarged: Enlarged, headers: Mapping[str, str]) -> None:
-        super().__init__(enlarged.file, media_type=enlarged.media_type, headers=dict(headers))
+class _TemporaryFileResponse(FileResponse):
+    def __init__(self, folder: TemporaryDirectory[str], upscaled: UpscaledFile, headers: Mapping[str, str]) -> None:
+        super().__init__(upscaled.file, media_type=upscaled.media_type, headers=dict(headers))
         self._folder = folder
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -224,16 +238,18 @@ class _Passing(FileResponse):
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    """Any error that is meant for the client, as problem details."""
+    """The answer to a request that failed, as problem details."""
     match error:
         case ProblemError():
             problem = error
+        case FxsrError():
+            problem = ProblemError.of(error)
         case RequestValidationError():
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
             problem = ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}")
         case HTTPException():
             problem = ProblemError(error.status_code, error.detail, error.headers)
-        case _:  # a fault of ours, which goes to the log as well
-            problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says more")
+        case _:  # an error in the server, which is logged as well
+            problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; see its log")
     return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)

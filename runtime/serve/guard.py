@@ -1,4 +1,4 @@
-"""Around all routes: who may ask, how much, how many at once, and for how long. Plain ASGI."""
+"""Limits around all routes: token, size, number of requests, time. Plain ASGI."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
-"""What needs no token and is never turned away: those who watch over the server ask there."""
+"""Paths that need no token and are never refused: monitoring asks there."""
 
 
 class Guard:
-    """Lets requests through to an app as far as `Settings` allow.
+    """Passes requests to an app within the limits of `Settings`.
 
     Args:
-        app: what does the work.
+        app: answers the requests.
         settings: the limits.
-        observe: told of every answer: the method, the path as the app's routes spell it, the status and the seconds.
+        observe: called after every answer with the method, the path as the app's routes spell it, the status and the
+            seconds.
     """
 
     def __init__(self, app: App, settings: Settings, observe: Callable[[str, str, int, float], None]) -> None:
@@ -43,7 +44,7 @@ class Guard:
         self._settings = settings
         self._observe = observe
         self.in_flight = 0
-        """Requests that have a body, and are not answered yet."""
+        """Number of requests with a body that are not answered yet."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,12 +58,12 @@ class Guard:
                 await exchange.answer(exchange.refused)
         except ProblemError as problem:
             await exchange.answer(problem)
-        except Exception:  # a fault of ours: the app has answered, but for what to say of it
+        except Exception:  # an error in the app, which has answered already
             if not exchange.ended:
                 raise
             logging.getLogger("uvicorn.error").exception("a request failed")
         finally:
-            route = getattr(scope.get("route"), "path", "(none)")  # not what was asked for: that can be anything
+            route = getattr(scope.get("route"), "path", "(none)")  # not the requested path, which can be anything
             method = scope["method"] if scope["method"] in ("GET", "POST") else "(other)"
             self._observe(method, route, exchange.status or 499, time.perf_counter() - begin)
 
@@ -76,7 +77,9 @@ class Guard:
         _check_encoding(headers, scope["path"])
         if scope["method"] == "POST":
             if self.in_flight >= self._settings.max_requests:
-                raise ProblemError.busy(HTTPStatus.TOO_MANY_REQUESTS, f"{self.in_flight} requests are in work already")
+                raise ProblemError.busy(
+                    HTTPStatus.TOO_MANY_REQUESTS, f"{self.in_flight} requests are in flight already"
+                )
             self.in_flight += 1
         try:
             async with asyncio.timeout(self._settings.seconds):
@@ -96,21 +99,21 @@ class Guard:
         token = self._settings.token
         scheme, _, word = given.partition(b" ")
         if token is not None and not (scheme.lower() == b"bearer" and hmac.compare_digest(word, token.encode())):
-            detail = "this server asks for a token: send Authorization: Bearer TOKEN"
+            detail = "this server needs a token: send Authorization: Bearer TOKEN"
             raise ProblemError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": "Bearer"})
 
 
 def _check_encoding(headers: Mapping[bytes, bytes], path: str) -> None:
-    """Texts are UTF-8: some others that Python knows take minutes. Only tensors may come compressed."""
+    """Refuse charsets other than UTF-8, since decoding some takes minutes, and compressed bodies except tensors."""
     charsets = re.findall(rb"charset[^=]*=\s*\"?([^\s;\"]*)", headers.get(b"content-type", b"").lower())
     if not {b"utf-8", b"utf8", b"us-ascii"}.issuperset(charsets):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the charset of a request must be utf-8")
     if b"content-encoding" in headers and not path.endswith("/infer"):
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this must not come with a Content-Encoding")
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this path accepts no Content-Encoding")
 
 
 class _Exchange:
-    """One request and its answer, with an eye on how much has come and whether anything has gone."""
+    """One request and its answer. Counts the bytes received, and knows whether an answer was begun."""
 
     def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
         self._receive = receive
@@ -120,16 +123,16 @@ class _Exchange:
         self.received = False
         self.status: int | None = None
         self.ended = False
-        """The answer is out."""
+        """Whether the answer is complete."""
         self.refused: ProblemError | None = None
-        """Why the body was not read to its end. What the app answers is then of no interest: it may have taken the
-        error for a damaged body."""
+        """Why the body was not read to its end. The app's own answer is then dropped: it may have mistaken the error
+        for a damaged body."""
 
     def check_length(self, header: bytes | None) -> None:
-        """Refuse a body by what is said of it.
+        """Refuse a body by its Content-Length.
 
         Raises:
-            ProblemError: it is too long, or the header is no number.
+            ProblemError: it is too long, or the header is not a number.
         """
         if header is None:
             return
@@ -157,17 +160,17 @@ class _Exchange:
         self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         try:
             await self._send(message)
-        except h11.LocalProtocolError:  # the server has answered itself: what came then was no HTTP
+        except h11.LocalProtocolError:  # the server answered by itself, since what came was not HTTP
             while (await self._receive())["type"] != "http.disconnect":
                 pass
 
     async def answer(self, problem: ProblemError) -> None:
-        """Answer with an error; if an answer has begun already, it breaks off."""
+        """Answer with an error. An answer that has begun already is broken off."""
         if self.status is not None:
             raise problem
         body = problem.body()
         headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **problem.headers}
-        if not self.received:  # what is still on its way is not worth waiting for
+        if not self.received:  # don't wait for the rest of the body
             headers["Connection"] = "close"
         self.refused = None
         encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]

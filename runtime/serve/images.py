@@ -1,19 +1,21 @@
-"""`POST /v1/upscale`: an image file in, an image file out, as `fxsr run` does it."""
+"""`POST /v1/upscale` without HTTP: an image file from a client in, an image file out, as `fxsr run` does it."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from fxsr.errors import FxsrError, ImageError, StyleError
-from fxsr.formats import FORMATS
-from fxsr.runtime.jobs import Failure, Job, RunOptions
-from fxsr.runtime.pipeline import do_job
-from fxsr.runtime.serve.scheduler import Flow
-from fxsr.runtime.serve.service import Served
-from fxsr.runtime.upscaler import Progress, Upscaler
+from fxsr.images.formats import FORMATS
+from fxsr.runtime.jobs.jobs import Job, RunOptions
+from fxsr.runtime.jobs.pipeline import do_job
+from fxsr.runtime.jobs.places import errors_naming
+from fxsr.runtime.upscale.upscaler import Progress, Upscaler
+from fxsr.styles.style_map import StyleMap
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -36,66 +38,87 @@ _MAGIC = (
 
 
 @dataclass(frozen=True)
-class Enlarged:
-    """An image file that was made."""
+class ClientFile:
+    """An image file that a client sent. Its contents are not trusted, and its path is not shown to clients."""
+
+    path: Path
+    """Where it lies on this machine."""
+    name: str
+    """What error messages call it."""
+
+    @staticmethod
+    def store(upload: BinaryIO, folder: Path, name: str) -> ClientFile:
+        """Write an upload into a folder, since image libraries read files."""
+        path = folder / name
+        with path.open("wb") as file:
+            shutil.copyfileobj(upload, file)
+        return ClientFile(path, name)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Errors raised in the block call the file by its name."""
+        with errors_naming({self.path: self.name}):
+            yield
+
+    def suffix(self, error: type[FxsrError] = ImageError) -> str:
+        """The suffix of its format, by its first bytes. Formats whose readers follow links, run scripts or are less
+        well tested are refused: the file may come from anyone.
+
+        Raises:
+            FxsrError: an `error`, if it has none of these formats.
+        """
+        with self.path.open("rb") as file:
+            head = file.read(12)
+        for magic, suffix in _MAGIC:
+            if head.startswith(magic) and (magic != b"RIFF" or head[8:] == b"WEBP"):
+                return suffix
+        raise error(f"{self.name}: not a PNG, JPEG, WebP, TIFF or BMP file")
+
+    def read_style(self, max_pixels: int) -> StyleMap:
+        """Read it as a style map.
+
+        Raises:
+            StyleError: it is not an image file, or its values are not styles.
+            TooLargeError: it has more than `max_pixels` pixels.
+        """
+        self.suffix(StyleError)
+        with self.named():
+            return StyleMap.read(self.path, max_pixels)
+
+
+@dataclass(frozen=True)
+class UpscaledFile:
+    """The image file that answers a request."""
 
     file: Path
     media_type: str
     notes: tuple[str, ...]
-
-
-def store(upload: BinaryIO, path: Path) -> None:
-    """Put an uploaded file where libraries can read it."""
-    with path.open("wb") as file:
-        shutil.copyfileobj(upload, file)
+    """What could not be kept or had to be changed, one line each."""
 
 
 def upscale_file(
-    model: Served,
-    flow: Flow,
+    upscaler: Upscaler,
+    image: ClientFile,
+    t_map: StyleMap | None,
     folder: Path,
     options: RunOptions,
     format_name: str | None,
     progress: Progress = lambda done, total: None,
-) -> Enlarged:
-    """Upscale `folder`/image, with the style map `folder`/t_map if that is there.
+) -> UpscaledFile:
+    """Upscale an image file.
 
     Args:
-        folder: for this request alone; the output is left in it.
+        t_map: its style map; None: `options.style` alone.
+        folder: where the output is written; for this request alone.
         options: with `max_pixels`.
-        format_name: of `fxsr.formats.FORMATS`; None keeps the image's.
+        format_name: one of `fxsr.images.formats.FORMATS`; None keeps the image's format.
         progress: called after each tile.
 
     Raises:
-        FxsrError: whose text has no path in it.
+        FxsrError: it can't be done; the message holds no path of this machine.
     """
-    image, t_map = folder / "image", folder / "t_map"
-    try:
-        suffix = file_kind(image, ImageError)
-        if t_map.exists():
-            file_kind(t_map, StyleError)
-        target = folder / f"output{FORMATS[format_name] if format_name else suffix}"
-        job = Job(image, target, t_map if t_map.exists() else None)
-        upscaler = Upscaler(flow, model.tile, model.overlap)
-        result = do_job(job, upscaler, options, progress)
-        if isinstance(result, Failure):
-            raise result.error or FxsrError(result.reason)
-    except FxsrError as error:
-        error.args = (str(error).replace(f"{folder}/", ""),)
-        raise
-    return Enlarged(target, MEDIA_TYPES[target.suffix], result.notes)
-
-
-def file_kind(path: Path, error: type[FxsrError]) -> str:
-    """The suffix of a file's format, by its first bytes. Formats whose readers follow links, run scripts or are less
-    well tried are not among them: the file may come from anyone.
-
-    Raises:
-        FxsrError: an `error`, where it is none of these.
-    """
-    with path.open("rb") as file:
-        head = file.read(12)
-    for magic, suffix in _MAGIC:
-        if head.startswith(magic) and (magic != b"RIFF" or head[8:] == b"WEBP"):
-            return suffix
-    raise error(f"{path}: not a PNG, JPEG, WebP, TIFF or BMP file")
+    suffix = image.suffix()
+    target = folder / f"output{FORMATS[format_name] if format_name else suffix}"
+    with image.named(), errors_naming({target: target.name}):
+        done = do_job(Job(image.path, target, t_map), upscaler, options, progress)
+    return UpscaledFile(target, MEDIA_TYPES[target.suffix], done.notes)

@@ -1,11 +1,11 @@
-"""What `/metrics` tells Prometheus."""
+"""The counters at `/metrics`, for Prometheus."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from fxsr.extras import needs
-from fxsr.runtime.serve.scheduler import Batch
+from fxsr.runtime.serve.scheduler import BatchReport
 
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 _TILES = (1, 2, 4, 8, 16, 32)
@@ -15,8 +15,8 @@ class Metrics:
     """Counters of one server, in a registry of its own.
 
     Args:
-        in_flight: requests that are being answered.
-        waiting: tiles that wait.
+        in_flight: returns the number of requests that are being answered.
+        waiting: returns the number of tiles that wait.
 
     Raises:
         MissingExtraError: the package prometheus_client is not installed.
@@ -32,22 +32,22 @@ class Metrics:
             "fxsr_requests", "Requests answered.", ["method", "route", "status"], registry=registry
         )
         self._seconds = Histogram(
-            "fxsr_request_seconds", "From request to answer.", ["route"], registry=registry, buckets=_SECONDS
+            "fxsr_request_seconds", "Seconds from request to answer.", ["route"], registry=registry, buckets=_SECONDS
         )
         self._tiles = Counter("fxsr_tiles", "Tiles upscaled.", ["model"], registry=registry)
         self._batches = Histogram("fxsr_batch_tiles", "Tiles in a batch.", ["model"], registry=registry, buckets=_TILES)
         self._device = Gauge(
-            "fxsr_device_memory_bytes", "Memory that a model has taken on its device.", ["model"], registry=registry
+            "fxsr_device_memory_bytes", "Device memory that a model uses.", ["model"], registry=registry
         )
         Gauge("fxsr_requests_in_flight", "Requests being answered.", registry=registry).set_function(in_flight)
-        Gauge("fxsr_tiles_waiting", "Tiles that wait for their turn.", registry=registry).set_function(waiting)
+        Gauge("fxsr_tiles_waiting", "Tiles waiting for a batch.", registry=registry).set_function(waiting)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answer."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def batch(self, batch: Batch) -> None:
+    def batch(self, batch: BatchReport) -> None:
         """Count a batch."""
         self._tiles.labels(batch.model).inc(batch.tiles)
         self._batches.labels(batch.model).observe(batch.tiles)
@@ -55,7 +55,7 @@ class Metrics:
             self._device.labels(batch.model).set(batch.device_bytes)
 
     def text(self) -> tuple[bytes, str]:
-        """All of them in Prometheus' text format, and its media type."""
+        """All counters in Prometheus' text format, and the media type of that."""
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
         return generate_latest(self._registry), CONTENT_TYPE_LATEST

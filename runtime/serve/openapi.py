@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says of bodies that FastAPI can't know from types."""
+"""OpenAPI schemas of bodies that FastAPI can't derive from types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def problems(*statuses: int) -> Responses:
-    """What OpenAPI says of errors."""
+    """OpenAPI responses for errors with these statuses."""
     schema = {
         "type": "object",
         "required": ["title", "status", "detail"],
@@ -20,8 +20,8 @@ def problems(*statuses: int) -> Responses:
             "type": {"type": "string"},
             "title": {"type": "string"},
             "status": {"type": "integer"},
-            "detail": {"type": "string", "description": "What was wrong, and what to do about it."},
-            "error": {"type": "string", "description": "As `detail`."},
+            "detail": {"type": "string", "description": "What was wrong and what to do about it."},
+            "error": {"type": "string", "description": "Same as `detail`."},
         },
     }
     return {
@@ -48,8 +48,11 @@ _TENSOR = {
         "name": {"type": "string"},
         "datatype": {"type": "string", "enum": ["FP32", "FP16", "UINT8"]},
         "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 4, "maxItems": 4},
-        "data": {"type": "array", "description": "Numbers, flat or nested. FP16 has none: send binary data."},
-        "parameters": {"type": "object", "description": "binary_data_size: the tensor's bytes are behind the JSON."},
+        "data": {"type": "array", "description": "Numbers, flat or nested. Not for FP16: send binary data."},
+        "parameters": {
+            "type": "object",
+            "description": "binary_data_size: the number of the tensor's bytes, which follow the JSON.",
+        },
     },
 }
 TENSORS: Responses = {
@@ -78,7 +81,7 @@ INFER: dict[str, Any] = {
         {
             "name": "Inference-Header-Content-Length",
             "in": "header",
-            "description": "Bytes of JSON, where tensors follow as bytes.",
+            "description": "Length of the JSON in bytes, if tensors follow as bytes.",
             "schema": {"type": "integer", "minimum": 0},
         }
     ],

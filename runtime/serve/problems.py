@@ -1,4 +1,4 @@
-"""Errors as HTTP sees them: a status, and a body of RFC 9457 ("problem details") that says what was wrong."""
+"""Errors in HTTP: a status, and a body with "problem details" (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fxsr.errors import FxsrError, ImageError, StyleError, TooLargeError, UsageE
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 2
-"""Seconds after which it is worth trying again, when a server is busy."""
+"""Seconds after which clients of a busy server should try again."""
 
 
 class ProblemError(Exception):
-    """A request that is answered with an error."""
+    """An error that answers a request."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -23,12 +23,12 @@ class ProblemError(Exception):
 
     @staticmethod
     def busy(status: int, detail: str) -> ProblemError:
-        """One that is worth trying again soon."""
+        """An error after which the client should try again soon."""
         return ProblemError(status, detail, {"Retry-After": str(RETRY_AFTER)})
 
     @staticmethod
     def of(error: FxsrError | MemoryError | OSError) -> ProblemError:
-        """What an error from below means to a client."""
+        """The answer to a request whose work raised an error."""
         match error:
             case TooLargeError():
                 return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
@@ -37,12 +37,14 @@ class ProblemError(Exception):
             case FxsrError():
                 return ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
             case MemoryError():
-                return ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, "too little memory for this request just now")
-            case _:  # such as a full disk; its text may name paths of this machine
+                return ProblemError.busy(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "too little memory for this request at the moment"
+                )
+            case _:  # such as a full disk; its message may name paths of this machine
                 return ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, "the server could not do this request")
 
     def body(self) -> bytes:
-        """`error` says the same for clients of the Open Inference Protocol."""
+        """The body as JSON. Clients of the Open Inference Protocol read `error`, which equals `detail`."""
         title = HTTPStatus(self.status).phrase
         detail = " ".join(str(self).split())
         fields = {"type": "about:blank", "title": title, "status": self.status, "detail": detail, "error": detail}

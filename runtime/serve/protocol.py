@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2: models by name, tensors in and out, as Triton's clients speak it."""
+"""The Open Inference Protocol, version 2, which Triton's clients use: models by name, tensors in and out."""
 
 from __future__ import annotations
 
@@ -9,40 +9,41 @@ from typing import Any
 import numpy as np
 
 from fxsr.errors import ImageError, StyleError
-from fxsr.manifest import TensorFacts
-from fxsr.runtime.batches import Place, Tile, upscale_tiles
+from fxsr.models.manifest import TensorFacts
 from fxsr.runtime.layouts import to_bytes
 from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.scheduler import Flow
-from fxsr.runtime.serve.service import Served
+from fxsr.runtime.serve.service import ServedModel
 from fxsr.runtime.serve.tensors import DATATYPES, InferRequest
 from fxsr.runtime.session import Array
-from fxsr.runtime.upscaler import Upscaler
+from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
 
 _MAX_NUMBERS = 1 << 20
+"""Largest number of values in an output that is sent as JSON."""
 _MAX_IMAGES = 1024
+"""Largest number of images in a request."""
 VERSION = "1"
-"""The one that every model has."""
+"""The only version of every model."""
 
 
-def describe_model(model: Served) -> dict[str, Any]:
+def describe_model(model: ServedModel) -> dict[str, Any]:
     """A model's metadata."""
     inputs, outputs = _tensors(model)
     return {
         "name": model.name,
         "versions": [VERSION],
         "platform": f"fxsr_{model.info.backend}",
-        "inputs": [_described(tensor) for tensor in inputs],
-        "outputs": [_described(tensor) for tensor in outputs],
+        "inputs": [_describe_tensor(tensor) for tensor in inputs],
+        "outputs": [_describe_tensor(tensor) for tensor in outputs],
     }
 
 
-def infer(model: Served, flow: Flow, request: InferRequest, max_pixels: int) -> Array:
-    """`sr` for a request's inputs, in the model's own layout and type. What is larger than a tile is cut into tiles.
+def infer(model: ServedModel, flow: Flow, request: InferRequest, max_pixels: int) -> Array:
+    """`sr` for a request's inputs, in the model's own layout and type. Images larger than a tile are cut into tiles.
 
     Raises:
-        ProblemError: the inputs are not the model's, or too large.
-        FxsrError: the work failed.
+        ProblemError: the inputs don't fit the model, or are too large.
+        FxsrError: upscaling failed.
     """
     inputs, (output,) = _tensors(model)
     for tensor in inputs:
@@ -53,13 +54,13 @@ def infer(model: Served, flow: Flow, request: InferRequest, max_pixels: int) -> 
     count, _, height, width = planes.shape
     numbers = 3 * count * height * width * model.info.scale**2
     if not request.binary and numbers > _MAX_NUMBERS:
-        detail = f"{numbers} numbers are more than the {_MAX_NUMBERS} that are sent as JSON: ask for binary data"
+        detail = f"{numbers} numbers are more than the {_MAX_NUMBERS} that can be sent as JSON: ask for binary data"
         raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     if count > _MAX_IMAGES:
-        detail = f"{count} images are more than the {_MAX_IMAGES} that are taken at once"
+        detail = f"{count} images are more than the {_MAX_IMAGES} that a request may hold"
         raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     if count * height * width > max_pixels:
-        detail = f"{count}x{height}x{width} pixels are more than the {max_pixels} that are taken"
+        detail = f"{count}x{height}x{width} pixels are more than the {max_pixels} that a request may hold"
         raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     if style.shape[0] not in (1, count) or style.shape[2:] not in ((1, 1), (height, width)):
         raise _bad(f"t_map has the shape {list(style.shape)}; its sizes must be 1, or those of lr")
@@ -72,22 +73,22 @@ def infer(model: Served, flow: Flow, request: InferRequest, max_pixels: int) -> 
     return sr.astype(output.dtype, copy=False)
 
 
-def _upscale(model: Served, flow: Flow, planes: Array, style: Array) -> Array:
+def _upscale(model: ServedModel, flow: Flow, planes: Array, style: Array) -> Array:
     """(N, 3, H, W) and (N, 1, H or 1, W or 1) to (N, 3, scale*H, scale*W)."""
     if not np.isfinite(planes).all():
         raise ImageError("the image holds NaN or infinity")
     if not ((style >= 0) & (style <= 1)).all():
         raise StyleError("style values must lie in 0..1")
     if model.tile == 0 or max(planes.shape[2:]) <= model.tile:
-        tiles = [Tile(Place(0, 0, index), *pair) for index, pair in enumerate(zip(planes, style, strict=True))]
+        tiles = [Tile(TilePosition(0, 0, index), *pair) for index, pair in enumerate(zip(planes, style, strict=True))]
         return np.stack([sr for _, sr in upscale_tiles(flow, tiles, lambda text: None)])
-    upscaler = Upscaler(flow, model.tile, model.overlap)
+    upscaler = model.upscaler(flow)
     images = [upscaler(lr.transpose(1, 2, 0), t_map[0]) for lr, t_map in zip(planes, style, strict=True)]
     return np.stack(images).transpose(0, 3, 1, 2)
 
 
-def _tensors(model: Served) -> tuple[tuple[TensorFacts, ...], tuple[TensorFacts, ...]]:
-    """Inputs and outputs, as the graph that is served has them."""
+def _tensors(model: ServedModel) -> tuple[tuple[TensorFacts, ...], tuple[TensorFacts, ...]]:
+    """Inputs and outputs of the graph that is served."""
     if model.facts:
         return model.facts.inputs, model.facts.outputs
     dtype, scale = model.info.dtype.name, model.info.scale
@@ -96,8 +97,8 @@ def _tensors(model: Served) -> tuple[tuple[TensorFacts, ...], tuple[TensorFacts,
     return (lr, t_map), (TensorFacts("sr", dtype, "NCHW", ("n", 3, f"{scale}*h", f"{scale}*w")),)
 
 
-def _described(tensor: TensorFacts) -> dict[str, Any]:
-    """Batches and sizes are free whatever an engine was built for: tiles are put into its shapes."""
+def _describe_tensor(tensor: TensorFacts) -> dict[str, Any]:
+    """A tensor in the protocol's words. Batch and size are free, whatever an engine was built for: tiles are padded."""
     shape = [size if axis == "C" else -1 for axis, size in zip(tensor.layout, tensor.shape, strict=True)]
     return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": shape}
 
@@ -105,7 +106,7 @@ def _described(tensor: TensorFacts) -> dict[str, Any]:
 def _check(array: Array | None, tensor: TensorFacts) -> None:
     if array is None:
         raise _bad(f"the input {tensor.name} is missing")
-    described = _described(tensor)
+    described = _describe_tensor(tensor)
     if array.dtype != tensor.dtype:
         raise _bad(f"{tensor.name} is of {DATATYPES[array.dtype.name]}; it must be of {described['datatype']}")
     channels = tensor.layout.index("C")
@@ -113,7 +114,7 @@ def _check(array: Array | None, tensor: TensorFacts) -> None:
         raise _bad(f"{tensor.name} has the shape {list(array.shape)}; it must be {described['shape']}")
 
 
-def _planes(model: Served, inputs: Mapping[str, Array]) -> tuple[Array, Array]:
+def _planes(model: ServedModel, inputs: Mapping[str, Array]) -> tuple[Array, Array]:
     """`lr` as (N, 3, H, W), and `t_map`, as floats in 0..1."""
     packed = model.facts is not None and model.facts.packed
     planes = inputs["lr_t" if packed else "lr"]

@@ -1,8 +1,8 @@
-"""Tiles of all requests in flight, in shared batches through the sessions of one device, request by request in turns.
+"""Runs the tiles of all requests in flight through the sessions of one device, in shared batches and in turns.
 
-One thread owns the sessions. It takes the request that has waited longest, and fills a batch with that one's next tile
-and those of others that fit: the same model, the same size, a style map or a single style. So a request of one tile
-waits for about as many batches as there are requests, however many tiles the others have.
+One thread owns the sessions. It takes the next tile of the request that has waited longest, and fills the batch with
+tiles of other requests that can share it: of the same model, the same size, and all with a style map or all without.
+So a request of one tile waits for about as many batches as there are requests, however many tiles the others have.
 """
 
 from __future__ import annotations
@@ -18,60 +18,62 @@ from threading import Condition, Thread
 import numpy as np
 
 from fxsr.errors import FxsrError, OutOfMemoryError, first_line
-from fxsr.runtime.batches import upscale_tiles
 from fxsr.runtime.session import Array, Closable, Session, SessionInfo
-from fxsr.runtime.tiles import DEFAULT_TILE
+from fxsr.runtime.upscale.batches import upscale_tiles
+from fxsr.runtime.upscale.tiles import DEFAULT_TILE
 
 _CPU_AREA = 64**2
-"""LR pixels of a batch on a CPU: from there on nothing is gained, and beyond its caches something lost."""
+"""LR pixels of a batch on a CPU: larger batches are not faster, and slower once they exceed its caches."""
 _FAILING_SECONDS = 10
+"""How long a model counts as failing after its last failed batch."""
 _AHEAD = 32
-"""Tiles of one request that may wait at most: what is in memory of it, beside its rows."""
+"""Largest number of tiles of one request that wait at the same time, which bounds the memory of a request."""
 
 
-class AbandonedError(FxsrError):
-    """A request's work was given up: whoever asked is gone, or time is up."""
+class RequestAbandonedError(FxsrError):
+    """A request's work was abandoned: the client is gone, the time is up, or the server is stopping."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class TileKind:
     """What tiles must have in common to share a batch."""
 
     model: str
     uniform: bool
     size: tuple[int, int]
-    """That they are filled up to: an engine may take one only."""
+    """Height and width after padding, which the session decides: an engine may take one size only."""
 
 
 @dataclass(eq=False)
 class Ticket:
-    """A tile that waits for its turn, and then for its result; a `fxsr.runtime.batches.Tiled`."""
+    """A tile that waits for its turn and then for its result; a `fxsr.runtime.upscale.batches.StyledTile`."""
 
     lr: Array
     t_map: Array
-    kind: Kind
+    kind: TileKind
     result: Future[Array] = field(default_factory=Future)
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What is told of a batch that is done."""
+class BatchReport:
+    """Figures of a finished batch."""
 
     model: str
     tiles: int
     waiting: int
-    """Tiles that wait, of all requests."""
+    """Waiting tiles of all requests."""
     device_bytes: int | None
+    """Device memory that the session uses; None: unknown."""
 
 
 class Scheduler(Closable):
     """Owns sessions, in a thread of its own.
 
     Args:
-        open_sessions: called in that thread; sessions by name.
-        batch: tiles in a batch at most; None: an engine's largest batch, or as many as make up one tile of 256x256, on
-            a CPU of 64x64.
-        observe: told of every batch, in that thread.
+        open_sessions: returns sessions by name; called in that thread.
+        batch: largest number of tiles in a batch; None: an engine's largest batch, otherwise as many as cover 256x256
+            pixels, or on a CPU 64x64.
+        observe: called after every batch, in that thread.
 
     Raises:
         FxsrError: a session can't be opened.
@@ -81,16 +83,16 @@ class Scheduler(Closable):
         self,
         open_sessions: Callable[[], Mapping[str, Session]],
         batch: int | None = None,
-        observe: Callable[[Batch], None] = lambda batch: None,
+        observe: Callable[[BatchReport], None] = lambda batch: None,
     ) -> None:
         self._batch = batch
         self._observe = observe
         self._change = Condition()
         self._flows: list[Flow] = []
-        """Those with tiles that wait, the longest unserved first."""
+        """Flows with waiting tiles; the one that has waited longest is first."""
         self._closed = False
         self._failing: dict[str, tuple[str, float]] = {}
-        """What a model's last batch failed of, and when."""
+        """Why the last batch of a model failed, and when."""
         started: Future[dict[str, SessionInfo]] = Future()
         self._thread = Thread(target=self._work, args=(open_sessions, started), name="scheduler", daemon=True)
         self._thread.start()
@@ -98,54 +100,54 @@ class Scheduler(Closable):
 
     @property
     def waiting(self) -> int:
-        """Tiles that wait, of all requests."""
+        """Number of waiting tiles, of all requests."""
         with self._change:
             return self._waiting()
 
     def flow(self, model: str) -> Flow:
-        """What a request takes for a session of this model. Tiles of one flow come in order."""
+        """A session of this model for one request. Its tiles are upscaled in order."""
         return Flow(self, model, self.models[model])
 
-    def kind(self, model: str, lr: Array, t_map: Array) -> Kind:
-        """Of a tile, (3, h, w) and (1, h, w) or (1, 1, 1)."""
-        return Kind(model, t_map.shape[1:] == (1, 1), self.models[model].filled(*lr.shape[1:]))
+    def kind(self, model: str, lr: Array, t_map: Array) -> TileKind:
+        """The kind of a tile: `lr` is (3, h, w), `t_map` (1, h, w) or (1, 1, 1)."""
+        return TileKind(model, t_map.shape[1:] == (1, 1), self.models[model].filled(*lr.shape[1:]))
 
-    def most(self, kind: Kind) -> int:
-        """How many tiles of a kind share a batch at most."""
+    def most(self, kind: TileKind) -> int:
+        """Largest number of tiles of a kind in a batch."""
         info = self.models[kind.model]
-        if info.tile:  # an engine: what it was built for
+        if info.tile:  # an engine takes no more than it was built for
             return min(self._batch or info.batch, info.batch)
-        area = _CPU_AREA if info.device == "cpu" else DEFAULT_TILE**2
+        area = _CPU_AREA if info.device.is_cpu else DEFAULT_TILE**2
         return self._batch or max(info.batch, min(_AHEAD, area // (kind.size[0] * kind.size[1])))
 
     def failing(self, model: str) -> str | None:
-        """What a model's last batch failed of, if that was just now: unless it is tried again, nobody knows."""
+        """Why a model's last batch failed, if that was recently. Later, only another batch can tell."""
         reason, when = self._failing.get(model, (None, 0.0))
         return reason if time.monotonic() - when < _FAILING_SECONDS else None
 
     def put(self, flow: Flow, tickets: Iterable[Ticket]) -> None:
-        """Let tiles wait for their turn.
+        """Queue tiles of a flow.
 
         Raises:
             FxsrError: the scheduler is closed.
         """
         with self._change:
             if self._closed:
-                raise AbandonedError("the server is stopping")
+                raise RequestAbandonedError("the server is stopping")
             flow.tickets.extend(tickets)
             if flow not in self._flows:
                 self._flows.append(flow)
             self._change.notify_all()
 
     def drop(self, flow: Flow) -> None:
-        """Forget what waits of a flow."""
+        """Drop the waiting tiles of a flow."""
         with self._change:
             flow.tickets.clear()
             if flow in self._flows:
                 self._flows.remove(flow)
 
     def close(self) -> None:
-        """End the thread and close the sessions; what still waits fails."""
+        """End the thread and close the sessions; tiles that still wait fail."""
         with self._change:
             self._closed = True
             self._change.notify_all()
@@ -168,49 +170,49 @@ class Scheduler(Closable):
                 session.close()
             with self._change:
                 for flow in self._flows:
-                    _fail(flow.tickets, AbandonedError("the server is stopping"))
+                    _fail(flow.tickets, RequestAbandonedError("the server is stopping"))
 
-    def _next(self) -> Kind | None:
-        """The kind whose turn it is; waits for one. None: there will be no more."""
+    def _next(self) -> TileKind | None:
+        """The kind of the next batch; waits for a tile. None: the scheduler is closed."""
         with self._change:
             self._change.wait_for(lambda: self._flows or self._closed)
             return None if self._closed else self._flows[0].tickets[0].kind
 
-    def _run(self, session: Session, kind: Kind) -> None:
-        """Tiles of a kind, until it is another one's turn."""
+    def _run(self, session: Session, kind: TileKind) -> None:
+        """Upscale batches of one kind until it is another kind's turn."""
         taken: deque[Ticket] = deque()
         most = self.most(kind)
         try:
             for ticket, sr in upscale_tiles(session, self._turns(session, kind, most, taken), lambda text: None, most):
                 taken.popleft()
-                with suppress(InvalidStateError):  # given up in the meantime
+                with suppress(InvalidStateError):  # the request was abandoned meanwhile
                     ticket.result.set_result(sr)
             self._failing.pop(kind.model, None)
-        except OutOfMemoryError as error:  # smaller tiles have been tried
+        except OutOfMemoryError as error:  # even with smaller tiles
             _fail(taken, FxsrError(str(error)))
         except Exception as error:
             self._failing[kind.model] = (first_line(error), time.monotonic())
             _fail(taken, error)
 
-    def _turns(self, session: Session, kind: Kind, most: int, taken: deque[Ticket]) -> Iterator[Ticket]:
+    def _turns(self, session: Session, kind: TileKind, most: int, taken: deque[Ticket]) -> Iterator[Ticket]:
         while batch := self._take(kind, most):
             taken.extend(batch)
             yield from batch
-            self._observe(Batch(kind.model, len(batch), self.waiting, session.device_memory()))
+            self._observe(BatchReport(kind.model, len(batch), self.waiting, session.device_memory()))
 
-    def _take(self, kind: Kind, most: int) -> list[Ticket]:
-        """A batch of tickets of a kind, from all flows by turns; none if the first in line is of another."""
+    def _take(self, kind: TileKind, most: int) -> list[Ticket]:
+        """A batch of tickets of a kind, from all flows in turns; empty if the first in line is of another kind."""
         batch: list[Ticket] = []
         with self._change:
             if self._closed or not self._flows or self._flows[0].tickets[0].kind != kind:
                 return batch
             while len(batch) < most:
-                served = [flow for flow in self._flows if flow.tickets[0].kind == kind][: most - len(batch)]
-                if not served:
+                chosen = [flow for flow in self._flows if flow.tickets[0].kind == kind][: most - len(batch)]
+                if not chosen:
                     break
-                batch += [flow.tickets.popleft() for flow in served]
-                others = [flow for flow in self._flows if flow not in served]
-                self._flows = others + [flow for flow in served if flow.tickets]
+                batch += [flow.tickets.popleft() for flow in chosen]
+                others = [flow for flow in self._flows if flow not in chosen]
+                self._flows = others + [flow for flow in chosen if flow.tickets]
         return batch
 
     def _waiting(self) -> int:
@@ -218,16 +220,16 @@ class Scheduler(Closable):
 
 
 class Flow(Session):
-    """The tiles of one request: a session to whoever upscales an image, though others share it."""
+    """A session for one request, whose tiles share batches with those of other requests."""
 
     def __init__(self, scheduler: Scheduler, model: str, info: SessionInfo) -> None:
         self._scheduler = scheduler
         self._model = model
-        self._info = replace(info, batch=1, least=(1, 1, 1))  # the scheduler makes batches, and fills tiles up
+        self._info = replace(info, batch=1, least=(1, 1, 1))  # the scheduler forms batches and pads tiles
         self._abandoned: str | None = None
         self._pending: deque[list[Ticket]] = deque()
         self.tickets: deque[Ticket] = deque()
-        """Tiles that wait; the scheduler's."""
+        """Waiting tiles; owned by the scheduler."""
 
     @property
     def info(self) -> SessionInfo:
@@ -246,16 +248,16 @@ class Flow(Session):
                 yield self._oldest()
             self._pending.append(tickets)
             self._scheduler.put(self, tickets)
-            if self._abandoned:  # while they were being put
+            if self._abandoned:  # while they were being queued
                 self.abandon(self._abandoned)
         while self._pending:
             yield self._oldest()
 
     def abandon(self, reason: str) -> None:
-        """Give up, from any thread: what waits is forgotten, and whoever is upscaling gets an `AbandonedError`."""
+        """Drop all tiles; may be called from any thread. Whoever waits for one gets a `RequestAbandonedError`."""
         self._abandoned = reason
         self._scheduler.drop(self)
-        _fail([ticket for tickets in list(self._pending) for ticket in tickets], AbandonedError(reason))
+        _fail([ticket for tickets in list(self._pending) for ticket in tickets], RequestAbandonedError(reason))
 
     def close(self) -> None:
         self._scheduler.drop(self)

@@ -1,4 +1,4 @@
-"""Running the app: from models and a port to a process that drains when it is told to stop."""
+"""Runs the app: opens models, listens on a port, and finishes the requests in flight when it is stopped."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 from fxsr.errors import UsageError
 from fxsr.extras import needs
-from fxsr.runtime.upscaler import Upscaler
+from fxsr.runtime.upscale.upscaler import Upscaler
 
 if TYPE_CHECKING:
     import uvicorn
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections.
+    """A socket that accepts connections.
 
     Args:
-        port: 0 takes one that is free.
+        port: 0 means any free port.
 
     Raises:
-        UsageError: the address is none of this machine's, or taken.
+        UsageError: this machine doesn't have the address, or it is in use.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -30,30 +30,30 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"can't listen on {host}, port {port} ({reason}); give another --host or --port") from error
-    # asyncio does so for sockets of its own; without, each answer's body waits for its head to be acknowledged
+    # as asyncio does for its own sockets: else the body of an answer waits until its head is acknowledged
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def address(listener: socket.socket) -> str:
-    """The URL at which a socket of `listen` answers."""
+    """The URL of a socket that `listen` returned."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def open_models(models: Sequence[str], open_one: Callable[[str], Upscaler]) -> Callable[[], Mapping[str, Upscaler]]:
-    """What opens upscalers by name.
+    """A function that opens models, and returns their upscalers by name.
 
     Args:
-        models: each a path or bundled name; it is called as its file is, or NAME in NAME=PATH.
+        models: paths or bundled names. A model's name is that of its file, or NAME in NAME=PATH.
         open_one: opens a path or bundled name.
     """
 
-    def opened() -> Mapping[str, Upscaler]:
+    def open_all() -> Mapping[str, Upscaler]:
         upscalers: dict[str, Upscaler] = {}
         try:
             for model in models:
-                name, path = _named(model)
+                name, path = _split_name(model)
                 upscaler = open_one(path)
                 name = name or Path(path).name.removesuffix(Path(path).suffix).removesuffix(".rtx")
                 if name in upscalers:
@@ -66,11 +66,11 @@ def open_models(models: Sequence[str], open_one: Callable[[str], Upscaler]) -> C
             raise
         return upscalers
 
-    return opened
+    return open_all
 
 
-def _named(model: str) -> tuple[str, str]:
-    """The name, if any, and the path of NAME=PATH; a path may hold such a sign too."""
+def _split_name(model: str) -> tuple[str, str]:
+    """Name and path of NAME=PATH; the name is empty if there is none. Paths may hold an equals sign as well."""
     if "=" not in model or Path(model).exists():
         return "", model
     name, _, path = model.partition("=")
@@ -82,11 +82,14 @@ def _named(model: str) -> tuple[str, str]:
 def make_server(
     app: object, drain: float, verbose: bool = False, stopped: Callable[[], bool] = lambda: False
 ) -> uvicorn.Server:
-    """What answers requests once its `run(sockets=[...])` is called: until SIGTERM or SIGINT, or until `should_exit`
-    is set; then those in flight are finished, for `drain` seconds at most.
+    """A server that answers requests while its `run(sockets=[...])` runs: until SIGTERM or SIGINT arrives or
+    `should_exit` is set. Then it finishes the requests in flight.
 
     Args:
-        stopped: whether it was told to stop before it could hear of it.
+        app: an ASGI app.
+        drain: longest time in seconds for requests in flight.
+        verbose: log every request.
+        stopped: returns whether a signal arrived before the server handled signals.
 
     Raises:
         MissingExtraError: uvicorn is not installed.
@@ -100,7 +103,7 @@ def make_server(
             self.should_exit = self.should_exit or stopped()
 
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type] # scopes are plain mappings to ours
+        app,  # type: ignore[arg-type] # our app takes scopes as plain mappings
         lifespan="on",
         log_level="info" if verbose else "warning",
         access_log=verbose,

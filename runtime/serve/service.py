@@ -1,4 +1,4 @@
-"""Models that are served, and the work of requests in threads beside the event loop."""
+"""The models of a server, and the threads in which requests are done next to the event loop."""
 
 from __future__ import annotations
 
@@ -10,41 +10,45 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from fxsr.errors import FxsrError
-from fxsr.manifest import ModelFacts
+from fxsr.models.manifest import ModelFacts
 from fxsr.runtime.serve.guard import Receive
 from fxsr.runtime.serve.problems import ProblemError
-from fxsr.runtime.serve.scheduler import Batch, Flow, Scheduler
+from fxsr.runtime.serve.scheduler import BatchReport, Flow, Scheduler
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.session import Closable, Session, SessionInfo
-from fxsr.runtime.upscaler import Upscaler
+from fxsr.runtime.upscale.upscaler import Upscaler
 
 T = TypeVar("T")
 _SMALL = 1 << 20
-"""Bytes of a request."""
+"""Requests up to this size, in bytes, have threads of their own."""
 
 
 @dataclass(frozen=True)
-class Served:
-    """A model, as clients see it."""
+class ServedModel:
+    """A model as clients see it."""
 
     name: str
     info: SessionInfo
     facts: ModelFacts | None
-    """None: a checkpoint."""
+    """What the graph's file says about it; None for a checkpoint."""
     tile: int
     """Largest tile side, LR pixels."""
     overlap: int
+    """LR pixels that neighbouring tiles share."""
+
+    def upscaler(self, flow: Flow) -> Upscaler:
+        """What upscales the images of one request, whose flow is of this model."""
+        return Upscaler(flow, self.tile, self.overlap)
 
 
 class Service(Closable):
-    """Models on one device, and threads for what requests want of them.
+    """Models on one device, and threads for the requests.
 
     Args:
-        open_upscalers: upscalers by name, in the order in which models are listed; called in the thread that is to use
-            their sessions.
-        settings: how much at once.
-        batch: see `Scheduler`.
-        observe: see `Scheduler`.
+        open_upscalers: returns upscalers by name, in the order in which models are listed; called in the thread that
+            uses their sessions.
+        settings: limits.
+        batch, observe: see `Scheduler`.
 
     Raises:
         FxsrError: a model can't be opened.
@@ -55,63 +59,64 @@ class Service(Closable):
         open_upscalers: Callable[[], Mapping[str, Upscaler]],
         settings: Settings,
         batch: int | None = None,
-        observe: Callable[[Batch], None] = lambda batch: None,
+        observe: Callable[[BatchReport], None] = lambda batch: None,
     ) -> None:
-        models: dict[str, Served] = {}
+        models: dict[str, ServedModel] = {}
 
         def sessions() -> Mapping[str, Session]:
             upscalers = open_upscalers()
             for name, up in upscalers.items():
-                facts = getattr(up.session, "facts", None)
-                models[name] = Served(name, up.session.info, facts, up.tile, up.overlap)
+                info = up.session.info
+                models[name] = ServedModel(name, info, info.facts, up.tile, up.overlap)
             return {name: up.session for name, up in upscalers.items()}
 
         self.settings = settings
         self.scheduler = Scheduler(sessions, batch, observe)
-        self.models: Mapping[str, Served] = models
+        self.models: Mapping[str, ServedModel] = models
         self._large = ThreadPoolExecutor(settings.at_once, "request")
         self._small = ThreadPoolExecutor(settings.at_once, "request-small")
 
     @property
-    def default(self) -> Served:
-        """The model of requests that name none."""
+    def default(self) -> ServedModel:
+        """The model for requests that don't name one."""
         return next(iter(self.models.values()))
 
     async def attend(
         self,
-        model: Served,
+        model: ServedModel,
         receive: Receive,
         work: Callable[[Flow], T],
         sent: int = 0,
         release: Callable[[], None] = lambda: None,
     ) -> T:
-        """Do a request's work in a thread; give it up if whoever asked goes away.
+        """Do a request's work in a thread; abandon it if the client disconnects.
 
         Args:
-            receive: the request's, whose body has been read.
-            work: is given what it takes for a session.
-            sent: bytes of the request. Small ones have threads of their own, lest they wait behind large ones.
-            release: called when the work was given up and has come to its end.
+            receive: the request's ASGI callable; the body has been read.
+            work: does the work, with a session of its own for its tiles.
+            sent: size of the request in bytes. Small requests have threads of their own, and don't wait behind large
+                ones.
+            release: called when abandoned work has ended.
 
         Raises:
-            ProblemError: whoever asked is gone; or what the work failed of.
+            ProblemError: the client disconnected, or the work failed.
         """
         flow = self.scheduler.flow(model.name)
         cell = [work]
         pool = self._small if sent <= _SMALL else self._large
         job = pool.submit(lambda: cell.pop()(flow))
         result = asyncio.wrap_future(job)
-        gone = asyncio.ensure_future(_gone(receive))
+        gone = asyncio.ensure_future(_disconnection(receive))
         either: set[asyncio.Future[Any]] = {result, gone}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not result.done():
                 raise ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed")
             return result.result()
-        except BaseException as error:  # to be cancelled, when time is up, is one
-            flow.abandon("given up")
+        except BaseException as error:  # a cancellation at the time limit is one
+            flow.abandon("abandoned")
             if job.cancel():
-                cell.clear()  # the pool itself forgets it, and what it was to work on, only when its turn comes
+                cell.clear()  # the pool would keep it, and its data, until its turn comes
             result.cancel()
             job.add_done_callback(lambda _: release())
             if isinstance(error, FxsrError | MemoryError | OSError):
@@ -121,13 +126,13 @@ class Service(Closable):
             gone.cancel()
 
     def close(self) -> None:
-        """Wait for work that is under way, and close the sessions."""
+        """Wait for running work, and close the sessions."""
         self._large.shutdown()
         self._small.shutdown()
         self.scheduler.close()
 
 
-async def _gone(receive: Receive) -> None:
-    """Returns when the other end has closed the connection."""
+async def _disconnection(receive: Receive) -> None:
+    """Return when the client has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""What a server allows."""
+"""Limits of a server."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ class Settings:
     """Limits of a server.
 
     Raises:
-        UsageError: one of them makes no sense.
+        UsageError: one of them is not above 0, or the token can't be sent in a header.
     """
 
     max_bytes: int = 64 << 20
-    """Of a request's body."""
+    """Largest size of a request body, in bytes."""
     max_pixels: int = 16_000_000
-    """Of an image or style map that is sent: what it decodes to counts, not its file."""
+    """Largest number of pixels in an image or style map, and in the images of a tensor request together."""
     max_requests: int = 64
-    """In flight; more are turned away until one is done."""
+    """Largest number of requests in flight; further ones get 429."""
     at_once: int = 8
-    """In work; the others in flight wait with nothing but their body held."""
+    """How many of them are in work; the others wait, and only their bodies are held."""
     seconds: float = 120
-    """From a request's first byte to the last of its response."""
+    """Longest time from a request's first byte to the last byte of its response."""
     token: str | None = None
-    """What `Authorization: Bearer` must hold. None: nothing is asked for."""
+    """The token that clients must send as `Authorization: Bearer TOKEN`. None: no token is needed."""
 
     def __post_init__(self) -> None:
         for name in ("max_bytes", "max_pixels", "max_requests", "at_once", "seconds"):

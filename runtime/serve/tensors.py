@@ -1,8 +1,8 @@
-"""Bodies of the Open Inference Protocol, version 2: JSON, with tensors in it or as bytes behind it.
+"""Bodies of the Open Inference Protocol, version 2: JSON, with tensors inside it or as bytes after it.
 
-The bytes behind are its binary tensor extension, which Triton and its clients use: the header
-`Inference-Header-Content-Length` says where the JSON ends; each input that has `binary_data_size` takes its bytes in
-order.
+Bytes after the JSON are the protocol's binary tensor extension, which Triton and its clients use: the header
+`Inference-Header-Content-Length` is the length of the JSON, and the bytes of each input that has a `binary_data_size`
+follow in order.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.session import Array
 
 DATATYPES = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8"}
-"""The protocol's names of numpy's types."""
+"""The protocol's names for numpy types."""
 _DTYPES = {name: np.dtype(dtype) for dtype, name in DATATYPES.items()}
 
 _MAX_JSON = 16 << 20
-"""Bytes; once taken apart they are many times as many."""
+"""Largest size of the JSON, in bytes; parsed, it takes many times as much memory."""
 _MAX_AXES = 8
 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """What is asked for."""
+    """A request to upscale tensors."""
 
     id: str | None
     inputs: Mapping[str, Array]
     binary: bool
-    """Whether `sr` goes out as bytes."""
+    """Whether `sr` is sent as bytes."""
 
 
 def decode_request(body: bytes, header_length: str | None) -> InferRequest:
-    """Take a body apart.
+    """Parse a request body.
 
     Args:
-        header_length: `Inference-Header-Content-Length`; None: all of it is JSON.
+        header_length: value of `Inference-Header-Content-Length`; None: the whole body is JSON.
 
     Raises:
-        ProblemError: it is not such a request.
+        ProblemError: it is not a request of the protocol.
     """
     if header_length is not None and not re.fullmatch("[0-9]{1,12}", header_length):
         raise _bad("Inference-Header-Content-Length is not a number")
@@ -64,29 +64,29 @@ def decode_request(body: bytes, header_length: str | None) -> InferRequest:
         raise _bad("the request is not JSON") from error
     if not isinstance(request, dict):
         raise _bad("the request is not a JSON object")
-    given = _get(request, "inputs", list)
+    entries = _get(request, "inputs", list)
     inputs: dict[str, Array] = {}
     rest = memoryview(body)[end:]
-    for entry in given:
+    for entry in entries:
         if not isinstance(entry, dict):
             raise _bad("an input is not a JSON object")
         name = _get(entry, "name", str)
         if name in inputs:
-            raise _bad(f"the input {name[:40]} is there twice")
+            raise _bad(f"the input {name[:40]} is given twice")
         inputs[name], rest = _decode(name, entry, rest)
     if rest:
         raise _bad(f"{len(rest)} bytes at the end belong to no input")
-    asked = request.get("id")
-    if asked is not None and not isinstance(asked, str):
+    request_id = request.get("id")
+    if request_id is not None and not isinstance(request_id, str):
         raise _bad("id is not a string")
-    return InferRequest(asked, inputs, _wants_binary(request))
+    return InferRequest(request_id, inputs, _wants_binary(request))
 
 
 def encode_response(model: str, version: str, request: InferRequest, sr: Array) -> tuple[bytes, Mapping[str, str]]:
-    """A body, and the headers that go with it.
+    """The response body and its headers.
 
     Raises:
-        ProblemError: it can't be written as JSON.
+        ProblemError: JSON was requested, and can't hold these values.
     """
     output: dict[str, Any] = {"name": "sr", "datatype": DATATYPES[sr.dtype.name], "shape": list(sr.shape)}
     response: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": [output]}
@@ -94,12 +94,12 @@ def encode_response(model: str, version: str, request: InferRequest, sr: Array) 
         response["id"] = request.id
     if not request.binary:
         if sr.dtype == np.float16:
-            raise _bad("FP16 has no form in JSON: ask for binary data")
+            raise _bad("JSON can't hold FP16: ask for binary data")
         output["data"] = sr.ravel().tolist()
         try:
             return json.dumps(response, allow_nan=False).encode(), {"Content-Type": "application/json"}
         except ValueError as error:
-            raise _bad("sr is not finite, for which JSON has no form: ask for binary data") from error
+            raise _bad("sr is not finite, and JSON holds finite numbers only: ask for binary data") from error
     output["parameters"] = {"binary_data_size": sr.nbytes}
     head = json.dumps(response).encode()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
@@ -107,7 +107,7 @@ def encode_response(model: str, version: str, request: InferRequest, sr: Array) 
 
 
 def _decode(name: str, entry: Mapping[str, Any], rest: memoryview) -> tuple[Array, memoryview]:
-    """An input, and the bytes that are left for others."""
+    """An input, and the bytes that remain for the next inputs."""
     name = name[:40]
     datatype, shape = _get(entry, "datatype", str), _get(entry, "shape", list)
     if datatype not in _DTYPES:
@@ -119,7 +119,7 @@ def _decode(name: str, entry: Mapping[str, Any], rest: memoryview) -> tuple[Arra
     if not isinstance(parameters, dict):
         raise _bad(f"the parameters of {name} are not a JSON object")
     if "shared_memory_region" in parameters:
-        raise _bad("shared memory is not offered; send the data itself")
+        raise _bad("shared memory is not supported; send the data itself")
     size = parameters.get("binary_data_size")
     if size is None:
         return _from_json(name, _get(entry, "data", list), dtype, shape, count), rest
@@ -132,9 +132,9 @@ def _decode(name: str, entry: Mapping[str, Any], rest: memoryview) -> tuple[Arra
 
 def _from_json(name: str, data: list[Any], dtype: np.dtype[Any], shape: Sequence[int], count: int) -> Array:
     if dtype == np.float16:
-        raise _bad("FP16 has no form in JSON: send binary data")
+        raise _bad("JSON can't hold FP16: send binary data")
     try:
-        if not _all_numbers(data):  # of one long text, numpy would make room for as long a one in every place
+        if not _all_numbers(data):  # for one long string, numpy would give every element that length
             raise ValueError
         values = np.array(data)
         if values.dtype.kind not in "iuf":
@@ -142,7 +142,7 @@ def _from_json(name: str, data: list[Any], dtype: np.dtype[Any], shape: Sequence
         if dtype.kind == "u" and not (values.dtype.kind in "iu" and (values >= 0).all() and (values <= 255).all()):
             raise ValueError
     except (ValueError, OverflowError) as error:
-        raise _bad(f"the data of {name} are not numbers of its type, or not equally many in each row") from error
+        raise _bad(f"the data of {name} are not numbers of its type, or its rows differ in length") from error
     if values.size != count:
         raise _bad(f"{name} has {values.size} numbers; its shape has {count}")
     with np.errstate(over="ignore"):
@@ -150,7 +150,7 @@ def _from_json(name: str, data: list[Any], dtype: np.dtype[Any], shape: Sequence
 
 
 def _all_numbers(data: list[Any]) -> bool:
-    """Whether lists in lists hold nothing but numbers."""
+    """Whether nested lists hold only numbers."""
     waiting = [data]
     while waiting:
         for each in waiting.pop():
@@ -162,18 +162,18 @@ def _all_numbers(data: list[Any]) -> bool:
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
-    """A body that was sent compressed, as Triton's clients can.
+    """Decompress a body; Triton's clients can send it compressed.
 
     Args:
-        encoding: `Content-Encoding`: gzip or deflate.
-        limit: bytes that it may have.
+        encoding: value of `Content-Encoding`: gzip or deflate.
+        limit: largest size of the result, in bytes.
 
     Raises:
-        ProblemError: it is not so compressed, or has more bytes.
+        ProblemError: it is not compressed in this way, or the result is larger.
     """
     if encoding not in ("gzip", "deflate"):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding may be gzip or deflate")
-    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either, by its head
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # detects either
     try:
         plain = decoder.decompress(body, limit + 1)
     except zlib.error as error:
@@ -196,7 +196,7 @@ def _wants_binary(request: Mapping[str, Any]) -> bool:
         for each in outputs:
             parameters = _parameters(each)
             if "shared_memory_region" in parameters or "classification" in parameters:
-                raise _bad("shared memory and classification are not offered")
+                raise _bad("shared memory and classification are not supported")
             wanted = parameters.get("binary_data", wanted)
     if not isinstance(wanted, bool):
         raise _bad("binary_data is not true or false")

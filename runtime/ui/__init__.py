@@ -1,1 +1,1 @@
-"""`fxsr ui`: a page on which one turns the dial and paints the style map."""
+"""`fxsr ui`: a web page with the style dial, on which style maps are painted."""

@@ -1,4 +1,4 @@
-"""The page: what is on it, and what its parts do to each other."""
+"""The page: its parts, and what happens when they change."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 from fxsr.errors import FxsrError
 from fxsr.extras import needs
 from fxsr.runtime.ui.painting import Painting
-from fxsr.runtime.ui.studio import AUTOMATIC, WINDOW, Photo, Studio, Style, data_url
-from fxsr.stylemap import DEFAULT_T
+from fxsr.runtime.ui.studio import AUTOMATIC, WINDOW, OpenPhoto, Studio, StyleChoice, data_url
+from fxsr.styles.style_map import DEFAULT_T
 
 with needs("ui"):
     import gradio as gr
     from fastapi import FastAPI, Request, Response
 
-_TITLE = "# FxSR\nEnlarge a photo. The dial goes from faithful (0) to crisp (1); paint where it is to differ."
+_TITLE = "# FxSR\nUpscale a photo. The dial goes from faithful (0) to crisp (1); paint where the style should differ."
 FORMATS = ("same format", "png", "jpg", "webp", "tiff")
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
 )
-"""The page asks nobody but this server for anything; its framework evaluates templates."""
+"""The page loads everything from this server. Gradio evaluates templates, hence the unsafe-... entries."""
 _CSS = """
 .gradio-container { max-width: 1400px !important; margin: 0 auto; }
 footer { display: none !important; }
@@ -35,21 +35,23 @@ footer { display: none !important; }
 
 
 def make_page(studio: Studio) -> Any:
-    """The ASGI app."""
+    """The page as an ASGI app."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(studio.folder)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.middleware("http")
-    async def keep_to_itself(request: Request, call_next: Callable[[Request], Any]) -> Response:
+    async def add_policy(request: Request, call_next: Callable[[Request], Any]) -> Response:
         response: Response = await call_next(request)
         response.headers["Content-Security-Policy"] = _POLICY
         return response
 
-    font = ["system-ui", "sans-serif"]  # names alone: the themes' own are fetched from elsewhere
+    font = ["system-ui", "sans-serif"]  # names only: the themes' own fonts are loaded from other servers
     theme = gr.themes.Soft(primary_hue="orange", font=font, font_mono=["ui-monospace", "monospace"])
     blocks = _blocks(studio)
-    blocks.has_launched = True  # or else Gradio takes, and then serves, any file of this machine that a client names
+    blocks.has_launched = (
+        True  # otherwise Gradio accepts, and then serves, any file of this machine that a client names
+    )
     gr.mount_gradio_app(
         app,
         blocks,
@@ -105,82 +107,84 @@ def _blocks(studio: Studio) -> Any:
                     start = gr.Button("Upscale", variant="primary", min_width=120, elem_id="upscale")
                     halt = gr.Button("Stop", min_width=80)
                 result = gr.ImageSlider(
-                    label="Result, made smaller: bicubic | FxSR", interactive=False, max_height=520, elem_id="result"
+                    label="Result, scaled down: bicubic | FxSR", interactive=False, max_height=520, elem_id="result"
                 )
                 download = gr.DownloadButton("Download the result", visible=False, elem_id="download")
 
-        def opened(file: str | None) -> Any:
+        def open_photo(file: str | None) -> Any:
             if not file:
-                return none_open()
-            with _told():
-                found = studio.open(Path(file))
-                size = [min(WINDOW, side) / side for side in found.size]
-                return found, gr.HTML(photo=data_url(found), given=None, window=size)
+                return close_photo()
+            with _shown_errors():
+                photo = studio.open(Path(file))
+                size = [min(WINDOW, side) / side for side in photo.size]
+                return photo, gr.HTML(photo=data_url(photo), given=None, window=size)
 
-        def none_open() -> Any:
+        def close_photo() -> Any:
             return None, gr.HTML(photo="", given=None, window=[0, 0])
 
-        def given(painting: Painting) -> Any:
-            # numbered: the page sees what changes, and the same may be given again after it was painted over
+        def give_painting(painting: Painting) -> Any:
+            # numbered, since the page reacts to changes only, and the same painting may be given twice
             return gr.HTML(given={**painting.for_browser(), "number": next(numbers)})
 
-        def made(kind: str, chosen: str | None, photo: Photo | None) -> Any:
-            with _told():
-                return given(studio.make_map(kind, _needed(chosen, photo)))
+        def make_map(kind: str, chosen: str | None, photo: OpenPhoto | None) -> Any:
+            with _shown_errors():
+                return give_painting(studio.make_map(kind, _current(chosen, photo)))
 
-        def loaded(file: str, chosen: str | None, photo: Photo | None) -> Any:
-            with _told():
-                return given(studio.read_map(Path(file), _needed(chosen, photo)))
+        def load_map(file: str, chosen: str | None, photo: OpenPhoto | None) -> Any:
+            with _shown_errors():
+                return give_painting(studio.read_map(Path(file), _current(chosen, photo)))
 
-        def style_saved(chosen: str | None, photo: Photo | None, t: float, painted: Any) -> Any:
-            with _told():
-                file = studio.save_map(Style(t, Painting.from_browser(painted)), _needed(chosen, photo))
+        def save_map(chosen: str | None, photo: OpenPhoto | None, t: float, painted: Any) -> Any:
+            with _shown_errors():
+                file = studio.save_map(StyleChoice(t, Painting.from_browser(painted)), _current(chosen, photo))
                 return gr.DownloadButton(value=str(file), visible=True)
 
-        def previewed(model: str, photo: Photo | None, t: float, painted: Any) -> Any:
+        def show_preview(model: str, photo: OpenPhoto | None, t: float, painted: Any) -> Any:
             if photo is None:
                 return None
-            with _told():
+            with _shown_errors():
                 x, y = (painted or {}).get("look") or (0.5, 0.5)
-                return studio.preview(model, photo, Style(t, Painting.from_browser(painted)), (float(x), float(y)))
+                return studio.preview(
+                    model, photo, StyleChoice(t, Painting.from_browser(painted)), (float(x), float(y))
+                )
 
-        def upscaled(
+        def upscale(
             model: str,
-            photo: Photo | None,
+            photo: OpenPhoto | None,
             t: float,
             painted: Any,
             kept: str,
             chosen: str | None,
             request: gr.Request,
-            progress: Any = gr.Progress(),  # noqa: B008 # how Gradio is asked for one
+            progress: Any = gr.Progress(),  # noqa: B008 # this is how Gradio provides one
         ) -> Any:
-            with _told():
-                style = Style(t, Painting.from_browser(painted))
+            with _shown_errors():
+                style = StyleChoice(t, Painting.from_browser(painted))
                 file, before, after = studio.run(
                     str(request.session_hash),
                     model,
-                    _needed(chosen, photo),
+                    _current(chosen, photo),
                     style,
                     None if kept == FORMATS[0] else kept,
                     lambda done, total: progress((done, total), unit="tiles"),
                 )
                 return (before, after), gr.DownloadButton(value=str(file), visible=True)
 
-        def stopped(request: gr.Request) -> None:
+        def stop_run(request: gr.Request) -> None:
             studio.stop(str(request.session_hash))
 
         seen = [model, photo, t, painter]
-        opening = upload.change(opened, upload, [photo, painter], show_progress="hidden")
-        opening.failure(none_open, None, [photo, painter], show_progress="hidden")
+        opening = upload.change(open_photo, upload, [photo, painter], show_progress="hidden")
+        opening.failure(close_photo, None, [photo, painter], show_progress="hidden")
         model.change(lambda model: _dial(studio, model), model, t, show_progress="hidden")
-        make.click(made, [kind, upload, photo], painter)
-        load.upload(loaded, [load, upload, photo], painter)
-        save.click(style_saved, [upload, photo, t, painter], saved)
+        make.click(make_map, [kind, upload, photo], painter)
+        load.upload(load_map, [load, upload, photo], painter)
+        save.click(save_map, [upload, photo, t, painter], saved)
         for change in (t.input, painter.change, model.change):
-            change(previewed, seen, preview, show_progress="hidden", trigger_mode="always_last")
-        start.click(upscaled, [*seen, kept, upload], [result, download], concurrency_limit=None)
-        halt.click(stopped, show_progress="hidden")
-        blocks.unload(stopped)
+            change(show_preview, seen, preview, show_progress="hidden", trigger_mode="always_last")
+        start.click(upscale, [*seen, kept, upload], [result, download], concurrency_limit=None)
+        halt.click(stop_run, show_progress="hidden")
+        blocks.unload(stop_run)
     return blocks.queue(default_concurrency_limit=4)
 
 
@@ -192,16 +196,20 @@ def _dial(studio: Studio, model: str) -> Any:
     return gr.Slider(0, 1, DEFAULT_T, step=0.01, label=label, interactive=True, elem_id="dial")
 
 
-def _needed(chosen: str | None, photo: Photo | None) -> Photo:
-    """The photo, if it is of the chosen file: an earlier one stays until the next is read."""
-    if photo is None or chosen is None or photo.file != Path(chosen):
+def _current(chosen: str | None, photo: OpenPhoto | None) -> OpenPhoto:
+    """The photo, if it is the chosen file: the page keeps an earlier photo until the next one is read.
+
+    Raises:
+        FxsrError: it is not.
+    """
+    if photo is None or chosen is None or photo.file.path != Path(chosen):
         raise FxsrError("no photo is open yet")
     return photo
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What goes wrong as a message on the page."""
+def _shown_errors() -> Iterator[None]:
+    """Errors raised in the block become messages on the page."""
     try:
         yield
     except (FxsrError, MemoryError, OSError) as error:

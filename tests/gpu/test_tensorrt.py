@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from fxsr.errors import DeviceError, OutOfMemoryError, UsageError
-from fxsr.image import read_image
+from fxsr.images.image import read_image
 from fxsr.metrics import psnr
-from fxsr.runtime.device_session import DeviceSession
-from fxsr.runtime.engine_file import read_engine
-from fxsr.runtime.gpu import find_gpus
-from fxsr.runtime.session import open_session
-from fxsr.runtime.upscaler import Upscaler
-from fxsr.weights import DEFAULT_MODEL
+from fxsr.models.bundled import DEFAULT_MODEL
+from fxsr.runtime.backends.tensorrt.engine_file import read_engine
+from fxsr.runtime.device.session import DeviceSession
+from fxsr.runtime.machine.gpu import find_gpus
+from fxsr.runtime.open import open_session
+from fxsr.runtime.upscale.upscaler import Upscaler
 from tests.support import SAMPLE, fxsr_cli
 
 if not find_gpus():

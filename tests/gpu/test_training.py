@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from fxsr.checkpoint import load_checkpoint
+from fxsr.models.checkpoint import load_checkpoint
 from fxsr.training.loop import train
 from tests.support import SilentMonitor, tiny_recipe, write_photos
 

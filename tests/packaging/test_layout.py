@@ -1,7 +1,8 @@
-"""The folders beside fxsr/ are its sub-packages: what that mapping costs is guarded here."""
+"""The folders next to fxsr/ are its sub-packages. These tests guard that mapping, for the build and for editors."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -11,7 +12,8 @@ import pytest
 
 from tests.support import ROOT
 
-SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+SETUPTOOLS = TOOLS["setuptools"]
 MAPPED = ("export", "runtime", "training", "benchmarks")
 
 
@@ -45,3 +47,24 @@ def test_runtime_needs_neither_export_nor_training() -> None:
         source = path.read_text()
         assert "fxsr.export" not in source.replace("`fxsr.export`", ""), path
         assert "fxsr.training" not in source.replace("`fxsr.training`", ""), path
+
+
+def test_editors_find_every_module_that_is_mapped() -> None:
+    typings = ROOT / TOOLS["pyright"]["stubPath"]
+    stubs = {str(path.relative_to(typings)): path.read_text() for path in typings.rglob("*") if path.is_file()}
+    expected = {}
+    for folder in MAPPED:
+        for source in (ROOT / folder).rglob("*.py"):
+            module = source.relative_to(ROOT).with_suffix("")
+            if module.name != "__main__":
+                name = ".".join(module.parts).removesuffix(".__init__")
+                expected[f"fxsr/{module}.pyi"] = f"from {name} import *\n"
+    assert stubs == expected, "type: scripts/typings"
+
+
+def test_settings_for_editors_name_what_exists() -> None:
+    settings = json.loads((ROOT / ".vscode" / "settings.json").read_text())
+    named = [*settings["python.testing.pytestArgs"], *settings["search.exclude"]]
+    made = {"build"}  # by scripts/check
+    assert [name for name in named if not (ROOT / name).exists() and name not in made and name[0] not in "-0"] == []
+    assert (ROOT / TOOLS["pyright"]["stubPath"]).is_dir()

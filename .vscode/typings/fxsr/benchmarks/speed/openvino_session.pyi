@@ -1,0 +1,1 @@
+from benchmarks.speed.openvino_session import *

@@ -1,0 +1,1 @@
+from export.engine.engine import *

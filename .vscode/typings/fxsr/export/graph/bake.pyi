@@ -1,0 +1,1 @@
+from export.graph.bake import *

@@ -1,0 +1,1 @@
+from export.request import *

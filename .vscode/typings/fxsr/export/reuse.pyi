@@ -1,0 +1,1 @@
+from export.reuse import *

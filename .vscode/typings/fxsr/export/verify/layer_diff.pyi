@@ -1,0 +1,1 @@
+from export.verify.layer_diff import *

@@ -1,0 +1,1 @@
+from export.verify.verify import *

@@ -1,0 +1,1 @@
+from runtime.device.cuda import *

@@ -1,0 +1,1 @@
+from runtime.timing import *

@@ -1,0 +1,1 @@
+from runtime.upscale.upscaler import *

@@ -1,0 +1,1 @@
+from training.vgg_layers import *

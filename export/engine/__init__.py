@@ -1,0 +1,1 @@
+"""Builds a TensorRT or TensorRT-RTX engine from an ONNX graph, and writes a Triton model repository."""

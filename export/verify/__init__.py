@@ -1,0 +1,1 @@
+"""Compares checkpoints, graphs and engines on photos: inputs, runners, limits, and a layer-by-layer comparison."""

@@ -1,0 +1,114 @@
+"""Finds out which layers must stay in float32 for a graph in half precision or bfloat16 to be accurate.
+
+Before anything is written, the graph with every result rounded is compared with the same graph in float32, on photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from fxsr.export.graph.graph import GraphOptions, layer_names, save_graph
+from fxsr.export.verify.cases import Case, CaseShapes, make_cases
+from fxsr.export.verify.verify import HALF_LIMIT, agreement
+from fxsr.models.checkpoint import Checkpoint
+from fxsr.models.manifest import Precision
+from fxsr.runtime.backends.onnxruntime import OrtSession
+from fxsr.runtime.session import CPU, Array
+
+_ALWAYS: dict[Precision, dict[str, str]] = {
+    "fp32": {},
+    "fp16": {},
+    "bf16": {"conv_last": "bfloat16's steps near white are as large as those of 8 bits"},
+}
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """Options that make a graph accurate enough."""
+
+    options: GraphOptions
+    reasons: dict[str, str]
+    """Why each layer of `options.kept_float32` is kept in float32."""
+
+
+def choose_precision(checkpoint: Checkpoint, options: GraphOptions, on_step: Callable[[str], None]) -> PrecisionChoice:
+    """Find the layers that must stay in float32 for the graph to reach `HALF_LIMIT`.
+
+    Args:
+        checkpoint: the network.
+        options: options of the graph; in float32 they are returned unchanged.
+        on_step: called at the beginning of a long step.
+    """
+    if options.precision == "fp32":
+        return PrecisionChoice(options, {})
+    always = _ALWAYS[options.precision]
+    with TemporaryDirectory() as folder:
+        test = _PrecisionTest(checkpoint, options, Path(folder))
+        fault = test.fault(tuple(always))
+        if fault is None:
+            return PrecisionChoice(replace(options, kept_float32=tuple(always)), dict(always))
+        on_step(f"{options.precision} alone is not accurate enough ({fault}): searching for layers that need float32")
+        names = layer_names(checkpoint.config)
+        kept = fewest(names, lambda some: test.fault(some) is None)
+        reasons = {name: _reason(test, kept, name) for name in kept}
+    return PrecisionChoice(replace(options, kept_float32=kept), reasons)
+
+
+def fewest(names: Sequence[str], enough: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:
+    """Find a sufficient set of names from which none can be removed, by removing ever smaller parts.
+
+    Args:
+        names: all names, which are sufficient.
+        enough: whether a subset, in order, is sufficient.
+    """
+    kept = tuple(names)
+    size = len(kept) // 2
+    while size:
+        at = 0
+        while at < len(kept):
+            rest = kept[:at] + kept[at + size :]
+            if enough(rest):
+                kept = rest
+            else:
+                at += size
+        size //= 2
+    return kept
+
+
+class _PrecisionTest:
+    """Compares graphs with some layers in float32 with the graph that is in float32 throughout."""
+
+    def __init__(self, checkpoint: Checkpoint, options: GraphOptions, folder: Path) -> None:
+        self._checkpoint = checkpoint
+        self._options = replace(options, io="float", packed=False, emulate=True)
+        self._path = folder / "graph.onnx"
+        self._cases = list(make_cases(shapes=CaseShapes(batches=(1,))))
+        exact = self._run(replace(self._options, precision="fp32", emulate=False))
+        self._wanted = [exact(case) for case in self._cases]
+
+    def fault(self, kept: Sequence[str]) -> str | None:
+        """What is wrong if only these layers are kept in float32. None: nothing."""
+        run = self._run(replace(self._options, kept_float32=tuple(kept)))
+        for case, wanted in zip(self._cases, self._wanted, strict=True):
+            found = run(case)
+            if not np.isfinite(found).all():
+                return "NaN or infinity"
+            psnr = agreement(found, wanted)
+            if psnr < HALF_LIMIT:
+                return f"PSNR {psnr:.1f} dB, not {HALF_LIMIT:g}"
+        return None
+
+    def _run(self, options: GraphOptions) -> Callable[[Case], Array]:
+        save_graph(self._checkpoint, options, self._path)
+        session = OrtSession(self._path, CPU)
+        return lambda case: session.run(case.lr, case.t_map)
+
+
+def _reason(test: _PrecisionTest, kept: Sequence[str], name: str) -> str:
+    fault = test.fault([each for each in kept if each != name])
+    return f"otherwise: {fault}"

@@ -1,0 +1,279 @@
+"""The command that upscales: `fxsr run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+from fxsr.cli.options import DeviceName, Json, Provider, Quiet, Trust
+from fxsr.cli.panels import HARDWARE, INPUT_OUTPUT, SCRIPTING, STYLE, TILES
+from fxsr.cli.stop import Stop
+from fxsr.errors import StyleError, UsageError
+
+if TYPE_CHECKING:
+    from fxsr.runtime.jobs.runner import ModelChoice, Runner
+    from fxsr.styles.options import StyleOptions
+
+RAY = "--ray"
+
+
+class RunCommand(TyperCommand):
+    """Lets --ray stand without its address, which Typer's own options can't do."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, with_address(args))
+
+
+def with_address(words: Sequence[str]) -> list[str]:
+    """A command line in which a --ray without an address gets the address `auto`.
+
+    The word after --ray is its address unless it is an option, an existing input or a URL.
+    """
+    words = list(words)
+    if RAY in (options := words[: words.index("--")] if "--" in words else words):
+        at = options.index(RAY) + 1
+        following = options[at : at + 1]
+        if not following or _no_address(following[0]):
+            words.insert(at, "auto")
+    return words
+
+
+def _no_address(word: str) -> bool:
+    if word in ("auto", "local") or word.startswith("ray://"):
+        return False
+    return word.startswith("-") or "://" in word or Path(word).exists()
+
+
+def run(
+    context: typer.Context,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            path_type=str,
+            help="Image files, and folders that are searched for images. - is standard input.",
+        ),
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            path_type=str,
+            rich_help_panel=INPUT_OUTPUT,
+            help="Output folder, or the output file for a single input. - is standard output. "
+            "[default: next to the input: photo_x4.jpg, photos_x4/]",
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            "-e",
+            rich_help_panel=INPUT_OUTPUT,
+            help="A model file (.onnx, .plan, .safetensors, .pth) or a bundled name. [default: the bundled model]",
+        ),
+    ] = None,
+    suffix: Annotated[
+        str | None,
+        typer.Option("--suffix", rich_help_panel=INPUT_OUTPUT, help="Text to append to output names, such as _sr."),
+    ] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            rich_help_panel=INPUT_OUTPUT,
+            help="Output format: png, jpg, webp, tiff, bmp or exr. [default: the input's format]",
+        ),
+    ] = None,
+    quality: Annotated[
+        int,
+        typer.Option("--quality", min=1, max=100, rich_help_panel=INPUT_OUTPUT, help="Quality of JPEG and WebP files."),
+    ] = 95,
+    outscale: Annotated[
+        float | None,
+        typer.Option(
+            "--outscale",
+            rich_help_panel=INPUT_OUTPUT,
+            help="Resample outputs to this many times the input's size. [default: the model's scale]",
+        ),
+    ] = None,
+    skip_existing: Annotated[
+        bool,
+        typer.Option("--skip-existing", rich_help_panel=INPUT_OUTPUT, help="Skip images whose output file exists."),
+    ] = False,
+    t: Annotated[
+        float | None,
+        typer.Option(
+            "--t",
+            rich_help_panel=STYLE,
+            help="Style from 0 (faithful) to 1 (perceptual). With --t-map, a factor for the map's values. "
+            "[default: 0.8; with --t-map 1]",
+        ),
+    ] = None,
+    t_map: Annotated[
+        str | None,
+        typer.Option(
+            "--t-map",
+            metavar="PATH",
+            path_type=str,
+            rich_help_panel=STYLE,
+            help="Style per pixel: a grey image in which black is t = 0 and white is t = 1. In a folder of maps, each "
+            "input uses the map with its name.",
+        ),
+    ] = None,
+    t_feather: Annotated[
+        float | None,
+        typer.Option(
+            "--t-feather",
+            rich_help_panel=STYLE,
+            help="Soften hard borders in the style map by this many input pixels to either side.",
+        ),
+    ] = None,
+    t_range: Annotated[
+        str | None,
+        typer.Option(
+            "--t-range",
+            metavar="LO,HI",
+            rich_help_panel=STYLE,
+            help="The t that black and white of the style map stand for. [default: 0,1]",
+        ),
+    ] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option(
+            "--tile",
+            metavar="N|auto",
+            rich_help_panel=TILES,
+            help="Largest tile side in input pixels. 0 upscales images whole; auto chooses the largest side that fits "
+            "into memory. [default: 256, or the engine's limit]",
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            "--overlap", rich_help_panel=TILES, help="Input pixels that neighbouring tiles share. [default: 32]"
+        ),
+    ] = None,
+    device: DeviceName = "auto",
+    provider: Provider = "auto",
+    trust: Trust = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            rich_help_panel=HARDWARE,
+            help="Images in work at once, so that one is decoded and one is encoded while one is upscaled. With --ray: "
+            "number of workers. [default: 2; with --ray one per GPU, or one per two CPUs]",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            RAY,
+            metavar="[ADDRESS]",
+            rich_help_panel=HARDWARE,
+            help="Run on a Ray cluster: auto (the cluster that this machine belongs to), HOST:PORT, or local (this "
+            "machine alone). Inputs, style maps and outputs may then be URLs, such as s3://bucket/photos.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            rich_help_panel=SCRIPTING,
+            help="Write nothing; print what would be written and about how long it would take.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Upscale images.
+
+    Failures are reported per file; the rest of the run continues, and the exit status is then 1. Output files appear
+    whole or not at all.
+
+    Examples: `fxsr run photo.jpg --t 0.8`, `fxsr run photos/ -o out/ --t-map masks/`, `fxsr run - < a.png > b.png`
+    """
+    from fxsr.cli.print_run import RunReport
+    from fxsr.cli.stdio import stand_in
+    from fxsr.models.bundled import DEFAULT_MODEL
+    from fxsr.runtime.jobs.jobs import RunOptions
+    from fxsr.runtime.jobs.places import is_dir, parse_path, parse_place
+    from fxsr.runtime.jobs.planning import plan_jobs
+    from fxsr.runtime.jobs.runner import ModelChoice
+    from fxsr.styles.options import check_style_is_free
+
+    style = _style_options(t, t_feather, t_range, mapped=t_map is not None)
+    if suffix is not None and any(mark in suffix for mark in "/\\\0"):
+        raise UsageError(f"suffix {suffix!r} must not hold a path separator")
+    if outscale is not None and not 0 < outscale <= 64:
+        raise UsageError(f"outscale is {outscale:g}; it must be above 0 and at most 64")
+    if ray is not None and (dry_run or "-" in (*inputs, out)):
+        raise UsageError("--ray can't be combined with --dry-run, which times this machine, or with -")
+    options = RunOptions(style, quality, skip_existing, outscale)
+    choice = ModelChoice(engine or DEFAULT_MODEL, device, _parse_tile(tile), overlap, provider, trust)
+    parse = parse_path if ray is None else parse_place
+    sources = [parse(text) for text in inputs]
+    target, maps = (None if text is None else parse(text) for text in (out, t_map))
+    if "-" in inputs and maps is not None and is_dir(maps):
+        raise UsageError(f"{maps} is a folder, and standard input has no name to find a map by; give a single map")
+    stop: Stop = context.obj
+    with (
+        stand_in(sources, target, format_name) as files,
+        _open_runner(choice, ray, jobs, dry_run=dry_run) as runner,
+    ):
+        if as_json and files.stdout:
+            raise UsageError("the image and --json would both go to standard output; give -o FILE")
+        check_style_is_free(choice.model, runner.fixed_t, t, t_map)
+        plan = plan_jobs(files.inputs, outscale or runner.scale, files.out, suffix, format_name, maps, skip_existing)
+        with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json, names=files.names) as report:
+            for failure in plan.failures:
+                report.add(failure)
+            stop.patient = runner.reports_progress
+            with closing(runner.run(plan.jobs, options, report.begin)) as results:
+                for result in results:
+                    report.add(result)
+            stop.check()
+            stop.patient = False
+        files.send()
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _open_runner(choice: ModelChoice, ray: str | None, jobs: int | None, *, dry_run: bool) -> Runner:
+    if ray is not None:
+        from fxsr.runtime.jobs.cluster import ClusterRunner
+
+        return ClusterRunner(choice, ray, jobs)
+    from fxsr.runtime.jobs.runner import LocalRunner
+
+    return LocalRunner(choice, jobs or 2, dry_run=dry_run)
+
+
+def _style_options(t: float | None, feather: float | None, t_range: str | None, *, mapped: bool) -> StyleOptions:
+    from fxsr.styles.options import StyleOptions
+    from fxsr.styles.style_map import parse_pair
+
+    if not mapped and (feather is not None or t_range is not None):
+        raise UsageError("--t-feather and --t-range change a style map; give one with --t-map")
+    ends = parse_pair(t_range, "--t-range") if t_range is not None else (0.0, 1.0)
+    try:
+        return StyleOptions(t, ends, feather or 0)
+    except StyleError as error:
+        raise UsageError(str(error)) from error
+
+
+def _parse_tile(text: str | None) -> int | Literal["auto"] | None:
+    if text is None or text.isdecimal():
+        return None if text is None else int(text)
+    if text == "auto":
+        return "auto"
+    raise UsageError(f"tile is {text!r}; it must be a number of pixels, or auto")

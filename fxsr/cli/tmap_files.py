@@ -1,0 +1,173 @@
+"""Shared parts of the `fxsr tmap` commands: which input becomes which output, and how maps are finished and written."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from fxsr.cli.stop import Stop
+from fxsr.errors import FxsrError, ImageError, UsageError
+
+if TYPE_CHECKING:
+    from fxsr.images.image import Picture
+    from fxsr.runtime.jobs.jobs import Done, Failure, Job
+    from fxsr.styles.maps import Plane
+    from fxsr.styles.options import StyleOptions
+
+LARGEST = 2**28
+"""Largest number of pixels in a gradient; the arrays for it fit into a few GB of memory."""
+
+_NO_PNG = "{}: style maps are written as PNG; give it a name that ends in .png"
+
+
+class BitDepth(StrEnum):
+    """Depth of the file."""
+
+    eight = "8"
+    sixteen = "16"
+
+
+@dataclass(frozen=True)
+class MapFinish:
+    """The last steps for every map: range, feather, and the depth of the file."""
+
+    style: StyleOptions
+    bits: BitDepth = BitDepth.eight
+
+    @staticmethod
+    def parse(feather: float, t_range: str, bits: BitDepth) -> MapFinish:
+        """From the values of --feather, --range and --bits.
+
+        Raises:
+            UsageError: --range is not two numbers in 0..1.
+        """
+        from fxsr.styles.options import StyleOptions
+        from fxsr.styles.style_map import parse_pair
+
+        return MapFinish(StyleOptions(range=parse_pair(t_range, "--range"), feather=feather), bits)
+
+    def __call__(self, plane: Plane) -> Picture:
+        """The image to write for a map, (H, W) in 0..1."""
+        import numpy as np
+
+        from fxsr.images.image import Picture
+        from fxsr.styles.style_map import StyleMap
+
+        dtype = np.dtype(f"uint{self.bits}")
+        height, width = plane.shape
+        values = self.style.over(StyleMap(plane), height, width).rows(slice(0, height))
+        return Picture((values[..., None] * np.iinfo(dtype).max + 0.5).astype(dtype))
+
+
+def make_each(
+    stop: Stop,
+    inputs: list[Path],
+    out: Path,
+    suffix: str | None,
+    make: Callable[[Path], Plane],
+    finish: MapFinish,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Make a map for each input, and report each as `fxsr run` does."""
+    from fxsr.cli.print_run import RunReport
+    from fxsr.images.image import READABLE
+    from fxsr.runtime.jobs.planning import plan_jobs
+
+    if out.suffix.lower() in READABLE - {".png"} and not out.is_dir():  # any other name is a folder's
+        raise UsageError(_NO_PNG.format(out))
+    plan = plan_jobs(inputs, 1, out, suffix, "png")
+    with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json) as report:
+        stop.patient = True  # an error that is raised in a callback of libvips is lost
+        for failure in plan.failures:
+            report.add(failure)
+        for job in plan.jobs:
+            report.begin(job)
+            report.add(_make_map(job, make, finish))
+        stop.check()
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _make_map(job: Job, make: Callable[[Path], Plane], finish: MapFinish) -> Done | Failure:
+    from fxsr.images.image import write_image
+    from fxsr.runtime.jobs.jobs import Done, Failure
+    from fxsr.runtime.jobs.places import local
+
+    begin = time.perf_counter()
+    try:
+        picture = finish(make(local(job.source)))
+        write_image(local(job.target), picture)
+    except FxsrError as error:
+        return Failure(job.source, str(error).removeprefix("style map ").removeprefix(f"{job.source}: "))
+    except MemoryError:
+        return Failure(job.source, "not enough memory for this image; close other programs or cut it into parts")
+    height, width, _ = picture.pixels.shape
+    return Done(job, time.perf_counter() - begin, (width, height))
+
+
+def write_map(out: Path, plane: Plane, finish: MapFinish, *, quiet: bool, as_json: bool) -> None:
+    """Write one map, and print a line about it."""
+    from fxsr.console import print_json
+    from fxsr.images.image import write_image
+
+    if out.suffix.lower() != ".png":
+        raise UsageError(_NO_PNG.format(out))
+    write_image(out, finish(plane))
+    height, width = plane.shape
+    if as_json:
+        print_json({"output": str(out), "size": (width, height)})
+    elif not quiet:
+        typer.echo(f"{out} ({width}x{height})")
+
+
+def check_apart(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write over an input."""
+    from fxsr.runtime.jobs.places import absolute
+
+    if absolute(out) in map(absolute, inputs):
+        raise UsageError(f"the output would replace the input {out}; give another -o")
+
+
+def map_size(size: str | None, like: Path | None) -> tuple[int, int]:
+    """Height and width from `WIDTHxHEIGHT`, or of the image `like`.
+
+    Raises:
+        UsageError: both or neither are given, or the size is not one.
+        ImageError: the image can't be read.
+    """
+    from fxsr.images.image import read_image
+
+    if (size is None) == (like is None):
+        raise UsageError("give either --size WIDTHxHEIGHT or --like IMAGE")
+    if like is not None:
+        height, width, _ = read_image(like).pixels.shape
+        return height, width
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size or "")
+    width, height = (int(number) for number in found.groups()) if found else (0, 0)
+    if not 0 < width * height <= LARGEST:
+        raise UsageError(f"--size is {size!r}; it must be WIDTHxHEIGHT such as 640x480, of 1 to {LARGEST:,} pixels")
+    return height, width
+
+
+def read_alpha(source: Path) -> Plane:
+    """An image's alpha as a mask, (H, W) in 0..1.
+
+    Raises:
+        ImageError: the image can't be read, or has no alpha.
+    """
+    from fxsr.images.image import read_image
+    from fxsr.styles.style_map import StyleMap
+
+    pixels = read_image(source).pixels
+    if pixels.shape[2] not in (2, 4):
+        raise ImageError(f"{source}: has no alpha; leave out --alpha")
+    return StyleMap.from_array(pixels[..., -1]).values

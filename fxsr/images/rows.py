@@ -1,0 +1,79 @@
+"""An image that is streamed from top to bottom, a few rows at a time, so that its height needs no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsr.errors import TooLargeError
+
+Pixels = NDArray[Any]
+
+_BAND_BYTES = 1 << 22
+_NARROWEST = 1000
+"""No side may exceed the pixel limit divided by this: a row of tiles is in memory, which grows with the width."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An image as an iterator over bands of rows, which can be used once."""
+
+    height: int
+    width: int
+    channels: int
+    """1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha)."""
+    dtype: np.dtype[Any]
+    """uint8, uint16 or float; full intensity is 255, 65535 or 1.0."""
+    bands: Iterator[Pixels]
+    """(h, width, channels) arrays of `dtype`, from top to bottom; h may differ between bands."""
+    metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
+    """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values. Orientation is applied."""
+    notes: tuple[str, ...] = ()
+    """What could not be kept on reading, one line each."""
+
+    @staticmethod
+    def of(pixels: Pixels, metadata: Mapping[str, tuple[int, Any]] | None = None) -> Rows:
+        """The rows of an (H, W, C) array."""
+        height, width, channels = pixels.shape
+        band = band_height(width, channels, pixels.dtype)
+        bands = (pixels[top : top + band] for top in range(0, height, band))
+        return Rows(height, width, channels, pixels.dtype, bands, metadata or {})
+
+    def whole(self) -> Pixels:
+        """The whole image as an (H, W, C) array; uses up the bands."""
+        pixels = np.empty((self.height, self.width, self.channels), self.dtype)
+        top = 0
+        for band in self.bands:
+            pixels[top : top + len(band)] = band
+            top += len(band)
+        return pixels
+
+
+def band_height(width: int, channels: int, dtype: np.dtype[Any]) -> int:
+    """Number of rows in a band of about 4 MB."""
+    return max(1, _BAND_BYTES // (width * channels * dtype.itemsize))
+
+
+def dtype_peak(dtype: np.dtype[Any]) -> float:
+    """The value that means full intensity: 255, 65535, or 1.0 for floats."""
+    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+
+
+def check_pixels(path: Path, width: int, height: int, limit: int | None) -> None:
+    """Refuse an image that is too large.
+
+    Raises:
+        TooLargeError: it has more than `limit` pixels, or a side is longer than a thousandth of that.
+    """
+    if limit is None:
+        return
+    if width * height > limit:
+        raise TooLargeError(f"{path}: {width}x{height} has more than the {limit} pixels that are allowed")
+    longest = max(limit // _NARROWEST, _NARROWEST)
+    if max(width, height) > longest:
+        raise TooLargeError(f"{path}: {width}x{height} has a side of more than the {longest} pixels that are allowed")

@@ -1,0 +1,179 @@
+"""Writes images to files while their rows arrive from top to bottom. Files appear whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fxsr.errors import ImageError
+from fxsr.files import atomic_path
+from fxsr.images.exr import write_exr
+from fxsr.images.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE
+from fxsr.images.reading import reason, vips_bands
+from fxsr.images.resample import resampled
+from fxsr.images.rows import Pixels, Rows, dtype_peak
+from fxsr.images.tiff_exif import add_exif
+from fxsr.images.vips_pipe import through_vips
+
+if TYPE_CHECKING:
+    import pyvips
+
+_BIG = 2**31
+"""Bytes of pixels above which TIFF becomes tiled BigTIFF: classic TIFF ends at 4 GB, for some readers at 2 GB."""
+_LARGE = 2**27
+"""Pixels from which JPEG's tables are not optimised, which would hold the coefficients of the whole image."""
+
+
+def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int, int] | None = None) -> tuple[str, ...]:
+    """Write an image in the format of its suffix. Only WebP and BMP hold the image whole.
+
+    TIFF files beyond 2 GB become tiled BigTIFF.
+
+    Args:
+        quality: quality of JPEG and WebP, 1..100.
+        size: width and height to resample it to; None keeps its size.
+
+    Returns:
+        What the format could not hold, one line each.
+
+    Raises:
+        ImageError: the format is unknown or can't hold this image, or the library failed.
+        FxsrError: the file can't be written.
+        Any error that the rows raise.
+    """
+    import pyvips
+
+    path = Path(path)
+    suffix = path.suffix.lower()
+    width, height = size or (rows.width, rows.height)
+    check_target(path, width, height)
+    fitted, notes = _fit(rows, suffix)
+
+    with atomic_path(path) as temporary:
+
+        def encode(image: pyvips.Image) -> None:
+            image = resampled(_describe(image, fitted), width, height)
+            if suffix == ".bmp":
+                _write_bmp(temporary, image)
+            elif suffix == ".exr":
+                write_exr(temporary, image.height, image.width, image.bands, vips_bands(image))
+            else:
+                image.write_to_file(str(temporary), **_options(suffix, image, quality))
+
+        try:
+            through_vips(fitted, encode)
+        except (pyvips.Error, UnicodeEncodeError) as error:  # the latter for a folder's name
+            raise ImageError(f"{path}: cannot be written ({reason(error)})") from error
+        if suffix in (".tif", ".tiff") and "exif-data" in rows.metadata:
+            _, exif = rows.metadata["exif-data"]
+            if not add_exif(temporary, bytes(exif)):
+                notes += ("EXIF could not be kept",)
+    return notes
+
+
+def check_target(path: Path, width: int, height: int) -> None:
+    """Refuse an image that can't be written, before it is upscaled.
+
+    Raises:
+        ImageError: the format is unknown, or can't hold an image of this size.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in WRITABLE:
+        raise ImageError(
+            f"{path}: cannot write {suffix or 'a file without suffix'}; choose {', '.join(sorted(WRITABLE))}"
+        )
+    limit = SIDE_LIMIT.get(suffix)
+    if limit and max(height, width) > limit:
+        raise ImageError(
+            f"{path}: {width}x{height} is too large for {suffix} (at most {limit} a side); use png or tiff"
+        )
+
+
+def _describe(image: pyvips.Image, rows: Rows) -> pyvips.Image:
+    """The image with its colour space and metadata."""
+    import pyvips
+
+    deep = rows.dtype == np.uint16
+    colour = "rgb16" if deep else "scrgb" if rows.dtype.kind == "f" else "srgb"
+    grey = "grey16" if deep else "b-w"
+    image = image.copy(interpretation=grey if rows.channels < 3 else colour)
+    for name, (kind, value) in rows.metadata.items():
+        if name in ("xres", "yres"):  # attributes of the image itself
+            image = image.copy(**{name: value})
+        else:
+            image.set_type(kind, name, value)
+    if "exif-data" in rows.metadata:  # it still holds the orientation, which is applied already
+        image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    return image
+
+
+def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
+    """Reduce depth and alpha to what the format holds, with a note for each."""
+    notes = []
+    steps: list[Callable[[Pixels], Pixels]] = []
+    dtype, channels = rows.dtype, rows.channels
+    held = DEPTHS.get(suffix, ("uint8",))
+    if dtype.name not in held:
+        target = np.dtype(held[-1])
+        if np.can_cast(dtype, target) or dtype.kind == "f" == target.kind:
+            steps.append(lambda pixels: _convert(pixels, target))
+        else:
+            steps.append(lambda pixels: _convert(pixels.clip(0, dtype_peak(pixels.dtype)), target))
+            notes.append(f"{suffix} holds no {dtype.name}: reduced to {target.name}")
+        dtype = target
+    if suffix in WITHOUT_METADATA and any(name.startswith(("icc", "exif", "xmp")) for name in rows.metadata):
+        notes.append(f"{suffix} holds no ICC profile, EXIF or XMP here: left out, and colours are taken as sRGB")
+    if suffix in WITHOUT_ALPHA and channels in (2, 4):
+        notes.append(f"{suffix} holds no alpha: laid on white")
+        steps.append(_on_white)
+        channels -= 1
+
+    def fit(pixels: Pixels) -> Pixels:
+        for step in steps:
+            pixels = step(pixels)
+        return pixels
+
+    return replace(rows, dtype=dtype, channels=channels, bands=map(fit, rows.bands)), tuple(notes)
+
+
+def _convert(pixels: Pixels, target: np.dtype[Any]) -> Pixels:
+    """The same intensities as another type."""
+    factor = dtype_peak(target) / dtype_peak(pixels.dtype)
+    converted: Pixels = (pixels * factor + (0 if target.kind == "f" else 0.5)).astype(target)
+    return converted
+
+
+def _on_white(pixels: Pixels) -> Pixels:
+    """8-bit colours with alpha, blended onto white."""
+    alpha = pixels[..., -1:].astype(np.float32) / 255
+    laid: Pixels = (pixels[..., :-1] * alpha + 255 * (1 - alpha) + 0.5).astype(np.uint8)
+    return laid
+
+
+def _options(suffix: str, image: pyvips.Image, quality: int) -> Mapping[str, Any]:
+    match suffix:
+        case ".jpg" | ".jpeg":
+            optimize = image.width * image.height < _LARGE
+            return {"Q": quality, "subsample_mode": "off", "optimize_coding": optimize}
+        case ".webp":
+            return {"Q": quality, "smart_subsample": True}
+        case ".tif" | ".tiff":
+            floats = image.format == "float"
+            item = {"uchar": 1, "ushort": 2, "float": 4}[image.format]
+            options = {"compression": "deflate", "predictor": "float" if floats else "horizontal"}
+            if image.width * image.height * image.bands * item <= _BIG:
+                return options
+            return options | {"bigtiff": True, "tile": True, "tile_width": 256, "tile_height": 256}
+        case _:
+            return {"compression": 6}
+
+
+def _write_bmp(path: Path, image: pyvips.Image) -> None:
+    from PIL import Image
+
+    pixels = image.numpy()
+    Image.fromarray(pixels.reshape(image.height, image.width) if image.bands == 1 else pixels).save(path, format="BMP")

@@ -1,0 +1,54 @@
+"""The models that come with the package, and those that their authors publish elsewhere.
+
+Each bundled model is three files of one name: `.safetensors` (the checkpoint), `.onnx` (for `fxsr run`) and `.md` (its
+model card).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_MODEL = "fxsr-pd-x4-small"
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A model whose weights its authors host. Nothing here downloads them, since we may not redistribute them."""
+
+    name: str
+    scale: int
+    page: str
+    """Where the authors link the file."""
+    recipe: str
+    """The recipe that trains such a model; see `fxsr train --list`."""
+
+
+_FXSR = "https://github.com/seungho-snu/FxSR"
+_SROT = "https://github.com/seungho-snu/SROT"
+PUBLISHED_MODELS = (
+    PublishedModel("FxSR-PD 4x", 4, _FXSR, "fxsr-pd-x4"),
+    PublishedModel("FxSR-PD 8x", 8, _FXSR, "fxsr-pd-x8"),
+    PublishedModel("FxSR-DS 4x", 4, _FXSR, "fxsr-ds-x4"),
+    PublishedModel("FxSR-DS 8x", 8, _FXSR, "fxsr-ds-x8"),
+    PublishedModel("ESRGAN-SROT-M1234-v2-4x", 4, _SROT, "srot-x4"),
+)
+
+
+def bundled_models() -> tuple[str, ...]:
+    """Names of the bundled models."""
+    return tuple(sorted(path.stem for path in _folder().glob("*.safetensors")))
+
+
+def bundled_file(name: str, ending: str) -> Path:
+    """One of a bundled model's files.
+
+    Args:
+        name: one of `bundled_models()`.
+        ending: ".onnx", ".safetensors" or ".md".
+    """
+    return _folder() / f"{name}{ending}"
+
+
+def _folder() -> Path:
+    return Path(__file__).parents[1] / "weights"

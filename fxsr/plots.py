@@ -1,0 +1,53 @@
+"""Plots in files, drawn with matplotlib and without a display. What is plotted is decided by the callers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fxsr.errors import UsageError
+from fxsr.extras import needs
+from fxsr.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLOT_FORMATS = (".png", ".svg", ".pdf")
+_DPI = 120
+
+
+def check_plot(path: Path) -> None:
+    """Check, before long work, that a plot can be written to a file of this name.
+
+    Raises:
+        UsageError: the ending is none of `PLOT_FORMATS`.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if path.suffix.lower() not in PLOT_FORMATS:
+        raise UsageError(f"{path}: plots are written as {', '.join(PLOT_FORMATS[:-1])} or {PLOT_FORMATS[-1]}")
+    with needs("plot"):
+        import matplotlib  # noqa: F401
+
+
+@contextmanager
+def plot_file(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure that is written to `path` at the end of the block.
+
+    Args:
+        path: the file to write.
+        width: in inches, of 120 pixels each.
+        height: in inches.
+
+    Raises:
+        UsageError, MissingExtraError: as `check_plot`.
+        FxsrError: `path` can't be written.
+    """
+    check_plot(path)
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure((width, height), layout="constrained")
+    yield figure
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI)

@@ -1,0 +1,194 @@
+"""Planning a run: which image is written where, and with which style map, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePath, PurePosixPath
+
+from fxsr.errors import StyleError, UsageError
+from fxsr.images.formats import FORMATS, READABLE, WRITABLE
+from fxsr.runtime.jobs.jobs import Failure, Job, JobPlan
+from fxsr.runtime.jobs.places import Place, absolute, exists, files, is_dir, is_file, local_copy, within
+from fxsr.styles.style_map import StyleMap
+
+
+def plan_jobs(
+    inputs: Sequence[Place],
+    scale: float,
+    out: Place | None = None,
+    suffix: str | None = None,
+    format_name: str | None = None,
+    t_map: Place | None = None,
+    resume: bool = False,
+) -> JobPlan:
+    """Decide what is written where.
+
+    By default outputs are written next to their inputs: photo.jpg gives photo_x4.jpg, and a folder photos/ gives
+    photos_x4/ with the same tree inside. With `out`, names stay as they are unless a suffix is given.
+
+    Args:
+        inputs: files, and folders that are searched for images.
+        scale: number in the default suffix, `_x<scale>`.
+        out: a folder, or for a single input file the file to write.
+        suffix: text that is appended to each file's stem.
+        format_name: one of `fxsr.images.formats.FORMATS`; None keeps each input's format, or PNG where that can't be
+            written.
+        t_map: one style map for all images, which is decoded here, once; or a folder of maps, in which each image has
+            the map at the same place as in its own folder, or else the map with its stem.
+        resume: inputs that are also outputs of other inputs were written by an earlier run, and are left out.
+
+    Raises:
+        UsageError: the arguments contradict each other.
+        StyleError: the style map can't be read, or two maps in the folder have the same stem.
+    """
+    if format_name is not None and format_name.lower() not in FORMATS:
+        raise UsageError(f"format is {format_name!r}; it must be one of {', '.join(FORMATS)}")
+    if out is not None and out.suffix.lower() in WRITABLE and not is_dir(out):
+        if len(inputs) != 1 or is_dir(inputs[0]):
+            raise UsageError(f"{out} names one file, but there may be several inputs; give a folder")
+        if format_name is not None and FORMATS[format_name.lower()] != FORMATS[out.suffix.lower()[1:]]:
+            raise UsageError(f"{out} and --format {format_name} contradict each other")
+        jobs = [Job(inputs[0], out)]
+    else:
+        if out is not None and out.suffix.lower() in READABLE and not is_dir(out):
+            raise UsageError(f"{out.suffix} can't be written; choose {', '.join(sorted(WRITABLE))}")
+        if out is not None and is_file(out):
+            raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
+        ending = FORMATS[format_name.lower()] if format_name else None
+        jobs = list(_expand(inputs, scale, out, suffix, ending, t_map))
+    if resume:
+        written = {absolute(job.target) for job in jobs if job.target != job.source}
+        jobs = [job for job in jobs if absolute(job.source) not in written]
+    failures: list[Failure] = []
+    jobs = _refuse(jobs, failures, _source_fault)
+    originals = {absolute(job.source): job.source for job in jobs}
+    if t_map is not None:
+        if is_dir(t_map):
+            jobs, maps = _pair(jobs, t_map, [place for place in inputs if is_dir(place)], failures)
+        else:
+            jobs, maps = _share(jobs, t_map), [t_map]
+        originals |= {absolute(place): place for place in maps}
+    jobs = _refuse(jobs, failures, _target_fault(jobs, originals))
+    return JobPlan(tuple(jobs), tuple(failures))
+
+
+def _expand(
+    inputs: Sequence[Place],
+    scale: float,
+    out: Place | None,
+    suffix: str | None,
+    ending: str | None,
+    t_map: Place | None,
+) -> Iterator[Job]:
+    """A job for each input file and for each image in an input folder."""
+    mark = f"_x{scale:g}" if suffix is None else suffix
+    for source in inputs:
+        if is_dir(source):
+            whole = absolute(source)
+            if out is None and not whole.name:
+                raise UsageError(f"{source}: there is no place next to it for outputs; give -o FOLDER")
+            folder = out or whole.with_name(whole.name + mark)
+            inner = sorted(_images(source, [folder, *([t_map] if t_map else [])]))
+            if not inner:
+                yield Job(source, folder)  # `_source_fault` refuses it
+            for path in inner:
+                yield Job(source / str(path), folder / str(_output_name(path, suffix or "", ending)))
+        else:
+            folder, appended = (source.parent, mark) if out is None else (out, suffix or "")
+            yield Job(source, folder / str(_output_name(PurePosixPath(source.name), appended, ending)))
+
+
+def _images(folder: Place, others: Sequence[Place]) -> Iterator[PurePosixPath]:
+    """Images in a folder and the folders below it, as paths relative to it.
+
+    Hidden files are left out, and so is what lies in `others`: outputs of an earlier run, style maps.
+    """
+    apart = [absolute(other) for other in others if within(absolute(folder), absolute(other)) is None]
+    for path in files(folder):
+        hidden = any(part.startswith(".") for part in path.parts)
+        place = absolute(folder / str(path))
+        if path.suffix.lower() in READABLE and not hidden and all(within(place, other) is None for other in apart):
+            yield path
+
+
+def _output_name(path: PurePath, suffix: str, ending: str | None) -> PurePath:
+    kept = path.suffix if path.suffix.lower() in WRITABLE else ".png"
+    return path.with_name(f"{path.stem}{suffix}{ending or kept}")
+
+
+def _refuse(jobs: Iterable[Job], failures: list[Failure], fault: Callable[[Job], str | None]) -> list[Job]:
+    """The jobs that have no fault; the others become failures."""
+    kept = []
+    for job in jobs:
+        if reason := fault(job):
+            failures.append(Failure(job.source, reason))
+        else:
+            kept.append(job)
+    return kept
+
+
+def _source_fault(job: Job) -> str | None:
+    if is_dir(job.source):
+        return "no images in this folder"
+    if not exists(job.source):
+        return "no such file"
+    return None
+
+
+def _target_fault(jobs: Iterable[Job], originals: dict[Place, Place]) -> Callable[[Job], str | None]:
+    """What is wrong with a job's target: it would replace one of `originals`, or the output of another job."""
+    taken: dict[Place, Place] = {}
+    for job in sorted(jobs, key=lambda job: job.source.suffix.lower() != job.target.suffix.lower()):
+        taken.setdefault(absolute(job.target), job.source)  # a.png has a better claim to a.png than a.gif
+
+    def fault(job: Job) -> str | None:
+        target = absolute(job.target)
+        if target in originals:
+            return f"the output would replace the input {originals[target]}; give --suffix or another -o"
+        if (first := taken[target]) != job.source:
+            return f"{job.target} is the output of {first} already; give --suffix, --format or run them apart"
+        return None
+
+    return fault
+
+
+def _share(jobs: Iterable[Job], t_map: Place) -> list[Job]:
+    """The jobs, with one style map, decoded once for all of them."""
+    with local_copy(t_map) as file:
+        style = StyleMap.read(file)
+    return [replace(job, t_map=style) for job in jobs]
+
+
+def _pair(
+    jobs: Iterable[Job], folder: Place, input_folders: Sequence[Place], failures: list[Failure]
+) -> tuple[list[Job], list[Place]]:
+    """The jobs that have a style map in a folder, each with its map, and these maps.
+
+    Jobs without a map and maps without a job become failures.
+    """
+    maps: dict[PurePosixPath, Place] = {}
+    """Style maps by their path inside the folder, without suffix."""
+    for path in sorted(_images(folder, [])):
+        key, place = path.with_suffix(""), folder / str(path)
+        if key in maps:
+            raise StyleError(f"style maps {maps[key]} and {place} have the same stem; keep one")
+        maps[key] = place
+    jobs = list(jobs)
+    paired: list[Job] = []
+    found: list[Place] = []
+    known = {PurePosixPath(failure.file.stem) for failure in failures}
+    for job in jobs:
+        inner = (within(job.source, input_folder) for input_folder in input_folders)
+        keys = [path.with_suffix("") for path in inner if path is not None] + [PurePosixPath(job.source.stem)]
+        known.update(keys)
+        if t_map := next((maps[key] for key in keys if key in maps), None):
+            paired.append(replace(job, t_map=t_map))
+            found.append(t_map)
+        else:
+            failures.append(Failure(job.source, f"no style map {keys[0]}.* in {folder}"))
+    if input_folders or len(jobs) > 1:  # a single image need not use all maps
+        failures.extend(
+            Failure(maps[key], "style map without an input of its name") for key in sorted(maps) if key not in known
+        )
+    return paired, found

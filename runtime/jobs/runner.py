@@ -1,0 +1,88 @@
+"""Where the jobs of a run are done: on this machine here, on a Ray cluster in `fxsr.runtime.jobs.cluster`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from fxsr.models.bundled import DEFAULT_MODEL
+from fxsr.runtime.jobs.forecast import forecast_jobs
+from fxsr.runtime.jobs.jobs import Done, Failure, Forecast, Job, RunOptions
+from fxsr.runtime.jobs.pipeline import run_jobs
+from fxsr.runtime.session import Closable
+from fxsr.runtime.upscale.upscaler import Progress, Upscaler, load
+
+Results: TypeAlias = Generator[Done | Forecast | Failure, None, None]
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model and how to open it; see `fxsr.load` for the values."""
+
+    model: str = DEFAULT_MODEL
+    device: str = "auto"
+    tile: int | Literal["auto"] | None = None
+    overlap: int | None = None
+    provider: str = "auto"
+    trust: bool = False
+
+    def open(self) -> Upscaler:
+        """Open the model on this machine.
+
+        Raises:
+            FxsrError: see `fxsr.load`.
+        """
+        return load(self.model, self.device, self.tile, self.overlap, provider=self.provider, trust=self.trust)
+
+
+class Runner(Closable, Protocol):
+    """Does the jobs of a run with one model."""
+
+    scale: int
+    """The model's upscaling factor."""
+    fixed_t: float | None
+    """The style that the model was exported with. None: it takes any."""
+    reports_progress: bool
+    """Whether `run` calls `begin` and the progress it returns, so that a run can be stopped in these calls."""
+
+    def run(self, jobs: Sequence[Job], options: RunOptions, begin: Callable[[Job], Progress]) -> Results:
+        """Do jobs, and yield how each ended. To leave the generator early, close it.
+
+        Args:
+            begin: called when the upscaling of a job begins; what it returns is called after each tile.
+
+        Raises:
+            FxsrError: no job can be done. The failure of a single job is a result.
+        """
+        ...
+
+
+class LocalRunner(Runner):
+    """Does jobs on this machine.
+
+    Args:
+        choice: the model, which is opened here.
+        at_once: images in work at once.
+        dry_run: yield forecasts, and write nothing.
+
+    Raises:
+        FxsrError: the model can't be opened.
+    """
+
+    def __init__(self, choice: ModelChoice, at_once: int = 2, *, dry_run: bool = False) -> None:
+        self._upscaler = choice.open()
+        self._at_once = at_once
+        self._dry_run = dry_run
+        self.scale = self._upscaler.scale
+        self.fixed_t = self._upscaler.session.info.baked_t
+        self.reports_progress = not dry_run
+
+    def run(self, jobs: Sequence[Job], options: RunOptions, begin: Callable[[Job], Progress]) -> Results:
+        if self._dry_run:
+            yield from forecast_jobs(jobs, self._upscaler, options)
+        else:
+            yield from run_jobs(jobs, self._upscaler, options, begin, self._at_once)
+
+    def close(self) -> None:
+        self._upscaler.close()

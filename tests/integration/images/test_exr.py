@@ -1,0 +1,78 @@
+"""EXR files: linear light, any compression, and what of them can't be upscaled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fxsr.errors import ImageError
+from fxsr.images.image import Picture, read_image, write_image
+from fxsr.styles.style_map import StyleMap
+from tests.support import noise
+
+
+def test_exr_holds_linear_light_multiplied_by_alpha(tmp_path: Path) -> None:
+    import OpenEXR
+
+    write_image(tmp_path / "a.exr", Picture(np.full((20, 3, 4), [255, 188, 0, 128], np.uint8)))
+    with OpenEXR.File(str(tmp_path / "a.exr")) as file:
+        light = file.channels()["RGBA"].pixels
+    assert light.shape == (20, 3, 4)
+    half = 128 / 255
+    assert np.allclose(light, [half, 0.5029 * half, 0, half], atol=1e-4)  # sRGB's 188 is half as much light
+
+
+def test_exr_of_numbers_is_taken_as_it_is(tmp_path: Path) -> None:
+    import OpenEXR
+
+    depth = np.linspace(1, 9, 20, dtype=np.float32).reshape(4, 5)
+    depth[0, 0] = np.inf
+    with OpenEXR.File({"type": OpenEXR.scanlineimage}, {"Z": depth}) as file:
+        file.write(str(tmp_path / "z.exr"))
+    depth[0, 0] = 9
+    assert np.array_equal(read_image(tmp_path / "z.exr", as_data=True).pixels[..., 0], depth)
+    with pytest.raises(ImageError, match="has the channels Z"):
+        read_image(tmp_path / "z.exr")
+    write_image(tmp_path / "half.exr", Picture(np.full((4, 5, 1), 0.5, np.float32)))  # as light, 0.21
+    assert StyleMap.read(tmp_path / "half.exr").values == pytest.approx(0.214, abs=1e-3)
+
+
+def test_other_channels_of_exr_are_named(tmp_path: Path) -> None:
+    import OpenEXR
+
+    planes = {name: np.ones((4, 5), np.float16) for name in ("R", "G", "B", "depth")}
+    header = {"compression": OpenEXR.PIZ_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with OpenEXR.File(header, planes) as file:
+        file.write(str(tmp_path / "a.exr"))
+    picture = read_image(tmp_path / "a.exr")
+    assert picture.notes == ("channel depth is left out",)
+    assert picture.pixels.shape == (4, 5, 3)
+    with OpenEXR.File(header, {"depth": planes["depth"]}) as file:
+        file.write(str(tmp_path / "b.exr"))
+    with pytest.raises(ImageError, match=r"b\.exr: has the channels depth; R, G, B or Y, and A, can be upscaled"):
+        read_image(tmp_path / "b.exr")
+
+
+@pytest.mark.parametrize("part", [0.0005, 0.01, 0.5, 0.99])
+def test_an_exr_file_that_is_cut_is_refused_in_one_line(
+    part: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "a.exr", Picture(noise(3, np.float32, (300, 200))))
+    data = (tmp_path / "a.exr").read_bytes()
+    (tmp_path / "a.exr").write_bytes(data[: max(5, int(len(data) * part))])
+    with pytest.raises(ImageError, match=r"a\.exr: not an image that can be read, or a damaged one"):
+        read_image(tmp_path / "a.exr")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("compression", ["NO", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "DWAA", "DWAB"])
+def test_exr_is_read_in_any_compression(compression: str, tmp_path: Path) -> None:
+    import OpenEXR
+
+    light = np.linspace(0, 1, 300 * 40, dtype=np.float32).reshape(300, 40)
+    header = {"compression": getattr(OpenEXR, f"{compression}_COMPRESSION"), "type": OpenEXR.scanlineimage}
+    with OpenEXR.File(header, {"Y": light}) as file:
+        file.write(str(tmp_path / "a.exr"))
+    assert read_image(tmp_path / "a.exr").pixels.shape == (300, 40, 1)

@@ -1,0 +1,442 @@
+"""Training runs of the smallest network, in this process and in others."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fxsr.errors import CheckpointError, FxsrError, UsageError
+from fxsr.models.checkpoint import load_checkpoint
+from fxsr.models.config import is_style
+from fxsr.training.loop import Outcome, train
+from fxsr.training.recipes import recipe_from_json
+from fxsr.training.state import RunFolder
+from fxsr.training.trainer import TrainingError
+from tests.support import (
+    GOLDEN,
+    PATIENCE,
+    ROOT,
+    SilentMonitor,
+    ended,
+    fxsr_cli,
+    fxsr_process,
+    tiny_recipe,
+    write_photos,
+)
+
+LOSS_TOLERANCE = 2e-3
+"""Relative: processors add up in different orders, and a few steps of Adam amplify that."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    write_photos(folder, 3, (60, 72))
+    return folder
+
+
+def run(photos: Path, out: Path, *overrides: str, stop_after: int | None = None, resume: bool = False) -> Outcome:
+    steps = 0
+
+    def should_stop() -> bool:
+        nonlocal steps
+        steps += 1
+        return steps == stop_after
+
+    return train(tiny_recipe(photos, *overrides), out, SilentMonitor(), resume, should_stop, "cpu")
+
+
+def weights(outcome: Outcome) -> Mapping[str, Any]:
+    return load_checkpoint(outcome.weights).weights
+
+
+def test_the_losses_of_a_tiny_run_are_those_on_record(photos: Path, tmp_path: Path) -> None:
+    losses = run(photos, tmp_path).losses
+    golden = json.loads((GOLDEN / "tiny-losses.json").read_text())
+    assert [set(step) for step in losses] == [set(step) for step in golden]
+    for number, (step, wanted) in enumerate(zip(losses, golden, strict=True)):
+        for label in wanted:
+            assert step[label] == pytest.approx(wanted[label], rel=LOSS_TOLERANCE, abs=1e-6), (number, label)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 5, 7])
+def test_stopping_and_going_on_equals_going_straight(stop_after: int, photos: Path, tmp_path: Path) -> None:
+    straight = run(photos, tmp_path / "straight")
+    first = run(photos, tmp_path / "parts", stop_after=stop_after)
+    second = run(photos, tmp_path / "parts", resume=True)
+    assert straight.finished
+    assert second.finished
+    assert first.losses + second.losses == straight.losses
+    for key, value in weights(straight).items():
+        assert np.array_equal(value, weights(second)[key]), key
+
+
+def test_the_discriminator_learns_and_the_generator_answers_it(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, "conditional.steps=2")
+    states = [torch.load(path, weights_only=True) for path in RunFolder(tmp_path, tiny_recipe(photos)).states()]
+    early = run(photos, tmp_path / "b", "conditional.steps=1", "save_every=1")
+    before = torch.load(tmp_path / "b" / "states" / "conditional-0000001.pt", weights_only=True)["parts"]["judge"]
+    after = states[-1]["parts"]["judge"]
+    assert early.finished
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[key], after[key]) for key in after)
+    run(photos, tmp_path / "c", "conditional.steps=2", "conditional.discriminator.start=2")
+    waiting = torch.load(tmp_path / "c" / "states" / "conditional-0000002.pt", weights_only=True)["parts"]["judge"]
+    assert all(torch.equal(before[key], waiting[key]) for key in after if key.endswith("original"))
+
+
+def test_a_checkpoint_carries_its_resolved_recipe(photos: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(run(photos, tmp_path, "conditional.rate=2e-3").weights)
+    assert recipe_from_json(checkpoint.training) == tiny_recipe(photos, "conditional.rate=2e-3")
+    assert checkpoint.about.name == "tiny"
+    assert checkpoint.about.recipe == "tiny, conditional stage, 4 steps"
+
+
+def test_training_begins_where_a_checkpoint_ends(photos: Path, tmp_path: Path) -> None:
+    start = run(photos, tmp_path / "a")
+    more = run(
+        photos, tmp_path / "b", f"init={start.weights}", "psnr.steps=1", "psnr.rate=1e-12", "conditional.steps=0"
+    )
+    for key, value in weights(start).items():
+        assert np.abs(value - weights(more)[key]).max() < 1e-6, key
+
+
+def test_training_begins_with_a_network_that_has_no_style_layers(photos: Path, tmp_path: Path) -> None:
+    plain = {
+        key: torch.tensor(value) for key, value in weights(run(photos, tmp_path / "a")).items() if not is_style(key)
+    }
+    torch.save(plain, tmp_path / "rrdb.pth")
+    tuned = run(photos, tmp_path / "b", f"init={tmp_path / 'rrdb.pth'}", "psnr.rate=1e-12", "conditional.steps=0")
+    for key, value in plain.items():
+        assert np.abs(value.numpy() - weights(tuned)[key]).max() < 1e-6, key
+    assert any(map(is_style, weights(tuned)))
+
+
+def test_a_start_of_another_size_is_refused(photos: Path, tmp_path: Path) -> None:
+    start = run(photos, tmp_path / "a", "network.nf=4")
+    with pytest.raises(CheckpointError, match=r"conv_first\.weight is \[4, 3, 3, 3\], not \[8, 3, 3, 3\]"):
+        run(photos, tmp_path / "b", f"init={start.weights}")
+
+
+def test_only_the_last_states_stay(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, "keep=2", "save_every=1")
+    names = sorted(path.name for path in (tmp_path / "states").iterdir())
+    assert names == ["conditional-0000003.pt", "conditional-0000004.pt"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("No space left on device")])
+def test_a_failure_while_writing_leaves_the_old_checkpoint(
+    error: Exception, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(photos, tmp_path, stop_after=2)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    real = torch.save
+
+    def fails_in_the_middle(content: object, path: Path) -> None:
+        real(content, path)
+        with path.open("r+b") as file:
+            file.truncate(100)
+        raise error
+
+    monkeypatch.setattr(torch, "save", fails_in_the_middle)
+    with pytest.raises(FxsrError, match="No space left on device"):
+        run(photos, tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    monkeypatch.undo()
+    assert run(photos, tmp_path, resume=True).finished
+
+
+@pytest.mark.parametrize("damage", ["short", "scrambled", "partial"])
+def test_a_damaged_state_falls_back_to_the_one_before(damage: str, photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, "save_every=1", stop_after=3)
+    newest = tmp_path / "states" / "psnr-0000003.pt"
+    if damage == "short":
+        newest.write_bytes(newest.read_bytes()[:1000])
+    elif damage == "scrambled":
+        data = bytearray(newest.read_bytes())
+        data[200:1200] = np.random.default_rng(0).bytes(1000)
+        newest.write_bytes(data)
+    else:
+        content = torch.load(newest, weights_only=True)
+        del content["parts"]["average"]
+        torch.save(content, newest)
+    watcher = SilentMonitor()
+    assert train(tiny_recipe(photos, "save_every=1"), tmp_path, watcher, True, device="cpu").finished
+    assert "psnr-0000003.pt: not a readable training state" in watcher.said[0]
+
+
+def test_no_readable_state_is_an_error(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, stop_after=1)
+    for path in (tmp_path / "states").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="none of the 1 saved states can be read"):
+        run(photos, tmp_path, resume=True)
+
+
+def test_a_run_is_not_overwritten_unasked(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, stop_after=1)
+    with pytest.raises(UsageError, match="holds a run already; go on with it by --resume"):
+        run(photos, tmp_path)
+
+
+def test_resuming_with_another_recipe_names_the_difference(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, stop_after=1)
+    with pytest.raises(UsageError, match=r"begun with conditional\.batch = 4, not 2"):
+        run(photos, tmp_path, "conditional.batch=2", resume=True)
+    assert run(photos, tmp_path, "data.workers=1", "log_every=2", resume=True).finished
+
+
+def test_rates_may_change_on_the_way_and_that_is_said(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, stop_after=1)
+    watcher = SilentMonitor()
+    recipe = tiny_recipe(photos, "conditional.rate=1e-5", "psnr.clip=2", "init=moved.safetensors")
+    assert train(recipe, tmp_path, watcher, True, device="cpu").finished
+    assert watcher.said == [
+        "goes on with conditional.rate = 1e-05; it was 0.001",
+        "goes on with psnr.clip = 2.0; it was 0.0",
+    ]
+
+
+def test_losses_are_means_over_the_steps_since_the_last_line(photos: Path, tmp_path: Path) -> None:
+    each = [step["l1"] for step in run(photos, tmp_path / "each", "conditional.steps=0").losses]
+    run(photos, tmp_path / "parts", "conditional.steps=0", "log_every=4", stop_after=1)
+    rest = run(photos, tmp_path / "parts", "conditional.steps=0", "log_every=4", resume=True)
+    assert rest.losses == [{"l1": pytest.approx(sum(each[1:]) / 3)}]
+
+
+def test_weights_that_are_not_finite_are_not_saved(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"is not finite; --resume from the last state with a lower psnr\.rate"):
+        run(photos, tmp_path, "psnr.rate=1e30", "psnr.betas=[0, 0]", "psnr.steps=50", "save_every=1")
+    for path in (tmp_path / "states").glob("*.pt"):
+        saved = torch.load(path, weights_only=True)["parts"]["generator"]
+        assert all(torch.isfinite(weight).all() for weight in saved.values())
+
+
+def test_a_loss_that_is_not_a_number_stops_and_is_named(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"psnr stage, step \d+: l1 is not finite; .* lower psnr\.rate"):
+        run(photos, tmp_path, "psnr.rate=1e30", "psnr.steps=50")
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(photos: Path, tmp_path: Path) -> None:
+    done = torchrun(2, photos, tmp_path, "psnr.batch=3")
+    assert "psnr.batch is 3; it must be a multiple of the 2 processes" in done.stderr
+
+
+def test_two_processes_give_the_gradient_of_one(photos: Path, tmp_path: Path) -> None:
+    alone = run(photos, tmp_path / "one", "psnr.steps=1", "conditional.steps=3")
+    done = torchrun(2, photos, tmp_path / "two", "psnr.steps=1", "conditional.steps=3")
+    assert done.returncode == 0, done.stderr
+    together = load_checkpoint(tmp_path / "two" / "tiny.safetensors").weights
+    start = {key: np.zeros_like(value) for key, value in together.items()}
+    moved = max(float(np.abs(value - start[key]).max()) for key, value in together.items())
+    for key, value in weights(alone).items():
+        # Adam's first steps are of the rate's size whatever the gradient's: agreement is that of the gradient's sign
+        assert np.abs(value - together[key]).max() < 1e-4 * moved, key
+
+
+def torchrun(processes: int, photos: Path, out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += [str(ROOT / "cli.py"), "train", str(GOLDEN / "tiny.toml"), "--device", "cpu", "--out", str(out)]
+    for override in (f"data.hr={photos}", *overrides):
+        command += ["--set", override]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_signal_saves_and_stops(workers: int, number: signal.Signals, photos: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(GOLDEN / "tiny.toml"), "--device", "cpu", "--out", str(tmp_path / "run")]
+    overrides = ["--set", f"data.hr={photos}", "--set", "psnr.steps=100000", "--set", "save_every=100000"]
+    overrides += ["--set", f"data.workers={workers}"]
+    with ended(fxsr_process(*arguments, *overrides)) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("psnr 2/") for line in process.stderr)  # reads until then
+        os.killpg(process.pid, number)  # as a terminal does
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number, stderr
+    assert "stopped; go on with --resume" in stdout
+    assert len(list((tmp_path / "run" / "states").iterdir())) == 1
+    assert load_checkpoint(tmp_path / "run" / "tiny.safetensors").about.name == "tiny"
+
+
+def test_from_ten_photos_to_an_upscaled_picture(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 10, (60, 72))
+    overrides = [f"data.hr={tmp_path / 'photos'}", f"validation.hr={tmp_path / 'photos'}", "validation.features=none"]
+    sets = [part for override in overrides for part in ("--set", override)]
+    done = fxsr_cli("train", GOLDEN / "tiny.toml", *sets, "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "runs/tiny/tiny.safetensors (conditional stage, step 4, done)" in done.stdout
+    assert "t=0 PSNR" in done.stderr
+    report = json.loads((tmp_path / "runs" / "tiny" / "validation" / "conditional-0000004.json").read_text())
+    assert [scores["t"] for scores in report["scores"]] == [None, 0, 0.25, 0.5, 0.75, 1]
+    assert list((tmp_path / "runs" / "tiny" / "log").glob("events.*"))
+    weights = tmp_path / "runs" / "tiny" / "tiny.safetensors"
+    assert (tmp_path / "runs" / "tiny" / "tiny-best.safetensors").is_file()
+    assert json.loads(fxsr_cli("info", weights, "--json").stdout)["training"]["psnr"]["batch"] == 4
+    assert fxsr_cli("export", "--checkpoint", weights, "--engine", "none", cwd=tmp_path).returncode == 0
+    photo = tmp_path / "photos" / "photo0.png"
+    done = fxsr_cli("run", photo, "-e", tmp_path / "engines" / "tiny-x4-fp32.onnx", "-o", "sr.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "sr.png").is_file()
+
+
+def test_recipes_are_listed() -> None:
+    done = fxsr_cli("train", "--list")
+    assert done.returncode == 0, done.stderr
+    assert "srot-x4" in done.stdout
+    assert "18,301,061" in done.stdout
+
+
+def test_the_objective_is_drawn(tmp_path: Path) -> None:
+    from fxsr.images.image import read_image
+
+    done = fxsr_cli("train", "srot-x4", "--plot-objective", tmp_path / "out.png")
+    assert done.returncode == 0, done.stderr
+    assert read_image(tmp_path / "out.png").pixels.std() > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        (["train"], 2, "name a recipe"),
+        (["train", "absent.toml"], 2, "no such recipe"),
+        (["train", "srot-x4", "--set", "sead=1"], 2, "unknown field `sead`"),
+        (["train", "fxsr-pd-x4-small"], 2, "--set data.hr=FOLDER"),
+        (["train", "fxsr-pd-x4-small", "--device", "tpu"], 2, "it must be auto or cpu"),
+        (["train", "srot-x4", "--plot-objective", "out.doc"], 2, "plots are written as .png, .svg or .pdf"),
+        (["train", "fxsr-pd-x4-small", "--set", "data.hr=.", "--set", "precision=fp16"], 2, "needs a GPU"),
+        (["train", "fxsr-pd-x4-small", "--set", "data.hr=nowhere"], 2, "nowhere: no such folder of images"),
+        (["eval", "fxsr-pd-x4-small", "--hr", "nowhere"], 2, "nowhere: no such folder of images"),
+        (["eval", "fxsr-pd-x4-small", "--hr", ".", "--t", "0,2"], 2, "--t 0,2: write numbers from 0 to 1"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], status: int, line: str, tmp_path: Path) -> None:
+    done = fxsr_cli(*arguments, cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def taught(photos: Path) -> list[str]:
+    """Overrides: half of the crops native, and all that came with teachers at once."""
+    inputs = 'data.inputs=[{name="reduced"}, {name="native", native=true, t=[0.5, 1]}]'
+    line = 'line=["photo", "crisp"]'
+    return [
+        inputs,
+        f'teachers.crisp.source="{photos}"',
+        f'psnr.terms=[{{kind="l1", weight=1, {line}}}]',
+        'psnr.between="own"',
+        'conditional.between="own"',
+        'conditional.style={per="pixel", uniform=0.5, ends=0.5, map_every=2}',
+        f'conditional.terms=[{{kind="l1", weight=1, {line}}}, {{kind="adversarial", gan="vanilla", '
+        'weight=[[0, 0], [0.9, 0], [1, 0.01]], target="crisp"}]',
+        'conditional.discriminator={kind="unet", nf=4, sees="weighed"}',
+    ]
+
+
+def test_a_run_with_everything_that_teachers_bring_stops_and_goes_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fxsr.training import teachers
+    from fxsr.training.cache import Pixels
+
+    def draw(lr: Pixels, title: str) -> Pixels:
+        return lr.repeat(4, 0).repeat(4, 1)
+
+    monkeypatch.setattr(teachers, "load_teacher", lambda *_: draw)
+    overrides = taught(photos)
+    straight = run(photos, tmp_path / "straight", *overrides)
+    first = run(photos, tmp_path / "parts", *overrides, stop_after=5)
+    second = run(photos, tmp_path / "parts", *overrides, resume=True)
+    assert first.losses + second.losses == straight.losses
+    for key, value in weights(straight).items():
+        assert np.array_equal(value, weights(second)[key]), key
+
+
+def test_minutes_change_the_steps_and_a_run_ends_in_time(photos: Path, tmp_path: Path) -> None:
+    import time
+
+    recipe = tiny_recipe(photos, "psnr.steps=1000000", "conditional.steps=1000000", "save_every=100000")
+    begin = time.monotonic()
+    watcher = SilentMonitor()
+    outcome = train(recipe, tmp_path, watcher, device="cpu", minutes=0.3)
+    assert time.monotonic() - begin < 40
+    assert any("to end in 0.3 minutes" in line for line in watcher.said)
+    assert outcome.weights.is_file()
+    assert RunFolder(tmp_path, recipe).states()
+
+
+def test_a_plan_trains_nothing(photos: Path, tmp_path: Path) -> None:
+    done = fxsr_cli(
+        "train", GOLDEN / "tiny.toml", "--set", f"data.hr={photos}", "--plan", "--device", "cpu", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "psnr: 4 steps of" in done.stdout
+    assert "memory" in done.stdout
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_resuming_needs_no_repeated_overrides_and_may_lengthen(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(photos, out, "conditional.steps=0", "psnr.schedule=constant")
+    done = fxsr_cli("train", "--resume", "--out", out, "--device", "cpu", "--set", "psnr.steps=6")
+    assert done.returncode == 0, done.stderr
+    assert "goes on with psnr.steps = 6; it was 4" in done.stderr
+    assert "psnr stage, step 6, done" in done.stdout
+
+
+def test_a_cosine_stage_cannot_be_lengthened(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path)
+    with pytest.raises(UsageError, match=r"begun with conditional\.steps = 4, not 8"):
+        run(photos, tmp_path, "conditional.steps=8", resume=True)
+
+
+def test_missing_feature_weights_are_found_before_pictures_are_read(photos: Path, tmp_path: Path) -> None:
+    term = 'psnr.terms=[{kind="perceptual", weight=1, layers=["conv1_2"], weights="absent.pth"}]'
+    with pytest.raises(FxsrError, match=r"absent\.pth: no such file"):
+        run(photos, tmp_path, term)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_short_run_logs_its_first_steps(photos: Path, tmp_path: Path) -> None:
+    done = run(photos, tmp_path, "psnr.steps=20", "conditional.steps=0", "log_every=100")
+    assert len(done.losses) == 11  # the first, and every tenth part
+
+
+def test_compiling_changes_nothing_in_either_stage(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(photos, tmp_path / "plain")
+    real = torch.compile
+    compiled: list[object] = []
+
+    def traced(module: torch.nn.Module) -> Any:
+        compiled.append(module)
+        return real(module, backend="eager")  # the compiler's own work takes minutes and is not ours
+
+    monkeypatch.setattr(torch, "compile", traced)
+    fast = run(photos, tmp_path / "compiled", "compile=true", stop_after=6)
+    fast = run(photos, tmp_path / "compiled", "compile=true", resume=True)
+    assert len(compiled) == 3  # two stages, and the second again on resuming
+    for key, value in weights(plain).items():
+        np.testing.assert_allclose(value, weights(fast)[key], atol=1e-5)
