@@ -1,5 +1,4 @@
-"""Training crops. Each is a function of seed, stage and its running number alone, so that neither the number of workers
-nor of processes nor a restart changes what is trained on."""
+"""Batches of training crops, on the device. See `fxsr.training.crops` for what the crops are."""
 
 from __future__ import annotations
 
@@ -7,21 +6,16 @@ import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fxsr.extras import needs
-from fxsr.training.cache import ImageCache, Pixels
-from fxsr.training.degrade import degrade
-from fxsr.training.recipe import STAGES, Recipe
-from fxsr.training.samples import inputs_of
-from fxsr.training.styles import draw_style
-from fxsr.training.teachers import TeacherPictures
+from fxsr.training.crops import Crops, Sources
+from fxsr.training.recipe import Recipe
 
 with needs("train"):
     import torch
     from torch import Tensor
-    from torch.utils.data import DataLoader, Dataset, Sampler
+    from torch.utils.data import DataLoader, Sampler
+
+    from fxsr.training.resident import Resident, fits
 
 
 @dataclass(frozen=True)
@@ -38,109 +32,6 @@ class Batch:
     """Teachers' pictures by name, of the photos' shape."""
     bounds: tuple[tuple[float, float], ...] = ()
     """Least and largest t of each crop, known without asking the device."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What one crop is cut from, and how."""
-
-    index: int
-    """In the cache."""
-    y: int
-    """First row of the input; likewise the column."""
-    x: int
-    turns: int
-    """Quarter turns."""
-    flip: bool
-    t_map: NDArray[np.float32]
-    """(1, h, w) or (1, 1, 1)."""
-    rng: np.random.Generator = field(repr=False)
-    """For what is still to be drawn."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Everything that crops are cut from."""
-
-    cache: ImageCache
-    teachers: Mapping[str, TeacherPictures] = field(default_factory=dict)
-
-
-_Item = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]
-
-
-class Crops(Dataset[_Item]):
-    """The endless list of a stage's crops: (3, ...) uint8 lr and hr, float32 t_map, its bounds, teachers' pictures."""
-
-    def __init__(self, recipe: Recipe, stage: str, sources: Sources) -> None:
-        plan = recipe.stages[stage]
-        self._sources = sources
-        self._cache = sources.cache
-        self._data = recipe.data
-        self._kinds = inputs_of(recipe.data)
-        self._scale = recipe.network.scale
-        self._style = plan.style
-        self._batch = plan.batch
-        self._seed = (recipe.seed, STAGES.index(stage))
-        shares = np.array([kind.share for kind in self._kinds])
-        self._limits = np.cumsum(shares / shares.sum())
-        of_kind = [entry.kind for entry in self._cache.entries]
-        self._members = [np.flatnonzero(np.array(of_kind) == number) for number in range(len(self._kinds))]
-
-    def choose(self, number: int) -> Choice:
-        """Where a crop comes from."""
-        rng = np.random.default_rng([*self._seed, 0, number])
-        batch_rng = np.random.default_rng([*self._seed, 1, number // self._batch])
-        kind = self._kinds[0]
-        if self._data.inputs:
-            place = min(int(np.searchsorted(self._limits, rng.random(), "right")), len(self._kinds) - 1)
-            kind, members = self._kinds[place], self._members[place]
-            index = int(members[rng.integers(len(members))])
-        else:
-            index = int(rng.integers(len(self._cache)))
-        side, margin = self._data.patch // self._scale, kind.margin
-        sizes = self._cache.input(index).shape[:2]
-        y, x = (margin + int(rng.integers(size - 2 * margin - side + 1)) for size in sizes)
-        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-        maps = self._style.per == "pixel" and (number // self._batch) % self._style.map_every == 0
-        t_map = draw_style(self._style, batch_rng, rng, side, maps)
-        low, high = kind.t
-        return Choice(
-            index,
-            y,
-            x,
-            turns if self._data.rotations else 0,
-            flip and self._data.flips,
-            (low + (high - low) * t_map).astype(np.float32),
-            rng,
-        )
-
-    def __getitem__(self, number: int) -> _Item:
-        choice = self.choose(number)
-        lr = self._cut(self._cache.input(choice.index), choice, 1)
-        photo = self._cache.photo(choice.index)
-        if photo is None:
-            hr = np.zeros((self._data.patch, self._data.patch, 3), np.uint8)
-        else:
-            hr = self._cut(photo, choice, self._scale)
-        if self._data.degradation:
-            lr = degrade(np.ascontiguousarray(hr), self._scale, self._data.degradation, choice.rng)
-        pictures = {
-            name: _channels_first(self._cut(teacher.picture(choice.index), choice, self._scale))
-            for name, teacher in self._sources.teachers.items()
-        }
-        bounds = torch.tensor([float(choice.t_map.min()), float(choice.t_map.max())])
-        return _channels_first(lr), _channels_first(hr), torch.from_numpy(choice.t_map), bounds, pictures
-
-    def _cut(self, pixels: Pixels, choice: Choice, scale: int) -> Pixels:
-        part = pixels[window(choice, self._data.patch // self._scale, scale)]
-        part = np.rot90(part, choice.turns)
-        return part[:, ::-1] if choice.flip else part
-
-
-def window(choice: Choice, side: int, scale: int) -> tuple[slice, slice]:
-    """Rows and columns of a crop of `side` input pixels, in a picture `scale` times the input's size."""
-    return tuple(slice(first * scale, (first + side) * scale) for first in (choice.y, choice.x))  # type: ignore[return-value]
 
 
 class _Numbers(Sampler[list[int]]):
@@ -185,16 +76,13 @@ def batches(
     def picture(x: Tensor) -> Tensor:
         return x.to(device, non_blocking=True).float().div_(255).contiguous(memory_format=layout)
 
-    if device.type == "cuda" and not recipe.data.degradation:
-        from fxsr.training.resident import Resident, fits
-
-        if fits(sources, device):
-            resident = Resident(crops, sources, recipe.data.patch, recipe.network.scale, device)
-            for each in numbers:
-                lr, hr, t_map, bounds, pictures = resident.cut(each)
-                teachers = {name: picture(x) for name, x in pictures.items()}
-                yield Batch(picture(lr), picture(hr), t_map, teachers, bounds)
-            return
+    if device.type == "cuda" and not recipe.data.degradation and fits(sources, device):
+        resident = Resident(crops, sources, recipe.data.patch, recipe.network.scale, device)
+        for each in numbers:
+            lr, hr, t_map, bounds, pictures = resident.cut(each)
+            teachers = {name: picture(x) for name, x in pictures.items()}
+            yield Batch(picture(lr), picture(hr), t_map, teachers, bounds)
+        return
     loader = DataLoader(
         crops,
         batch_sampler=numbers,
@@ -213,7 +101,3 @@ def _leave_signals(number: int) -> None:
     """A terminal's Ctrl-C goes to all processes: it is for the training process, which then needs its workers."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
-
-
-def _channels_first(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # torch takes no negative strides

@@ -19,7 +19,8 @@ from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.models.checkpoint import load_start, start_from
 from fxsr.training.cache import open_cache
-from fxsr.training.data import Sources, batches
+from fxsr.training.crops import Sources
+from fxsr.training.data import batches
 from fxsr.training.ncnn import load_ncnn_rrdb
 from fxsr.training.objective import Objective
 from fxsr.training.recipe import Recipe

@@ -1,20 +1,17 @@
-"""Crops cut on the GPU from pictures in its memory, the same as `fxsr.training.data` cuts on the CPU."""
+"""Crops cut on the GPU from pictures in its memory, the same as `fxsr.training.crops` cuts on the CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fxsr.extras import needs
+from fxsr.training.crops import Choice, Crops, Sources, window
 
 with needs("train"):
     import torch
     from torch import Tensor
-
-if TYPE_CHECKING:
-    from fxsr.training.data import Choice, Crops, Sources
 
 _SHARE = 0.4
 """Of the device's free memory that pictures may take."""
@@ -86,8 +83,6 @@ class Resident:
         return self._cut(self._teachers[name], begin, (entry.height, entry.width), choice, self._scale)
 
     def _cut(self, pixels: Tensor, begin: int, size: tuple[int, int], choice: Choice, scale: int) -> Tensor:
-        from fxsr.training.data import window
-
         whole = pixels[begin : begin + size[0] * size[1] * 3].view(*size, 3)
         part = torch.rot90(whole[window(choice, self._side, scale)], choice.turns)
         return (part.flip(1) if choice.flip else part).permute(2, 0, 1)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from fxsr.models.network import Generator
-    from fxsr.training.data import Sources
+    from fxsr.training.crops import Sources
     from fxsr.training.objective import Objective
 
 _TRIAL = 3

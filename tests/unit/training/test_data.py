@@ -9,7 +9,8 @@ import torch
 from fxsr.errors import UsageError
 from fxsr.images.image import Picture, write_image
 from fxsr.training.cache import ImageCache, open_cache, read_rgb
-from fxsr.training.data import Batch, Sources, batches
+from fxsr.training.crops import Sources
+from fxsr.training.data import Batch, batches
 from fxsr.training.degrade import degrade
 from fxsr.training.recipe import Recipe, Style
 from fxsr.training.recipe_data import Degradation

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from fxsr.errors import UsageError
-from fxsr.training.data import Batch, Sources, batches
+from fxsr.training.crops import Sources
+from fxsr.training.data import Batch, batches
 from fxsr.training.objective import Objective
 from fxsr.training.recipe import Discriminator, Recipe, Stage, Term
 from fxsr.training.recipe_data import Data, Input, Teacher
@@ -142,7 +143,7 @@ def test_crops_show_the_same_place_in_input_photo_and_teachers_picture(tmp_path:
 
 
 def test_crops_cut_on_a_device_are_those_cut_by_the_loader(tmp_path: Path) -> None:
-    from fxsr.training.data import Crops
+    from fxsr.training.crops import Crops
     from fxsr.training.resident import Resident
 
     write_photos(tmp_path / "hr", 2, (64, 72))
@@ -203,7 +204,7 @@ def test_rounds_and_single_strengths_exclude_each_other() -> None:
 
 
 def test_inputs_are_drawn_by_their_shares(tmp_path: Path) -> None:
-    from fxsr.training.data import Crops
+    from fxsr.training.crops import Crops
 
     write_photos(tmp_path / "hr", 1, (40, 40))
     data = Data(hr=str(tmp_path / "hr"), patch=32, inputs=(Input(name="a", share=3), Input(name="b", share=1)))
