@@ -28,3 +28,32 @@ def test_both_stages_train_and_go_on(precision: str, tmp_path: Path) -> None:
     assert second.finished
     assert all(value > 0 for step in first.losses for label, value in step.items() if label != "adversarial")
     assert load_checkpoint(second.weights).config == recipe.network.config()
+
+
+def test_no_step_waits_for_the_gpu(tmp_path: Path) -> None:
+    from accelerate import Accelerator
+
+    from fxsr.models.network import Generator
+    from fxsr.training.crops import Sources
+    from fxsr.training.data import batches
+    from fxsr.training.initial import initialise
+    from fxsr.training.samples import open_samples
+    from fxsr.training.trainer import Trainer
+
+    write_photos(tmp_path / "photos", 3, (60, 72))
+    between = 'conditional.between="own"'
+    recipe = tiny_recipe(tmp_path / "photos", 'data.inputs=[{name="reduced"}]', "conditional.steps=8", between)
+    cache = open_samples(tmp_path / "cache", recipe.data, 4, 0)
+    AcceleratorState._reset_state(True)
+    accelerator = Accelerator()
+    trainer = Trainer(recipe, "conditional", initialise(Generator(recipe.network.config())), accelerator)
+    drawn = batches(recipe, "conditional", Sources(cache), 0, accelerator.device)
+    for _ in range(3):  # libraries choose their algorithms, and wait while they do
+        trainer.step(next(drawn))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in drawn:
+            trainer.step(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    trainer.check()
