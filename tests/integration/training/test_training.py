@@ -440,3 +440,18 @@ def test_compiling_changes_nothing_in_either_stage(
     assert len(compiled) == 3  # two stages, and the second again on resuming
     for key, value in weights(plain).items():
         np.testing.assert_allclose(value, weights(fast)[key], atol=1e-5)
+
+
+def test_training_begins_with_an_ncnn_network(photos: Path, tmp_path: Path) -> None:
+    from tests.unit.training.test_teachers import write_ncnn
+
+    network = write_ncnn(tmp_path / "net.param", nb=1, nf=8, gc=4)
+    overrides = ["psnr.steps=1", "psnr.rate=1e-12", "conditional.steps=0"]
+    tuned = run(photos, tmp_path / "run", f"init={tmp_path / 'net.param'}", *overrides)
+    for key, value in network.state_dict().items():
+        assert np.abs(value.numpy() - weights(tuned)[key]).max() < 1e-6, key
+
+
+def test_a_start_that_is_not_there_is_named(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"init: absent\.pth: no such file"):
+        run(photos, tmp_path, "init=absent.pth")
