@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fxsr.console import plain_console, print_json
+from fxsr.errors import printable
 
 if TYPE_CHECKING:
     from fxsr.export import ExportResult
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from fxsr.training.evaluate import Report
     from fxsr.training.loop import Outcome
     from fxsr.training.recipe import Recipe
+
+_LONGEST = 10_000
+"""Characters of a value that are printed."""
 
 
 def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
@@ -142,7 +146,8 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(escape(name), "see --json" if isinstance(value, Mapping) else escape(str(value)))
+        text = "see --json" if isinstance(value, Mapping) else str(value)
+        table.add_row(*(escape(printable(each, _LONGEST)) for each in (name, text)))
     plain_console().print(table)
 
 
