@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LOCK = ".fxsr-export.lock"
 _SCRATCH = "fxsr-export-"
+_WRITTEN = (".onnx", ".plan")
+"""Endings of files that only exports write."""
 
 
 @contextmanager
@@ -25,6 +27,7 @@ def alone_in(out: Path, on_step: Callable[[str], None] = lambda text: None) -> I
     """Hold the lock of a folder inside the block, so that a manifest always describes the files next to it.
 
     The lock is a file in the folder itself, so that machines that share the folder see it. It is removed afterwards.
+    Half-written files of exports that were killed are removed first.
 
     Args:
         out: the folder. It is created if it does not exist.
@@ -48,6 +51,10 @@ def alone_in(out: Path, on_step: Callable[[str], None] = lambda text: None) -> I
     except OSError as error:
         raise FxsrError(f"cannot write {out}: {error.strerror or error}") from error
     try:
+        for half in out.glob(".fxsr-*.part.*"):
+            if half.suffix in _WRITTEN:  # only exports write these, and this one is alone
+                with suppress(OSError):
+                    half.unlink()
         yield
     finally:
         _remove(lock, path)

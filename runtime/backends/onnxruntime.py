@@ -165,10 +165,9 @@ def read_facts(path: Path) -> ModelFacts:
         raise ModelFileError(explain_content(path, "an ONNX file", error)) from error
     if not model.graph.node:
         raise ModelFileError(explain_content(path, "an ONNX file", "it has no nodes"))
-    try:
-        metadata = {entry.key: entry.value for entry in model.metadata_props}
-    except UnicodeDecodeError as error:
-        raise ModelFileError(f"{path}: its metadata are damaged (not UTF-8); export it again") from error
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if not all(isinstance(text, str) for pair in metadata.items() for text in pair):  # protobuf then gives bytes
+        raise ModelFileError(f"{path}: its metadata are damaged (not UTF-8); export it again")
     return _facts(metadata, path)
 
 
