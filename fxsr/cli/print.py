@@ -60,7 +60,7 @@ def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
         console.print(f"{result.onnx.with_name(esrgan.file.file)} ({differs})", markup=False)
     console.print(f"{result.manifest_path}", markup=False)
     for layer, reason in manifest.kept_because.items():
-        console.print(f"{layer} is kept in float32 ({reason})", markup=False)
+        console.print(f"{printable(layer)} is kept in float32 ({printable(reason)})", markup=False)
     verification = manifest.verification
     if verification is None:
         console.print("not verified (--no-verify)")
