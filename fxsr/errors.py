@@ -90,3 +90,9 @@ def install_line(extra: str) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of another library's message, for use in one of ours; the error's class if it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def printable(text: str, most: int = 80) -> str:
+    """A foreign name for a message: control characters, which a terminal would obey, as escapes, and not too long."""
+    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[:most])
+    return f"{shown}..." if len(text) > most else shown

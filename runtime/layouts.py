@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fxsr.errors import ModelFileError, printable
 from fxsr.models.manifest import ModelFacts
 
 Array = NDArray[Any]
@@ -36,6 +38,29 @@ def to_graph(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
 def to_engine(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
     """As `to_graph`, with as many maps as images, as the profiles of engines require."""
     return to_graph(facts, lr, np.broadcast_to(t_map, (len(lr), *t_map.shape[1:])))
+
+
+def check_output(facts: ModelFacts, image: Sequence[int], sr: Sequence[int]) -> None:
+    """Compare the shape of a graph's output with what its facts promise.
+
+    Args:
+        facts: what the graph is.
+        image: the shape of its first input.
+        sr: the shape of its output.
+
+    Raises:
+        ModelFileError: it has another shape.
+    """
+    (output,) = facts.outputs
+    sides = dict(zip(facts.inputs[0].layout, image, strict=True))
+    scale = facts.scale
+    known = {"N": sides["N"], "C": 3, "H": sides["H"] * scale, "W": sides["W"] * scale}
+    wanted = tuple(known[axis] for axis in output.layout)
+    if tuple(sr) != wanted:
+        raise ModelFileError(
+            f"{printable(facts.name)}: its output has the shape {tuple(sr)}, not {wanted}: this is not the "
+            f"x{scale} model that its description says; export it again"
+        )
 
 
 def from_graph(facts: ModelFacts, sr: Array) -> Array:

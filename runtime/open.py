@@ -9,11 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from fxsr.errors import UsageError
-from fxsr.models.checkpoint import load_checkpoint
 from fxsr.models.file import ModelFileKind, find_model
 from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.backends.tensorrt.session import open_engine
-from fxsr.runtime.backends.torch import TorchSession
+from fxsr.runtime.backends.torch import open_checkpoint
 from fxsr.runtime.session import Device, Session
 
 
@@ -41,4 +40,4 @@ def open_session(model: str | Path, device: str = "auto", *, provider: str = "au
         raise UsageError(f"--provider is for .onnx files; {file.path.name} runs without ONNX Runtime")
     if file.kind is ModelFileKind.ENGINE:
         return open_engine(file.path, where, trust=trust)
-    return TorchSession(load_checkpoint(file.path), where)
+    return open_checkpoint(file.path, where)

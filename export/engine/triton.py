@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from fxsr.errors import FxsrError, UsageError
+from fxsr.export.lock import alone_in
 from fxsr.models.manifest import EngineFacts, Manifest, ModelFacts, TensorFacts
 
 VERSION = "1"
@@ -59,18 +60,21 @@ def write_repository(manifest: Manifest, folder: Path, repository: Path, engine:
     source = folder / (facts.file.file if facts else manifest.onnx.file)
     target = repository / name
     try:
-        repository.mkdir(parents=True, exist_ok=True)
-        staged = Path(mkdtemp(prefix=f".{name}.", dir=repository))
-        try:
-            made = staged / "new"
-            (made / VERSION).mkdir(parents=True)
-            shutil.copyfile(source, made / VERSION / ("model.plan" if facts else "model.onnx"))
-            (made / "config.pbtxt").write_text(to_text(configure(manifest.model, name, facts)), encoding="utf-8")
-            if target.exists():
-                target.rename(staged / "old")
-            made.rename(target)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        with alone_in(repository):
+            for stale in repository.iterdir():
+                if stale.name.startswith(f".{name}."):  # of an export that was killed: this one is alone
+                    shutil.rmtree(stale, ignore_errors=True)
+            staged = Path(mkdtemp(prefix=f".{name}.", dir=repository))
+            try:
+                made = staged / "new"
+                (made / VERSION).mkdir(parents=True)
+                shutil.copyfile(source, made / VERSION / ("model.plan" if facts else "model.onnx"))
+                (made / "config.pbtxt").write_text(to_text(configure(manifest.model, name, facts)), encoding="utf-8")
+                if target.exists():
+                    target.rename(staged / "old")
+                made.rename(target)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
         raise FxsrError(f"cannot write {target}: {error.strerror or error}") from error
     return target

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.export.graph.graph import options_of, save_graph
-from fxsr.export.lock import alone_in
+from fxsr.export.lock import alone_in, scratch_folder
 from fxsr.export.verify.cases import CaseShapes, make_cases
 from fxsr.export.verify.runners import RunnerSession, claim_backend, engine_runner, onnx_runner
 from fxsr.export.verify.verify import ByteSession, threshold, verify
@@ -60,7 +59,7 @@ class ComparedModel:
         Raises:
             FxsrError: it can't run on this machine.
         """
-        with TemporaryDirectory() as folder, self._open(against, Path(folder)) as session:
+        with scratch_folder() as folder, self._open(against, folder) as session:
             # a graph of integers takes t in steps of 1/255 and clamps pixels, so the other model must do the same
             yield ByteSession(session) if against.rounds and not self.rounds else session
 
@@ -229,9 +228,9 @@ def _record(first: ComparedModel, other: ComparedModel, verification: Verificati
     if graph is None:
         return
     path = manifest_path(other.path)
+    if not path.is_file():
+        return
     with suppress(FxsrError), alone_in(path.parent):
-        if not path.is_file():
-            return
         manifest = read_manifest(path)  # read it again: another process may have added results
         if other.engine:
             facts = other.engine.facts

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from fxsr.errors import UsageError
 from fxsr.export.graph.graph import GraphOptions, model_facts, options_of, save_graph
+from fxsr.export.lock import scratch_folder
 from fxsr.export.verify.cases import Case, CaseShapes, make_cases
 from fxsr.export.verify.compare import ComparedModel, Photos, engine_shapes
 from fxsr.export.verify.runners import RunnerSession, claim_backend, onnx_runner
@@ -66,9 +66,9 @@ def compare_layers(reference: ComparedModel, other: ComparedModel, photos: Photo
     for engine in engines:
         claim_backend(engine)
     *_, case = make_cases({name: photo}, baked_t, shapes)
-    with TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         wanted, found = (
-            _run(each, against, case, Path(folder)) for each, against in ((reference, other), (other, reference))
+            _run(each, against, case, folder) for each, against in ((reference, other), (other, reference))
         )
     graphs = [model.graph for model in (reference, other) if model.graph]
     limit = _limit(graphs, engine=bool(engines))

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from fxsr.export.graph.graph import GraphOptions, layer_names, save_graph
+from fxsr.export.lock import scratch_folder
 from fxsr.export.verify.cases import Case, CaseShapes, make_cases
 from fxsr.export.verify.verify import HALF_LIMIT, agreement
 from fxsr.models.checkpoint import Checkpoint
@@ -47,8 +47,8 @@ def choose_precision(checkpoint: Checkpoint, options: GraphOptions, on_step: Cal
     if options.precision == "fp32":
         return PrecisionChoice(options, {})
     always = _ALWAYS[options.precision]
-    with TemporaryDirectory() as folder:
-        test = _PrecisionTest(checkpoint, options, Path(folder))
+    with scratch_folder() as folder:
+        test = _PrecisionTest(checkpoint, options, folder)
         fault = test.fault(tuple(always))
         if fault is None:
             return PrecisionChoice(replace(options, kept_float32=tuple(always)), dict(always))

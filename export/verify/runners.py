@@ -20,7 +20,7 @@ from fxsr.runtime.backends.providers import import_onnxruntime
 from fxsr.runtime.backends.tensorrt.engine_file import EngineFile, check_runnable, load_flavour
 from fxsr.runtime.backends.tensorrt.library import runtime_log
 from fxsr.runtime.backends.tensorrt.session import load_engine
-from fxsr.runtime.layouts import from_graph, to_engine, to_graph
+from fxsr.runtime.layouts import check_output, from_graph, to_engine, to_graph
 from fxsr.runtime.machine.gpu import find_gpus
 from fxsr.runtime.session import CPU, Array, Device, Session, SessionInfo
 
@@ -55,7 +55,11 @@ class RunnerSession(Session):
         return SessionInfo.of_graph(self._facts, "polygraphy", Device("cuda") if self._engine else CPU)
 
     def run(self, lr: Array, t_map: Array) -> Array:
-        return from_graph(self._facts, self.outputs(lr, t_map)["sr"])
+        sr = self.outputs(lr, t_map).get("sr")
+        if sr is None:
+            raise ModelFileError(f"{self._source}: it has no output sr; export it again")
+        check_output(self._facts, next(iter(to_graph(self._facts, lr, t_map).values())).shape, sr.shape)
+        return from_graph(self._facts, sr)
 
     def outputs(self, lr: Array, t_map: Array) -> Mapping[str, Array]:
         """All outputs of the graph, by name.

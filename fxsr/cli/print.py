@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fxsr.console import plain_console, print_json
+from fxsr.errors import printable
 
 if TYPE_CHECKING:
     from fxsr.export import ExportResult
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from fxsr.training.loop import Outcome
     from fxsr.training.native import NativeScores
     from fxsr.training.recipe import Recipe
+
+_LONGEST = 10_000
+"""Characters of a value that are printed."""
 
 
 def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
@@ -57,7 +61,7 @@ def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
         console.print(f"{result.onnx.with_name(esrgan.file.file)} ({differs})", markup=False)
     console.print(f"{result.manifest_path}", markup=False)
     for layer, reason in manifest.kept_because.items():
-        console.print(f"{layer} is kept in float32 ({reason})", markup=False)
+        console.print(f"{printable(layer)} is kept in float32 ({printable(reason)})", markup=False)
     verification = manifest.verification
     if verification is None:
         console.print("not verified (--no-verify)")
@@ -143,7 +147,8 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(escape(name), "see --json" if isinstance(value, Mapping) else escape(str(value)))
+        text = "see --json" if isinstance(value, Mapping) else str(value)
+        table.add_row(*(escape(printable(each, _LONGEST)) for each in (name, text)))
     plain_console().print(table)
 
 

@@ -1,32 +1,34 @@
 """Reading and writing the generator's weights.
 
 Reads the authors' `.pth` files (a bare state dict, or one wrapped as `params_ema`, `params`, ...; with or without a
-`module.` prefix) and this project's `.safetensors`. Writes safetensors. Code inside a pickle is never run.
+`module.` prefix) and this project's `.safetensors`. Writes safetensors. Code inside a pickle is never run, and sizes
+are checked before anything is read: see `torch_file`, `torch_pickle` and `safetensors_file`.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
-import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.errors import CheckpointError, first_line
-from fxsr.extras import needs
 from fxsr.files import atomic_path, sha256
 from fxsr.models.config import RESIDUAL_SCALE, NetworkConfig, check_shapes, infer_config, is_style
+from fxsr.models.safetensors_file import read_safetensors
+from fxsr.models.stored import WeightsFile, check_plain, read_floats
+from fxsr.models.torch_file import read_torch
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 
-_WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
 _HEADER = "fxsr"
 """Key of this project's entry in the metadata of a safetensors file."""
 _TRAINING = "fxsr.recipe"
@@ -70,16 +72,14 @@ def load_checkpoint(path: Path | str, digest: str | None = None) -> Checkpoint:
 
     Raises:
         CheckpointError: this is no readable file of FxSR weights; the message says why.
-        MissingExtraError: the file needs a package that is not installed.
     """
     path = Path(path)
-    state, about, training = _read(path)
-    try:
-        config = infer_config({key: tuple(value.shape) for key, value in state.items()})
-        _check_finite(state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    return Checkpoint(config, state, about, digest or sha256(path), training)
+    file, about, training = _read(path)
+    with _named(path):
+        check_plain(file.tensors)
+        config = infer_config(_shapes(file))  # before any values are read: the file may be huge, and of another network
+        weights = _finite(read_floats(file.tensors))
+    return Checkpoint(config, weights, about, digest or sha256(path), training)
 
 
 def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weights:
@@ -95,20 +95,24 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
     Raises:
         CheckpointError: the file holds another network; the message names the parameters that differ.
     """
-    return start_from(_read(Path(path))[0], config, fresh, str(path))
+    path = Path(path)
+    file = _read(path)[0]
+    with _named(path):
+        check_plain(file.tensors)
+        state: Weights = read_floats(file.tensors)
+    return start_from(state, config, fresh, str(path))
 
 
 def start_from(state: Weights, config: NetworkConfig, fresh: Weights, name: str) -> Weights:
-    """As `load_start`, of weights that are read already; `name` is for messages."""
+    """The same as `load_start`, for weights that have been read already; `name` begins its messages."""
     if not any(map(is_style, state)):
         state = {key: value for key, value in fresh.items() if is_style(key)} | dict(state)
     state = _grown(state, config, fresh)
     try:
         check_shapes(config, {key: tuple(value.shape) for key, value in state.items()})
-        _check_finite(state)
+        return _finite(state)
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error}") from error
-    return state
 
 
 def _grown(state: Weights, config: NetworkConfig, fresh: Weights) -> Weights:
@@ -152,45 +156,33 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         save_file(tensors, temporary, metadata=metadata)
 
 
-def _read(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:
-    """The state dict without prefix, what the file says about itself, and its recipe."""
+def _read(path: Path) -> tuple[WeightsFile, About, str]:
+    """What a file holds, with keys without prefix, what it says about itself, and its recipe."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-    if path.suffix.lower() == ".safetensors":
-        state, about, training = _read_safetensors(path)
+    if path.suffix.lower() != ".safetensors":
+        file, about, training = read_torch(path), About(name=path.stem.lower()), ""
     else:
-        state, about, training = _read_pickle(path), About(name=path.stem.lower()), ""
-    return {key.removeprefix("module."): value for key, value in state.items()}, about, training
+        file = read_safetensors(path)
+        about, training = _about(path, file.metadata), _training(path, file.metadata)
+    tensors = {key.removeprefix("module."): tensor for key, tensor in file.tensors.items()}
+    return replace(file, tensors=tensors), about, training
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], About, str]:
-    with _open_safetensors(path) as file:
-        metadata = file.metadata() or {}
-        state = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
+def _training(path: Path, metadata: Mapping[str, str]) -> str:
     training = metadata.get(_TRAINING, "")
     try:
         json.loads(training or "null")
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its recipe is damaged ({first_line(error)})") from error
-    return state, _about(path, metadata), training
-
-
-@contextmanager
-def _open_safetensors(path: Path) -> Iterator[Any]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            yield file
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({first_line(error)})") from error
+    return training
 
 
 def _about(path: Path, metadata: Mapping[str, str]) -> About:
     header = metadata.get(_HEADER)
     try:
         return msgspec.json.decode(header, type=About) if header else About(name=path.stem.lower())
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its fxsr header is damaged ({first_line(error)})") from error
 
 
@@ -202,45 +194,27 @@ def own_name(path: Path) -> str:
     """
     if path.suffix.lower() != ".safetensors":
         return path.stem.lower()
-    with _open_safetensors(path) as file:
-        return _about(path, file.metadata() or {}).name
+    return _about(path, read_safetensors(path).metadata).name
 
 
-def _read_pickle(path: Path) -> dict[str, NDArray[np.float32]]:
-    with needs("export"):
-        import torch
-    with path.open("rb") as file:
-        is_pickle = file.read(1) == b"\x80"
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Begin the messages of errors with the file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols
-            # weights_only: a pickle that holds anything but tensors and plain containers is refused, not run.
-            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "global" in str(error).lower() or is_pickle:
-            raise CheckpointError(
-                f"{path}: refused, since it holds code or objects other than tensors, which are never run; "
-                "ask its maker for the bare state dict"
-            ) from error
-        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
-    except Exception as error:  # torch raises errors of many classes on damaged files
-        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a truncated one ({first_line(error)})") from error
-    for wrapper in _WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-            break
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise CheckpointError(f"{path}: holds a {type(loaded).__name__} instead of a state dict")
-    tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise CheckpointError(f"{path}: holds no tensors; its entries are {', '.join(map(str, list(loaded)[:5]))}")
-    for key, value in tensors.items():
-        if value.layout != torch.strided or value.is_meta or value.is_complex():
-            raise CheckpointError(f"{path}: {key} is not a plain array of real numbers")
-    return {key: value.detach().to(torch.float32).numpy() for key, value in tensors.items()}
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except (OSError, MemoryError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise CheckpointError(f"{path}: its weights can't be read ({first_line(error)}); get the file again") from error
 
 
-def _check_finite(state: Mapping[str, NDArray[np.float32]]) -> None:
-    bad = [key for key, value in state.items() if not np.isfinite(value).all()]
+def _shapes(file: WeightsFile) -> dict[str, tuple[int, ...]]:
+    return {key: tensor.shape for key, tensor in file.tensors.items()}
+
+
+def _finite(weights: Weights) -> Weights:
+    """The same weights, which are refused if one is NaN or infinity."""
+    bad = [key for key, value in weights.items() if not np.isfinite(value).all()]
     if bad:
         raise CheckpointError(f"{len(bad)} parameters hold NaN or infinity, the first is {bad[0]}")
+    return weights

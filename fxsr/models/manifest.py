@@ -2,11 +2,13 @@
 
 The JSON follows the dataclasses below, field by field; `schema` increases when a field changes its meaning.
 `fxsr info FILE` prints it. The ONNX file's metadata holds `ModelFacts` under the key `fxsr`, so that a single
-`.onnx` can be run without its manifest; `NAME.json` holds the whole `Manifest`.
+`.onnx` can be run without its manifest; `NAME.json` holds the whole `Manifest`. Values that can't be true are refused
+when they are read, since anyone can edit these files.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +16,15 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from fxsr.errors import ModelFileError, UsageError
+from fxsr.errors import ModelFileError, UsageError, first_line, printable
 from fxsr.files import atomic_path, sha256
 from fxsr.models.config import NetworkConfig
 
 SCHEMA = 1
 METADATA_KEY = "fxsr"
 """Key of `ModelFacts` in an ONNX file's metadata."""
+
+_CHANNELS = {"lr": 3, "t_map": 1, "lr_t": 4, "sr": 3}
 
 T = TypeVar("T")
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -35,8 +39,18 @@ class TensorFacts:
 
     name: str
     dtype: str
+    """As numpy names it: "float32", "float16" or "uint8"."""
     layout: str
+    """"NCHW" or "NHWC"."""
     shape: tuple[int | str, ...]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "float16", "uint8"):
+            raise ValueError(f"{self.name} is of type {self.dtype!r}; it must be float32, float16 or uint8")
+        if self.layout not in ("NCHW", "NHWC") or len(self.shape) != 4:
+            raise ValueError(f"{self.name} has the layout {self.layout!r} of {len(self.shape)} axes")
+        if self.shape[self.layout.index("C")] != _CHANNELS.get(self.name):
+            raise ValueError(f"{self.name} has the shape {list(self.shape)}; it is no tensor of fxsr")
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,18 @@ class ModelFacts:
     t_range: tuple[float, float] = (0.0, 1.0)
     producer: str = ""
     schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        wanted = ["lr_t"] if self.packed else ["lr", "t_map"] if self.baked_t is None else ["lr"]
+        if [tensor.name for tensor in self.inputs] != wanted or [tensor.name for tensor in self.outputs] != ["sr"]:
+            raise ValueError(f"the graph must have the inputs {', '.join(wanted)} and the output sr")
+        if len({tensor.dtype for tensor in (*self.inputs, *self.outputs)}) != 1:
+            raise ValueError("all inputs and outputs must be of one type")
+        pictures = {tensor.layout for tensor in (*self.inputs, *self.outputs) if tensor.name != "t_map"}
+        if (self.io == "uint8") != (self.dtype == "uint8") or pictures != {"NHWC" if self.io == "uint8" else "NCHW"}:
+            raise ValueError(f"types and layouts of inputs and outputs are not those of io {self.io}")
+        if self.baked_t is not None and (self.packed or not 0 <= self.baked_t <= 1):
+            raise ValueError(f"baked_t is {self.baked_t:g}; it must be 0 to 1, and without packed")
 
     @property
     def scale(self) -> int:
@@ -106,8 +132,13 @@ class FileFacts:
     """A file of an export, by name and contents."""
 
     file: str
+    """A name without folder. Empty: unknown."""
     sha256: str
     bytes: int
+
+    def __post_init__(self) -> None:
+        if self.file in (".", "..") or re.search(r"[/\\:\x00-\x1f\x7f]", self.file):
+            raise ValueError(f"{printable(self.file)!r} must be the name of a file in the manifest's own folder")
 
 
 @dataclass(frozen=True)
@@ -118,6 +149,13 @@ class ShapeRange:
     opt: Shape
     """What the engine is tuned for."""
     max: Shape
+
+    def __post_init__(self) -> None:
+        if {len(self.min), len(self.opt), len(self.max)} != {4}:
+            raise ValueError("min, opt and max must have four axes each")
+        for low, usual, high in zip(self.min, self.opt, self.max, strict=True):
+            if not 1 <= low <= usual <= high < 2**31:
+                raise ValueError("min, opt and max must be 1 or more, in ascending order")
 
 
 @dataclass(frozen=True)
@@ -180,6 +218,10 @@ class EngineFacts:
     verification: Verification | None = None
     """None: not verified, because there was no GPU or because of --no-verify."""
 
+    def __post_init__(self) -> None:
+        if not self.profiles:
+            raise ValueError("an engine must have a profile")
+
     def profile_for(self, shapes: Mapping[str, Shape]) -> int | None:
         """Index of the profile for inputs of these shapes; a profile for a single style is preferred. None: none
         fits."""
@@ -212,6 +254,11 @@ class Manifest:
     kept_because: dict[str, str] = field(default_factory=dict)
     """Why each layer of `model.kept_float32` is kept in float32."""
     schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        wanted = {tensor.name for tensor in self.model.inputs}
+        if any(profile.inputs.keys() != wanted for engine in self.engines for profile in engine.profiles):
+            raise ValueError(f"the profiles of engines must be for {', '.join(sorted(wanted))}")
 
 
 def model_stem(facts: ModelFacts) -> str:
@@ -285,5 +332,5 @@ def _decode(data: bytes, kind: type[T], source: str) -> T:
                 f"{source}: written with schema {schema}, but this fxsr reads {SCHEMA}; export it again"
             )
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UsageError) as error:
-        raise ModelFileError(f"{source}: not a manifest of fxsr ({error})") from error
+    except (ValueError, RecursionError, UsageError) as error:  # msgspec's errors are ValueErrors
+        raise ModelFileError(f"{source}: not a manifest of fxsr ({printable(first_line(error), 300)})") from error

@@ -7,7 +7,7 @@ import json
 import re
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,18 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from fxsr.errors import ModelFileError, first_line
+from fxsr.errors import ModelFileError
+from fxsr.models.foreign import explain_content
 from fxsr.models.manifest import METADATA_KEY, ModelFacts, decode_facts
 from fxsr.runtime.backends.providers import import_onnxruntime, open_graph
 from fxsr.runtime.device.arrays import check_array, device_inputs, view_array
 from fxsr.runtime.device.open import open_device
-from fxsr.runtime.layouts import from_graph, to_graph
+from fxsr.runtime.layouts import check_output, from_graph, to_graph
 from fxsr.runtime.session import CPU, Array, Device, Session, SessionInfo, tile_error
 from fxsr.runtime.timing import Timing
 
 _OUT_OF_MEMORY = re.compile("Failed to allocate memory|bad_alloc|out of memory|ALLOC_FAILED", re.IGNORECASE)
 """Messages of ONNX Runtime about a lack of memory. The classes of these errors differ between code paths."""
 _PROFILED_RUNS = 5
+_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+"""ONNX Runtime's names of types, as numpy names them."""
 
 
 class OrtSession(Session):
@@ -48,7 +51,12 @@ class OrtSession(Session):
         self._path = path
         self._provider = graph.provider
         self._session = graph.session
-        self._facts = _facts(self._session.get_modelmeta().custom_metadata_map, path)
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise ModelFileError(f"{path}: its metadata are damaged (not UTF-8); export it again") from error
+        self._facts = _facts(metadata, path)
+        _check_graph(self._session, self._facts, path)
         self._info = SessionInfo.of_graph(self._facts, "onnxruntime", graph.device)
 
     @property
@@ -65,6 +73,7 @@ class OrtSession(Session):
                 binding = self._bind(feed)
                 self._session.run_with_iobinding(binding)
                 (sr,) = binding.copy_outputs_to_cpu()
+        check_output(self._facts, next(iter(feed.values())).shape, np.shape(sr))
         return from_graph(self._facts, np.asarray(sr))
 
     def run_device(self, lr: Any, t_map: Any, out: Any, stream: Any = None) -> None:
@@ -153,10 +162,31 @@ def read_facts(path: Path) -> ModelFacts:
     try:
         model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError, ValueError) as error:
-        raise ModelFileError(f"{path}: not an ONNX file ({first_line(error)})") from error
+        raise ModelFileError(explain_content(path, "an ONNX file", error)) from error
     if not model.graph.node:
-        raise ModelFileError(f"{path}: not an ONNX file, or an empty one")
-    return _facts({entry.key: entry.value for entry in model.metadata_props}, path)
+        raise ModelFileError(explain_content(path, "an ONNX file", "it has no nodes"))
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if not all(isinstance(text, str) for pair in metadata.items() for text in pair):  # protobuf then gives bytes
+        raise ModelFileError(f"{path}: its metadata are damaged (not UTF-8); export it again")
+    return _facts(metadata, path)
+
+
+def _check_graph(session: Any, facts: ModelFacts, path: Path) -> None:
+    """Compare a graph's inputs and output with its facts, which anyone can edit."""
+    for found, wanted in ((session.get_inputs(), facts.inputs), (session.get_outputs(), facts.outputs)):
+        here = {each.name: (_TYPES.get(each.type, each.type), _sizes(each.shape)) for each in found}
+        for tensor in wanted:
+            promised = tensor.dtype, _sizes(tensor.shape)
+            if here.get(tensor.name) != promised or len(here) != len(wanted):
+                raise ModelFileError(
+                    f"{path}: its description promises {tensor.name} of type {tensor.dtype} and {list(tensor.shape)}, "
+                    "which the graph does not have; export it again"
+                )
+
+
+def _sizes(shape: Sequence[int | str | None]) -> list[int | None]:
+    """The axes of fixed length; None: an axis of any length."""
+    return [size if isinstance(size, int) else None for size in shape]
 
 
 def _facts(metadata: Mapping[str, str], path: Path) -> ModelFacts:

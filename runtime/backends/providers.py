@@ -14,6 +14,7 @@ import platformdirs
 
 from fxsr.errors import DeviceError, FxsrError, ModelFileError, UsageError, first_line, install_line
 from fxsr.extras import needs
+from fxsr.models.foreign import foreign_file, read_head
 from fxsr.runtime.machine.cpus import available_cpus
 from fxsr.runtime.session import CPU, Device
 
@@ -159,6 +160,8 @@ def _create(ort: Any, path: Path, options: Any, providers: list[Any] | None) -> 
     try:
         session = ort.InferenceSession(str(path), options, **chosen)
     except Exception as error:  # ONNX Runtime's errors have no common base class
+        if (foreign := foreign_file(read_head(path))) is not None:
+            raise ModelFileError(f"{path}: not an ONNX file: {foreign}") from error
         raise ModelFileError(f"{path}: ONNX Runtime can't load it ({first_line(error)})") from error
     _give_back_memory()
     return session

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fxsr.errors import DeviceError
 from fxsr.extras import needs
-from fxsr.models.checkpoint import Checkpoint
+from fxsr.models.checkpoint import Checkpoint, load_checkpoint
 from fxsr.runtime.session import Array, Device, Session, SessionInfo, tile_error
 from fxsr.runtime.timing import Timing
 
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|not enough memory", re.IGNORECASE)
+
+
+def open_checkpoint(path: Path, device: Device) -> TorchSession:
+    """Open a checkpoint file as a session.
+
+    Raises:
+        CheckpointError: the file is damaged, or no checkpoint of FxSR.
+        DeviceError, MissingExtraError: see `TorchSession`.
+    """
+    with needs("export"):
+        import torch  # noqa: F401  before the file is read: without it, nothing can run
+    return TorchSession(load_checkpoint(path), device)
 
 
 class TorchSession(Session):

@@ -20,7 +20,7 @@ from fxsr.models.manifest import Shape
 from fxsr.runtime.device.arrays import check_array, device_inputs, view_array
 from fxsr.runtime.device.lanes import Engine, Lane, Scratch, Slot
 from fxsr.runtime.device.protocols import DeviceMemory, Event
-from fxsr.runtime.layouts import from_graph, to_engine
+from fxsr.runtime.layouts import check_output, from_graph, to_engine
 from fxsr.runtime.session import Array, Session, SessionInfo
 from fxsr.runtime.timing import Timing
 
@@ -181,6 +181,7 @@ class DeviceSession(Session):
         assert slot.ready is not None
         slot.busy = False
         slot.ready.sync()
+        check_output(self._facts, slot.staged[self._facts.inputs[0].name].shape, slot.result.shape)
         return from_graph(self._facts, slot.result)
 
     def _free_slot(self, feed: Mapping[str, Array]) -> Slot:

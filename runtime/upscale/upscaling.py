@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import ImageError
+from fxsr.errors import ImageError, ModelFileError, printable
 from fxsr.images.image import LUMA, repeat_pixels
 from fxsr.images.rows import Pixels, Rows, dtype_peak
-from fxsr.runtime.session import Session
+from fxsr.runtime.session import Session, SessionInfo
 from fxsr.runtime.upscale.alpha import fill_transparent, neighbour_range
 from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
 from fxsr.runtime.upscale.canvas import Canvas
@@ -27,6 +27,7 @@ from fxsr.runtime.upscale.tiles import AxisPlan
 from fxsr.styles.style_map import StyleRows
 
 _FAITHFUL = np.zeros((1, 1, 1), np.float32)
+_HALF_PEAK = float(np.finfo(np.float16).max)
 
 
 class ImagePlane(IntEnum):
@@ -66,21 +67,31 @@ class ImageUpscaling:
         self._with_alpha = plane_count(image.channels) == 2
         self._colours = image.channels - self._with_alpha
         self._in_work: deque[_TileRow] = deque()
+        self._clamped = False
+        """Whether a value was too large for the image's type."""
 
     def bands(self, note: Callable[[str], None], advance: Callable[[int], None]) -> Iterator[Pixels]:
         """The upscaled image, (h, scale*W, C) of the image's type, from top to bottom.
 
         Args:
-            note: called with a line of text if memory was too short for the tiles.
+            note: called with a line of text if memory was too short for the tiles, or something can't be kept.
             advance: called with the number of tiles that were just finished.
+
+        Raises:
+            ImageError: the image holds a value that the model's type can't hold.
+            ModelFileError: the model gives NaN or infinity.
         """
         scale = self._session.info.scale
         canvases = [
             Canvas(self._rows, self._columns, scale, planes) for planes in (self._colours, 1)[: 1 + self._with_alpha]
         ]
         row = 0
+        info = self._session.info
+        if info.facts and info.facts.io == "uint8" and self._image.dtype != np.uint8:
+            note("this model takes and gives 8 bits: finer steps, and values outside 0..1, are lost")
         for tile, sr in upscale_tiles(self._session, self._tiles(), note):
             plane, tile_row, column = tile.position
+            _check_finite(sr, info)
             in_colour = plane == ImagePlane.COLOUR and self._colours == 3
             canvases[plane].add(tile_row, column, sr if in_colour else _grey_sr(sr))
             advance(1)
@@ -90,14 +101,20 @@ class ImageUpscaling:
                 for column, value in finished.flat.items():
                     canvases[ImagePlane.ALPHA].add(row, column, value)
                 advance(len(finished.flat))
-                yield from self._finish(canvases, row, finished)
+                yield from self._finish(canvases, row, finished, note)
                 row += 1
 
-    def _finish(self, canvases: list[Canvas], row: int, tile_row: _TileRow) -> Iterator[Pixels]:
+    def _finish(
+        self, canvases: list[Canvas], row: int, tile_row: _TileRow, note: Callable[[str], None]
+    ) -> Iterator[Pixels]:
         scale, dtype = self._session.info.scale, self._image.dtype
         begin = 0
         for strips in zip(*(canvas.finish(row) for canvas in canvases), strict=True):
-            pixels = _to_pixels(np.concatenate(strips) if len(strips) > 1 else strips[0], dtype)
+            planes = np.concatenate(strips) if len(strips) > 1 else strips[0]
+            if dtype == np.float16 and not self._clamped and np.abs(planes).max(initial=0) > _HALF_PEAK:
+                self._clamped = True
+                note(f"values beyond {_HALF_PEAK:g}, which half precision can't hold, are clamped to it")
+            pixels = _to_pixels(planes, dtype)
             if tile_row.alpha:  # constant alpha stays exactly constant, and edges can't overshoot
                 end = begin + len(pixels) // scale
                 low, high = (repeat_pixels(limit[begin:end], scale) for limit in tile_row.alpha)
@@ -116,6 +133,7 @@ class ImageUpscaling:
             alpha_tiles: list[Tile] = []
             flat: dict[int, float] = {}
             limits = None
+            _check_range(taken, self._session.info)
             if self._with_alpha:
                 colour = fill_transparent(colour, taken[..., -1])
                 limits = self._limits(pixels[..., -1], row)
@@ -181,6 +199,30 @@ def _to_lr(pixels: Pixels) -> NDArray[Any]:
     return lr
 
 
+def _check_range(pixels: Pixels, info: SessionInfo) -> None:
+    """Refuse an image with values that overflow in the model's type, since they would spoil whole tiles."""
+    if pixels.dtype.kind != "f":
+        return
+    peak = float(np.finfo(info.dtype).max)
+    largest = float(np.abs(pixels).max(initial=0))
+    if not largest <= peak:  # also if it is NaN
+        advice = "; use a model in float32 (fxsr export --fp32)" if info.dtype == np.float16 else ""
+        raise ImageError(
+            f"the image holds the value {largest:g}; {printable(info.name)} computes up to {peak:g}{advice}"
+        )
+
+
+def _check_finite(sr: NDArray[Any], info: SessionInfo) -> None:
+    """Refuse a tile with NaN or infinity, which would end up as black. The sum is cheap, and holds them if any does."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(sr.sum()) or np.isfinite(sr).all():
+            return
+    half = info.precision != "fp32"
+    cause = "values of the image may be too large for half precision" if half else "its weights may be damaged"
+    advice = "use a model in float32 (fxsr export --fp32)" if half else "check it with fxsr verify"
+    raise ModelFileError(f"{printable(info.name)} gives NaN or infinity: {cause}; {advice}")
+
+
 def _grey_sr(sr: NDArray[Any]) -> NDArray[Any]:
     """(3, h, w) to (1, h, w): the luminance, since the network may tint grey slightly."""
     grey: NDArray[Any] = np.tensordot(np.array([LUMA], np.float32), sr, 1)
@@ -191,6 +233,6 @@ def _to_pixels(planes: NDArray[np.float32], dtype: np.dtype[Any]) -> Pixels:
     """(C, h, w) to (h, w, C) of `dtype`."""
     image = planes.transpose(1, 2, 0)
     if dtype.kind == "f":
-        return image.astype(dtype, order="C")
+        return (image.clip(-_HALF_PEAK, _HALF_PEAK) if dtype == np.float16 else image).astype(dtype, order="C")
     peak = np.float32(dtype_peak(dtype))
     return np.ascontiguousarray((np.clip(image, 0, 1) * peak + np.float32(0.5)).astype(dtype))

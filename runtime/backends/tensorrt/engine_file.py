@@ -128,4 +128,4 @@ def _ask_runtime(path: Path, trt: Any) -> None:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+    return tuple(int(part[:9]) for part in version.split(".") if part.isdecimal())

@@ -51,13 +51,28 @@ def describe_engine(trt: Any, engine: Any, path: Path) -> EngineFile:
     if scale not in (2, 4, 8):
         raise ModelFileError(f"{path}: it upscales by {scale}; models of fxsr upscale by 2, 4 or 8")
     tensors = {name: type_name(engine.get_tensor_dtype(name)) for name in names}
+    try:
+        model = _model(path, scale, last, tensors, inputs)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: no engine of an fxsr graph ({error})") from error
+    file = FileFacts(path.name, sha256(path), path.stat().st_size)
+    facts = EngineFacts(file, engine_flavour(path), trt.__version__, profiles, tensors, BuildOptions(), onnx_sha256="")
+    return EngineFile(path, Manifest(model, FileFacts("", "", 0), engines=(facts,)), facts)
+
+
+def _model(path: Path, scale: int, last: bool, tensors: dict[str, str], inputs: list[str]) -> ModelFacts:
+    """What the graph of an engine must have been.
+
+    Raises:
+        ValueError: types or layouts are not those of a graph of fxsr.
+    """
 
     def tensor_facts(name: str) -> TensorFacts:
         layout = "NHWC" if last and name != "t_map" else "NCHW"
         channels = {"t_map": 1, "lr_t": 4}.get(name, 3)
         return TensorFacts(name, tensors[name], layout, tuple(_AXES.get(axis, channels) for axis in layout))
 
-    model = ModelFacts(
+    return ModelFacts(
         name=model_name(path),
         variant="unknown",
         config=NetworkConfig(scale=scale),
@@ -71,9 +86,6 @@ def describe_engine(trt: Any, engine: Any, path: Path) -> EngineFile:
         packed=inputs == ["lr_t"],
         baked_t=0.0 if inputs == ["lr"] else None,
     )
-    file = FileFacts(path.name, sha256(path), path.stat().st_size)
-    facts = EngineFacts(file, engine_flavour(path), trt.__version__, profiles, tensors, BuildOptions(), onnx_sha256="")
-    return EngineFile(path, Manifest(model, FileFacts("", "", 0), engines=(facts,)), facts)
 
 
 def _profile(engine: Any, inputs: list[str], index: int) -> Profile:

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import pickle
+import struct
+import tracemalloc
+import warnings
+import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +16,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 
 from fxsr.errors import CheckpointError
+from fxsr.models import torch_pickle
 from fxsr.models.checkpoint import About, Checkpoint, load_checkpoint, save_checkpoint
 from fxsr.models.config import NetworkConfig
 from tests.support import TINY, golden_checkpoint
@@ -51,6 +60,34 @@ def test_half_weights_become_float32(tmp_path: Path) -> None:
     torch.save({key: value.half() for key, value in STATE.items()}, tmp_path / "half.pth")
     weights = load_checkpoint(tmp_path / "half.pth").weights
     assert {value.dtype for value in weights.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_every_type_of_floats_is_read_alike_from_both_kinds_of_files(
+    kind: torch.dtype, ending: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    state = {key: value.to(kind) for key, value in STATE.items()}
+    (torch.save if ending == "pth" else save_torch)(state, path)
+    weights = load_checkpoint(path).weights
+    assert all(np.array_equal(weights[key], value.float().numpy()) for key, value in state.items())
+
+
+def test_what_lies_next_to_the_weights_is_passed_over(tmp_path: Path) -> None:
+    optimiser = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    others = {"x": bytearray(b"12"), "y": b"bytes", "s": {1, 2}, "d": torch.float32, "size": torch.Size([1])}
+    torch.save({"params": STATE, "optimiser": optimiser, **others}, tmp_path / "a.pth")
+    assert_is_state(load_checkpoint(tmp_path / "a.pth"))
+
+
+def test_parameters_views_and_attributes_are_read_as_their_values(tmp_path: Path) -> None:
+    state = OrderedDict({key: torch.nn.Parameter(value) for key, value in STATE.items()})
+    state["conv_first.weight"] = torch.cat([STATE["conv_first.weight"]] * 2)[8:]  # type: ignore[assignment]
+    state["trunk_conv.weight"] = STATE["trunk_conv.weight"].permute(1, 0, 2, 3).contiguous().permute(1, 0, 2, 3)  # type: ignore[assignment]
+    state._metadata = {"": {"version": 1}}  # type: ignore[attr-defined]
+    torch.save(state, tmp_path / "a.pth")
+    assert_is_state(load_checkpoint(tmp_path / "a.pth"))
 
 
 def test_safetensors_round_trip_keeps_weights_and_description(tmp_path: Path) -> None:
@@ -120,6 +157,124 @@ def scramble(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-200_000:] = data[-200_000:-100_000]
     path.write_bytes(data)
+
+
+def with_bias(path: Path, bias: torch.Tensor, **options: Any) -> None:
+    torch.save(STATE | {"conv_first.bias": bias}, path, **options)
+
+
+def with_pickle(path: Path, data: bytes, compression: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", data)
+
+
+def flip_a_bit(path: Path) -> None:
+    torch.save(STATE, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(STATE["trunk_conv.weight"].numpy().tobytes()[:64])] ^= 1
+    path.write_bytes(data)
+
+
+def cut_a_storage(path: Path) -> None:
+    torch.save(STATE, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data[:4] if name.endswith("data/0") else data)
+
+
+def write_header(path: Path, header: object) -> None:
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"1234")
+
+
+def trace(path: Path) -> None:
+    torch.jit.save(torch.jit.trace(torch.nn.Conv2d(3, 3, 3), torch.zeros(1, 3, 8, 8)), path)  # type: ignore[no-untyped-call]
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+ODD_FILES = [
+    ("a.pth", lambda path: with_bias(path, torch.quantize_per_tensor(torch.ones(8), 0.1, 0, torch.qint8)), "quantised"),
+    ("a.pth", lambda path: with_bias(path, torch.nested.nested_tensor([torch.ones(3), torch.ones(5)])), "nested"),
+    ("a.pth", lambda path: with_bias(path, torch.complex(torch.ones(8), torch.ones(8)).conj().imag), "a negated view"),
+    ("a.pth", lambda path: with_bias(path, torch.empty(8, device="meta")), "without values"),
+    ("a.pth", lambda path: with_bias(path, torch.ones(1).expand(8)), "an expanded view"),
+    ("a.pth", lambda path: with_bias(path, torch.ones(8).to(torch.float8_e4m3fn)), "float8_e4m3fn, whose values need"),
+    ("a.pth", lambda path: with_bias(path, torch.ones(8).to(torch.int8)), "conv_first.bias is of type int8; weights"),
+    ("a.safetensors", lambda path: save_torch({"x": torch.ones(8).to(torch.float8_e5m2)}, path), "x is of type float8"),
+    ("a.pt", trace, "this is a TorchScript program"),
+    ("a.pth", lambda path: path.write_text(POINTER), "a Git LFS pointer instead of the file itself; type: git lfs"),
+    ("a.safetensors", lambda path: path.write_text(POINTER), "a Git LFS pointer"),
+    ("a.pth", lambda path: path.write_text("\n<!DOCTYPE html><html>"), "this is a web page"),
+    ("a.pth", lambda path: path.write_bytes(b"GGUF" + bytes(99)), "this is a GGUF file"),
+    ("a.pth", lambda path: path.write_bytes(bytes(999)), "begins with zeros only"),
+    ("a.pth", lambda path: path.write_bytes(gzip.compress(b"x")), "this is a gzip archive; unpack it"),
+    ("a.pth", lambda path: save_torch(STATE, path), "but a safetensors file; rename it to .safetensors"),
+    ("a.safetensors", lambda path: torch.save(STATE, path), "but a PyTorch file or zip archive"),
+    ("a.pth", lambda path: path.write_bytes(b"\x08\x08\x12\x04fxsr"), "but an ONNX file; rename it to .onnx"),
+    ("a.pth", lambda path: path.write_bytes(pickle.dumps({"a": 1})), "a pickle of a dict, not a PyTorch checkpoint"),
+    ("a.pth", flip_a_bit, "Bad CRC-32"),
+    ("a.pth", cut_a_storage, "the values of storage 0 are missing or cut off"),
+    ("a.pth", lambda path: with_pickle(path, b""), "damaged"),
+    ("a.pth", lambda path: torch.save({("a",): 1}, path), "a key is neither text nor a number"),
+    ("a.pth", lambda path: torch.save({f"{key}\x1b[2J": value for key, value in STATE.items()}, path), r"\\x1b\[2J"),
+    ("a.safetensors", lambda path: write_header(path, {"a": 5}), "damaged one"),
+    (
+        "a.safetensors",
+        lambda path: write_header(path, {"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}),
+        "the values of a lie beyond its end",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "write", "message"), ODD_FILES)
+def test_files_of_other_kinds_are_named_for_what_they_are(name: str, write: Any, message: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some kinds of tensors are experimental or deprecated
+        write(tmp_path / name)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(tmp_path / name)
+    assert str(caught.value).startswith(str(tmp_path / name))
+    assert str(caught.value).isprintable()
+
+
+class Bytes:
+    """A pickle that asks for a bytearray."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return bytearray, (self.count,)
+
+
+BOMBS = [
+    lambda path: torch.save({"params": {}, "x": Bytes(3 * 10**9)}, path),
+    lambda path: with_pickle(path, b"\x80\x02" + b"N0" * 2**25 + b"N.", zipfile.ZIP_DEFLATED),
+    lambda path: with_pickle(path, b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"."),
+    lambda path: torch.save({"x": torch.ones(1, dtype=torch.half).expand(10**10)}, path),
+    lambda path: torch.save(dict.fromkeys(map(str, range(9)), torch.ones(4)), path),
+]
+
+
+def test_a_pickle_of_too_many_steps_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_pickle, "_MAX_STEPS", 10_000)
+    with_pickle(tmp_path / "a.pth", b"\x80\x02" + b")" + b"\x85" * 10_000 + b".")
+    with pytest.raises(CheckpointError, match="more than 10,000 steps"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("write", BOMBS)
+def test_a_small_file_takes_little_memory(write: Any, tmp_path: Path) -> None:
+    write(tmp_path / "a.pth")
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path / "a.pth")
+        assert tracemalloc.get_traced_memory()[1] < 64e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

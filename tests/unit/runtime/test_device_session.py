@@ -254,7 +254,10 @@ def test_a_file_that_the_library_refuses_is_named(rig: Rig) -> None:
 
 def test_an_engine_of_other_types_than_its_manifest_says_is_refused(tmp_path: Path) -> None:
     rig = make_rig(tmp_path, precision="fp16")
-    model = replace(rig.facts, inputs=tuple(replace(tensor, dtype="float32") for tensor in rig.facts.inputs))
+    inputs, outputs = (
+        tuple(replace(tensor, dtype="float32") for tensor in side) for side in (rig.facts.inputs, rig.facts.outputs)
+    )
+    model = replace(rig.facts, inputs=inputs, outputs=outputs)
     rig.file = replace(rig.file, manifest=replace(rig.file.manifest, model=model))
     with pytest.raises(ModelFileError, match="lr is float16, not float32"):
         rig.session()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fxsr.errors import ImageError
+from fxsr.errors import ImageError, ModelFileError
 from fxsr.images.rows import Rows
 from fxsr.runtime.session import Array
 from fxsr.runtime.upscale.upscaler import Upscaler
@@ -129,3 +129,38 @@ def test_range_and_feather_may_change_places() -> None:
     before = style.ranged(0.2, 0.7).resized(40, 40).feathered(5).values
     after = style.resized(40, 40).feathered(5).ranged(0.2, 0.7).values
     assert np.allclose(before, after, atol=1e-5)
+
+
+class Broken(NearestSession):
+    """Gives one value that is not finite, in the tile that has a pixel of 200."""
+
+    def run(self, lr: Array, t_map: Array) -> Array:
+        sr = super().run(lr, t_map)
+        if (lr > 0.7).any():
+            sr[0, 1, 2, 3] = np.inf
+        return sr
+
+
+@pytest.mark.parametrize("where", [(0, 0), (60, 40)])
+def test_nan_and_infinity_of_a_model_never_reach_an_image(where: tuple[int, int]) -> None:
+    image = np.zeros((64, 45, 3), np.uint8)
+    image[where] = 200
+    with pytest.raises(ModelFileError, match="nearest gives NaN or infinity: its weights may be damaged"):
+        Upscaler(Broken(), 32, 4)(image)
+
+
+def test_what_half_precision_cannot_hold_is_refused() -> None:
+    image = np.full((20, 20, 3), 0.5, np.float32)
+    image[3, 3] = 70000
+    with pytest.raises(ImageError, match="holds the value 70000; nearest computes up to 65504; use a model in float32"):
+        Upscaler(NearestSession(dtype=np.float16))(image)
+    assert np.isfinite(Upscaler(NearestSession())(image)).all()
+
+
+def test_what_an_image_of_halves_cannot_hold_is_clamped_with_a_note() -> None:
+    notes: list[str] = []
+    image = np.full((20, 20, 3), 65000, np.float16)
+    upscaled = Upscaler(NearestSession(gain=1000.0), 16, 4)(image, 1.0, note=notes.append)
+    assert upscaled.dtype == np.float16
+    assert (upscaled == 65504).all()
+    assert notes == ["values beyond 65504, which half precision can't hold, are clamped to it"]

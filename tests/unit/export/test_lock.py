@@ -1,0 +1,56 @@
+"""Locks of folders, and temporary folders that killed exports left behind."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from fxsr.export.lock import alone_in, scratch_folder
+
+
+def test_the_lock_lies_in_the_folder_and_goes_with_the_block(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with alone_in(out):
+        assert [path.name for path in out.iterdir()] == [".fxsr-export.lock"]
+    assert list(out.iterdir()) == []
+
+
+def test_a_second_export_waits_whatever_its_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, entered = Event(), Event()
+
+    def export() -> None:
+        with alone_in(tmp_path, lambda text: waiting.set()):
+            entered.set()
+
+    with alone_in(tmp_path):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "other"))
+        thread = Thread(target=export)
+        thread.start()
+        assert waiting.wait(60)
+        assert not entered.is_set()
+    thread.join(60)
+    assert entered.is_set()
+
+
+def test_the_next_export_removes_what_no_living_process_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "fxsr-export-0123.lock").touch()
+    (tmp_path / "fxsr-export-0123").mkdir()
+    (tmp_path / "fxsr-export-0123" / "graph.onnx").touch()
+    with scratch_folder() as first:
+        (first / "graph.onnx").touch()
+        with scratch_folder() as second:
+            assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {first.name, second.name}
+            assert (first / "graph.onnx").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_written_files_of_a_killed_export_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".fxsr-0123.part.onnx").touch()
+    (tmp_path / ".fxsr-0123.part.png").touch()  # another command may be writing it
+    with alone_in(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [".fxsr-0123.part.png"]
