@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli.options import DeviceName, Host, Provider, Trust
+from fxsr.cli.options import AllowHost, DeviceName, Host, Provider, Trust, check_limit, host_names, whole_units
 from fxsr.cli.panels import HARDWARE, INPUT_OUTPUT, SCRIPTING, TILES
 from fxsr.cli.stop import Stop
-from fxsr.errors import UsageError
 
 
 def serve(
@@ -26,6 +25,7 @@ def serve(
         ),
     ] = None,
     host: Host = "127.0.0.1",
+    allow_hosts: AllowHost = None,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, rich_help_panel=INPUT_OUTPUT, help="Port; 0 means any free port.")
     ] = 8000,
@@ -113,10 +113,17 @@ def serve(
     with needs("serve"):
         from fxsr.runtime.serve.app import create_app
 
-    for name, limit in (("megabytes", max_megabytes), ("megapixels", max_megapixels)):
-        if not 0 < limit < 1e6:
-            raise UsageError(f"max-{name} is {limit:g}; it must be above 0 and less than a million")
-    settings = Settings(round(max_megabytes * 1e6), round(max_megapixels * 1e6), max_requests, at_once, timeout, token)
+    for option, limit in (("--max-requests", max_requests), ("--at-once", at_once), ("--timeout", timeout)):
+        check_limit(option, limit)
+    settings = Settings(
+        whole_units("--max-megabytes", max_megabytes, 1e6),
+        whole_units("--max-megapixels", max_megapixels, 1e6),
+        max_requests,
+        at_once,
+        timeout,
+        token,
+        host_names(host, allow_hosts),
+    )
     stop: Stop = context.obj
     with server.listen(host, port) as listener:
         models = server.open_models(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli.options import DeviceName, Host, Provider, Trust
+from fxsr.cli.options import AllowHost, DeviceName, Host, Provider, Trust, host_names, whole_units
 from fxsr.cli.panels import INPUT_OUTPUT
 from fxsr.cli.stop import Stop
 
@@ -25,6 +25,7 @@ def ui(
         ),
     ] = None,
     host: Host = "127.0.0.1",
+    allow_hosts: AllowHost = None,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, rich_help_panel=INPUT_OUTPUT, help="Port; 0 means any free port.")
     ] = 7860,
@@ -48,17 +49,24 @@ def ui(
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.serve import server
     from fxsr.runtime.serve.settings import Settings
-    from fxsr.runtime.ui.page import make_page
+    from fxsr.runtime.ui.gradio_settings import prepare_gradio
     from fxsr.runtime.ui.studio import Studio
     from fxsr.runtime.upscale.upscaler import load
 
     stop: Stop = context.obj
-    settings = Settings(max_bytes=200 << 20, max_pixels=round(max_megapixels * 1e6))
+    settings = Settings(
+        max_bytes=200 << 20,
+        max_pixels=whole_units("--max-megapixels", max_megapixels, 1e6),
+        hosts=host_names(host, allow_hosts),
+    )
     with server.listen(host, port) as listener:
         models = server.open_models(
             engines or [DEFAULT_MODEL], lambda path: load(path, device, provider=provider, trust=trust)
         )
         with Studio(models, settings) as studio:
+            prepare_gradio(studio.folder)
+            from fxsr.runtime.ui.page import make_page  # which imports Gradio
+
             app = make_page(studio)
             typer.echo(server.address(listener), err=True)
             if open_browser:

@@ -7,14 +7,17 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import fxsr
 from fxsr.errors import FxsrError
 from fxsr.extras import needs
+from fxsr.images.formats import FORMATS
 from fxsr.runtime.jobs.jobs import RunOptions
-from fxsr.runtime.serve.guard import Guard, Message, Receive, Send
-from fxsr.runtime.serve.images import ClientFile, UpscaledFile, upscale_file
+from fxsr.runtime.serve.exchange import Message, Receive, Send
+from fxsr.runtime.serve.folder import OwnFolder
+from fxsr.runtime.serve.guard import Guard
+from fxsr.runtime.serve.images import ClientFile, UpscaledFile, format_suffix, upscale_file
 from fxsr.runtime.serve.metrics import Metrics
 from fxsr.runtime.serve.openapi import IMAGES, INFER, METRICS, TENSORS, problems
 from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
@@ -55,11 +58,13 @@ def create_app(
     settings = settings or Settings()
     metrics = Metrics(lambda: guard.in_flight, lambda: service.scheduler.waiting)
     service = Service(open_upscalers, settings, batch, metrics.batch)
+    folder = OwnFolder(settings.max_stored)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         service.close()
+        folder.close()
 
     app = FastAPIOffline(
         redoc_url=None,
@@ -73,7 +78,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
     app.add_exception_handler(Exception, _answer)
-    _Routes(service, metrics).add_to(app)
+    _Routes(service, metrics, folder).add_to(app)
     guard = Guard(app, settings, metrics.request)
     return guard
 
@@ -81,8 +86,9 @@ def create_app(
 class _Routes:
     """What the server does at each path."""
 
-    def __init__(self, service: Service, metrics: Metrics) -> None:
+    def __init__(self, service: Service, metrics: Metrics, folder: OwnFolder) -> None:
         self._service = service
+        self._folder = folder
         self._metrics = metrics
 
     def add_to(self, app: FastAPI) -> None:
@@ -94,10 +100,10 @@ class _Routes:
             ("/v2/health/live", self.live),
             ("/v2/health/ready", self.ready),
         ):
-            app.add_api_route(path, answer, responses=problems(401, 503))
+            app.add_api_route(path, answer, responses=problems(401, 403, 421, 503))
         for path in ("/v2/models/{name}", f"/v2/models/{{name}}/versions/{VERSION}"):
-            app.add_api_route(path, self.model, responses=problems(401, 404))
-            app.add_api_route(f"{path}/ready", self.model_ready, responses=problems(401, 404, 503))
+            app.add_api_route(path, self.model, responses=problems(401, 403, 421, 404))
+            app.add_api_route(f"{path}/ready", self.model_ready, responses=problems(401, 403, 421, 404, 503))
             app.add_api_route(
                 f"{path}/infer",
                 self.infer,
@@ -121,7 +127,11 @@ class _Routes:
             float, Form(ge=0, le=1000, description="Pixels by which hard borders in the map are softened.")
         ] = 0,
         format: Annotated[
-            Literal["png", "jpg", "webp", "tiff", "bmp", "exr"] | None, Form(description="Default: the image's format.")
+            str | None,
+            Form(
+                description="In upper or lower case. Default: the image's format.",
+                json_schema_extra={"enum": [*FORMATS]},
+            ),
         ] = None,
         quality: Annotated[int, Form(ge=1, le=100, description="Quality of JPEG and WebP.")] = 95,
         outscale: Annotated[
@@ -132,12 +142,14 @@ class _Routes:
         """Upscale an image. The header `Fxsr-Notes` lists what the output format could not keep."""
         served_model = self._find(model, HTTPStatus.UNPROCESSABLE_ENTITY) if model else self._service.default
         check_style_is_free(served_model.name, served_model.info.baked_t, t, t_map)
+        if format is not None:
+            format_suffix(format)  # before the image is stored
         limit = self._service.settings.max_pixels
         options = RunOptions(StyleOptions(t, feather=t_feather), quality, outscale=outscale, max_pixels=limit)
         folders: list[TemporaryDirectory[str]] = []
 
         def work(flow: Flow) -> Response:
-            folder = TemporaryDirectory(prefix="fxsr-", ignore_cleanup_errors=True)
+            folder = TemporaryDirectory(dir=self._folder.path, ignore_cleanup_errors=True)
             folders.append(folder)
             place = Path(folder.name)
             photo = ClientFile.store(image.file, place, "image")
@@ -218,7 +230,9 @@ class _Routes:
 
 def _file_response(folder: TemporaryDirectory[str], upscaled: UpscaledFile) -> Response:
     """A response that sends an image file. Its folder is removed when it was sent, or could not be."""
-    headers = {"Fxsr-Notes": "; ".join(upscaled.notes).encode("ascii", "replace").decode()} if upscaled.notes else {}
+    headers = {"Content-Disposition": f'attachment; filename="{upscaled.file.name}"'}
+    if upscaled.notes:
+        headers["Fxsr-Notes"] = "; ".join(upscaled.notes).encode("ascii", "replace").decode()
     if upscaled.file.stat().st_size > _SMALL:
         return _TemporaryFileResponse(folder, upscaled, headers)
     with folder:

@@ -1,4 +1,4 @@
-"""Limits around all routes: token, size, number of requests, time. Plain ASGI."""
+"""Limits around all routes: host and origin, token, size, number of requests, time. Plain ASGI."""
 
 from __future__ import annotations
 
@@ -7,26 +7,18 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
 
-from fxsr.extras import LazyModule
-from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
+from fxsr.runtime.serve.exchange import App, Exchange, Message, Receive, Send
+from fxsr.runtime.serve.origins import check_origin
+from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.settings import Settings
 
-if TYPE_CHECKING:
-    import h11
-else:
-    h11 = LazyModule("h11", extra="serve")
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
-
 OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
-"""Paths that need no token and are never refused: monitoring asks there."""
+"""Paths that need no token and are not limited: monitoring asks there."""
+GONE = 499
+"""The status of requests whose client hung up, in the metrics; nginx counts them so too."""
 
 
 class Guard:
@@ -48,9 +40,10 @@ class Guard:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            if scope["type"] == "lifespan":  # there is nothing for web sockets
+                await self._app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, self._settings.max_bytes)
+        exchange = Exchange(receive, send, self._settings.max_bytes)
         begin = time.perf_counter()
         try:
             await self._limited(scope, exchange)
@@ -63,11 +56,14 @@ class Guard:
                 raise
             logging.getLogger("uvicorn.error").exception("a request failed")
         finally:
+            exchange.close()
             route = getattr(scope.get("route"), "path", "(none)")  # not the requested path, which can be anything
             method = scope["method"] if scope["method"] in ("GET", "POST") else "(other)"
-            self._observe(method, route, exchange.status or 499, time.perf_counter() - begin)
+            status = GONE if exchange.gone or exchange.status is None else exchange.status
+            self._observe(method, route, status, time.perf_counter() - begin)
 
-    async def _limited(self, scope: Message, exchange: _Exchange) -> None:
+    async def _limited(self, scope: Message, exchange: Exchange) -> None:
+        check_origin(scope, self._settings.hosts)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if scope["path"] in OPEN_PATHS:
             await self._app(scope, exchange.receive, exchange.send)
@@ -110,75 +106,3 @@ def _check_encoding(headers: Mapping[bytes, bytes], path: str) -> None:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the charset of a request must be utf-8")
     if b"content-encoding" in headers and not path.endswith("/infer"):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this path accepts no Content-Encoding")
-
-
-class _Exchange:
-    """One request and its answer. Counts the bytes received, and knows whether an answer was begun."""
-
-    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
-        self._receive = receive
-        self._send = send
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self.received = False
-        self.status: int | None = None
-        self.ended = False
-        """Whether the answer is complete."""
-        self.refused: ProblemError | None = None
-        """Why the body was not read to its end. The app's own answer is then dropped: it may have mistaken the error
-        for a damaged body."""
-
-    def check_length(self, header: bytes | None) -> None:
-        """Refuse a body by its Content-Length.
-
-        Raises:
-            ProblemError: it is too long, or the header is not a number.
-        """
-        if header is None:
-            return
-        if not header.isdigit():
-            raise ProblemError(HTTPStatus.BAD_REQUEST, "Content-Length is not a number")
-        self._check(int(header))
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._bytes += len(message.get("body", b""))
-            try:
-                self._check(self._bytes)
-            except ProblemError as problem:
-                self.refused = problem
-                raise
-            self.received = not message.get("more_body", False)
-        return message
-
-    async def send(self, message: Message) -> None:
-        if self.refused:
-            return
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
-        try:
-            await self._send(message)
-        except h11.LocalProtocolError:  # the server answered by itself, since what came was not HTTP
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-
-    async def answer(self, problem: ProblemError) -> None:
-        """Answer with an error. An answer that has begun already is broken off."""
-        if self.status is not None:
-            raise problem
-        body = problem.body()
-        headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **problem.headers}
-        if not self.received:  # don't wait for the rest of the body
-            headers["Connection"] = "close"
-        self.refused = None
-        encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await self.send({"type": "http.response.start", "status": problem.status, "headers": encoded})
-        await self.send({"type": "http.response.body", "body": body})
-
-    def _check(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise ProblemError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {self._max_bytes} bytes; this one has more"
-            )

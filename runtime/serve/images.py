@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fxsr.errors import FxsrError, ImageError, StyleError
+from fxsr.errors import FxsrError, ImageError, StyleError, TooLargeError, UsageError
 from fxsr.images.formats import FORMATS
+from fxsr.images.reading import open_rows
 from fxsr.runtime.jobs.jobs import Job, RunOptions
 from fxsr.runtime.jobs.pipeline import do_job
 from fxsr.runtime.jobs.places import errors_naming
@@ -25,6 +26,10 @@ MEDIA_TYPES = {
     ".bmp": "image/bmp",
     ".exr": "image/x-exr",
 }
+FORMAT_NAMES = tuple({suffix: name for name, suffix in reversed(FORMATS.items())}.values())[::-1]
+"""One name of `fxsr.images.formats.FORMATS` for each format."""
+_MOST_BMP = 64_000_000
+"""Largest number of pixels of a BMP file: its writer holds the image whole, 192 MB, and the file as well."""
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", ".png"),
     (b"\xff\xd8\xff", ".jpg"),
@@ -111,14 +116,43 @@ def upscale_file(
         t_map: its style map; None: `options.style` alone.
         folder: where the output is written; for this request alone.
         options: with `max_pixels`.
-        format_name: one of `fxsr.images.formats.FORMATS`; None keeps the image's format.
+        format_name: one of `fxsr.images.formats.FORMATS`, in any case; None keeps the image's format.
         progress: called after each tile.
 
     Raises:
         FxsrError: it can't be done; the message holds no path of this machine.
     """
     suffix = image.suffix()
-    target = folder / f"output{FORMATS[format_name] if format_name else suffix}"
+    target = folder / f"output{format_suffix(format_name) if format_name else suffix}"
     with image.named(), errors_naming({target: target.name}):
+        if target.suffix == ".bmp":
+            _check_bmp(image.path, options.outscale or upscaler.scale, options.max_pixels)
         done = do_job(Job(image.path, target, t_map), upscaler, options, progress)
     return UpscaledFile(target, MEDIA_TYPES[target.suffix], done.notes)
+
+
+def format_suffix(name: str) -> str:
+    """The suffix of a format, such as `.jpg` for `JPEG`.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    try:
+        return FORMATS[name.lower()]
+    except KeyError:
+        raise UsageError(f"format: {name[:20]!r} is none of {', '.join(FORMATS)}") from None
+
+
+def _check_bmp(image: Path, scale: float, max_pixels: int | None) -> None:
+    """Refuse an output that is too large for a BMP file.
+
+    Raises:
+        FxsrError: it is, or the image can't be read.
+    """
+    rows = open_rows(image, max_pixels)
+    pixels = rows.width * rows.height * scale**2
+    if pixels > _MOST_BMP:
+        raise TooLargeError(
+            f"the result would have {pixels / 1e6:.0f} megapixels, and BMP files may have {_MOST_BMP / 1e6:.0f}: "
+            "set format to png or tiff"
+        )

@@ -31,7 +31,7 @@ def problems(*statuses: int) -> Responses:
 
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_BUSY = (401, 408, 413, 422, 429, 503)
+_BUSY = (401, 403, 408, 413, 421, 422, 429, 503)
 
 IMAGES: Responses = {
     200: {"description": "The image file.", "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY)},
@@ -39,7 +39,7 @@ IMAGES: Responses = {
 }
 METRICS: Responses = {
     200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}},
-    **problems(401),
+    **problems(401, 403, 421),
 }
 _TENSOR = {
     "type": "object",

@@ -24,11 +24,14 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         UsageError: this machine doesn't have the address, or it is in use.
     """
+    if not host:  # which would mean all addresses
+        raise UsageError("the host is empty; give an address to listen on, such as 127.0.0.1, or 0.0.0.0 for all")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, OverflowError, UnicodeError) as error:
+        # names with empty or overlong labels can't be encoded
+        reason = "no such name" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
         raise UsageError(f"can't listen on {host}, port {port} ({reason}); give another --host or --port") from error
     # as asyncio does for its own sockets: else the body of an answer waits until its head is acknowledged
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -97,13 +100,19 @@ def make_server(
     with needs("serve"):
         import uvicorn
 
+        from fxsr.runtime.serve.connections import connection_limits, limited_protocol
+
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.should_exit = self.should_exit or stopped()
 
+    connections, backlog = connection_limits()
     config = uvicorn.Config(
         app,  # type: ignore[arg-type] # our app takes scopes as plain mappings
+        http=limited_protocol(connections),
+        ws="none",
+        backlog=backlog,
         lifespan="on",
         log_level="info" if verbose else "warning",
         access_log=verbose,

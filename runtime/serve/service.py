@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from fxsr.errors import FxsrError
 from fxsr.models.manifest import ModelFacts
-from fxsr.runtime.serve.guard import Receive
+from fxsr.runtime.serve.exchange import Receive
 from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.scheduler import BatchReport, Flow, Scheduler
 from fxsr.runtime.serve.settings import Settings
@@ -99,7 +99,7 @@ class Service(Closable):
             release: called when abandoned work has ended.
 
         Raises:
-            ProblemError: the client disconnected, or the work failed.
+            ProblemError: the client disconnected, which `Guard` counts apart, or the work failed.
         """
         flow = self.scheduler.flow(model.name)
         cell = [work]

@@ -28,9 +28,17 @@ class Settings:
     token: str | None = None
     """The token that clients must send as `Authorization: Bearer TOKEN`. None: no token is needed."""
 
+    hosts: tuple[str, ...] = ()
+    """Names under which browsers may reach the server, in addition to the loopback names and the address that it
+    listens on; `*` means any name."""
+    max_kept: int = 256 << 20
+    """Largest size of the decoded photos that a page keeps for all its users, in bytes."""
+    max_stored: int = 4 << 30
+    """Largest size of the files that a page keeps for all its users, in bytes."""
+
     def __post_init__(self) -> None:
-        for name in ("max_bytes", "max_pixels", "max_requests", "at_once", "seconds"):
+        for name in ("max_bytes", "max_pixels", "max_requests", "at_once", "seconds", "max_kept", "max_stored"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name):g}; it must be above 0")
+                raise UsageError(f"{name} is {getattr(self, name):g}; it must be above 0")
         if self.token is not None and not (self.token and self.token.isascii() and self.token.isprintable()):
             raise UsageError("the token must be printable ASCII, and not empty")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from itertools import count
@@ -12,21 +11,25 @@ from typing import Any
 
 from fxsr.errors import FxsrError
 from fxsr.extras import needs
+from fxsr.runtime.serve.images import FORMAT_NAMES
+from fxsr.runtime.serve.photos import OpenPhoto
+from fxsr.runtime.ui.gradio_settings import prepare_gradio
+from fxsr.runtime.ui.guard import PageGuard
 from fxsr.runtime.ui.painting import Painting
-from fxsr.runtime.ui.studio import AUTOMATIC, WINDOW, OpenPhoto, Studio, StyleChoice, data_url
+from fxsr.runtime.ui.studio import AUTOMATIC, WINDOW, Studio, StyleChoice
 from fxsr.styles.style_map import DEFAULT_T
 
 with needs("ui"):
     import gradio as gr
-    from fastapi import FastAPI, Request, Response
+    from fastapi import FastAPI
 
 _TITLE = "# FxSR\nUpscale a photo. The dial goes from faithful (0) to crisp (1); paint where the style should differ."
-FORMATS = ("same format", "png", "jpg", "webp", "tiff")
-_POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
-)
-"""The page loads everything from this server. Gradio evaluates templates, hence the unsafe-... entries."""
+SAME_FORMAT = "same format"
+FORMATS = (SAME_FORMAT, *FORMAT_NAMES)
+_SESSIONS = 100
+"""Number of pages whose state is kept, in memory: a small picture of the photo and the last computed map."""
+_WAITING = 64
+"""Largest number of a page's events that wait; further ones are refused."""
 _CSS = """
 .gradio-container { max-width: 1400px !important; margin: 0 auto; }
 footer { display: none !important; }
@@ -34,21 +37,14 @@ footer { display: none !important; }
 """
 
 
-def make_page(studio: Studio) -> Any:
-    """The page as an ASGI app."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(studio.folder)
+def make_page(studio: Studio) -> PageGuard:
+    """The page as an ASGI app. Call `prepare_gradio` first, and import this module after that."""
+    prepare_gradio(studio.folder)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.middleware("http")
-    async def add_policy(request: Request, call_next: Callable[[Request], Any]) -> Response:
-        response: Response = await call_next(request)
-        response.headers["Content-Security-Policy"] = _POLICY
-        return response
-
     font = ["system-ui", "sans-serif"]  # names only: the themes' own fonts are loaded from other servers
     theme = gr.themes.Soft(primary_hue="orange", font=font, font_mono=["ui-monospace", "monospace"])
     blocks = _blocks(studio)
+    blocks.state_session_capacity = _SESSIONS
     blocks.has_launched = (
         True  # otherwise Gradio accepts, and then serves, any file of this machine that a client names
     )
@@ -61,10 +57,9 @@ def make_page(studio: Studio) -> Any:
         theme=theme,
         css=_CSS,
         max_file_size=studio.settings.max_bytes,
-        allowed_paths=[str(studio.folder)],
         ssr_mode=False,
     )
-    return app
+    return PageGuard(app, studio.settings)
 
 
 def _blocks(studio: Studio) -> Any:
@@ -117,7 +112,7 @@ def _blocks(studio: Studio) -> Any:
             with _shown_errors():
                 photo = studio.open(Path(file))
                 size = [min(WINDOW, side) / side for side in photo.size]
-                return photo, gr.HTML(photo=data_url(photo), given=None, window=size)
+                return photo, gr.HTML(photo=studio.shown(photo), given=None, window=size)
 
         def close_photo() -> Any:
             return None, gr.HTML(photo="", given=None, window=[0, 0])
@@ -165,7 +160,7 @@ def _blocks(studio: Studio) -> Any:
                     model,
                     _current(chosen, photo),
                     style,
-                    None if kept == FORMATS[0] else kept,
+                    None if kept == SAME_FORMAT else kept,
                     lambda done, total: progress((done, total), unit="tiles"),
                 )
                 return (before, after), gr.DownloadButton(value=str(file), visible=True)
@@ -182,10 +177,10 @@ def _blocks(studio: Studio) -> Any:
         save.click(save_map, [upload, photo, t, painter], saved)
         for change in (t.input, painter.change, model.change):
             change(show_preview, seen, preview, show_progress="hidden", trigger_mode="always_last")
-        start.click(upscale, [*seen, kept, upload], [result, download], concurrency_limit=None)
+        start.click(upscale, [*seen, kept, upload], [result, download], concurrency_limit=studio.settings.at_once)
         halt.click(stop_run, show_progress="hidden")
         blocks.unload(stop_run)
-    return blocks.queue(default_concurrency_limit=4)
+    return blocks.queue(default_concurrency_limit=4, max_size=_WAITING)
 
 
 def _dial(studio: Studio, model: str) -> Any:

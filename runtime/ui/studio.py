@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from fxsr.images.image import Picture, read_image, three_channels, write_image
-from fxsr.images.reading import open_rows
-from fxsr.images.rows import Pixels, check_pixels, dtype_peak
+from fxsr.images.image import Picture, three_channels, write_image
+from fxsr.images.rows import Pixels, dtype_peak
 from fxsr.runtime.jobs.jobs import RunOptions
+from fxsr.runtime.serve.folder import OwnFolder
 from fxsr.runtime.serve.images import ClientFile, upscale_file
+from fxsr.runtime.serve.photos import OpenPhoto, PhotoStore
 from fxsr.runtime.serve.service import Service
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.session import Closable
@@ -43,22 +43,6 @@ AUTOMATIC: Mapping[str, Callable[[Pixels], NDArray[np.float32]]] = {
 
 
 @dataclass(frozen=True)
-class OpenPhoto:
-    """A photo that the page shows."""
-
-    file: ClientFile
-    name: str
-    """Its file name without the suffix."""
-    pixels: Pixels
-    """(H, W, C)."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height."""
-        return self.pixels.shape[1], self.pixels.shape[0]
-
-
-@dataclass(frozen=True)
 class StyleChoice:
     """The dial, and the painting over it."""
 
@@ -76,7 +60,7 @@ class Studio(Closable):
 
     Args:
         open_upscalers: see `Service`.
-        settings: limits, of which `max_bytes`, `max_pixels` and `at_once` are used.
+        settings: limits, of which all are used but those of requests in flight, and the token.
 
     Raises:
         FxsrError: a model can't be opened.
@@ -84,19 +68,24 @@ class Studio(Closable):
 
     def __init__(self, open_upscalers: Callable[[], Mapping[str, Upscaler]], settings: Settings) -> None:
         self.settings = settings
-        self.service = Service(open_upscalers, settings)
-        self._folder = tempfile.TemporaryDirectory(prefix="fxsr-ui-")
+        self._folder = OwnFolder(settings.max_stored)
+        try:
+            self.service = Service(open_upscalers, settings)
+        except BaseException:
+            self._folder.close()
+            raise
+        self._photos = PhotoStore(settings.max_pixels, settings.max_kept)
         self._running: dict[str, Callable[[str], None]] = {}
 
     @property
     def folder(self) -> Path:
         """The folder for files of this studio."""
-        return Path(self._folder.name)
+        return self._folder.path
 
     def close(self) -> None:
         """Close the models and remove the files."""
         self.service.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def open(self, file: Path) -> OpenPhoto:
         """Read a photo.
@@ -104,12 +93,14 @@ class Studio(Closable):
         Raises:
             ImageError: it is not an image, or too large.
         """
-        sent = ClientFile(file, file.name)
-        sent.suffix()
-        with sent.named():
-            rows = open_rows(file, self.settings.max_pixels)
-            check_pixels(file, rows.width, rows.height, self.settings.max_pixels)
-            return OpenPhoto(sent, file.stem, read_image(file).pixels)
+        self._folder.make_room()
+        return self._photos.open(file)
+
+    def shown(self, photo: OpenPhoto) -> str:
+        """The photo in the size of its painting, as a JPEG in a data URL."""
+        width, height = painting_size(*photo.size)
+        image = _image(self._photos.pixels(photo)).thumbnail_image(width, height=height, size="force")
+        return "data:image/jpeg;base64," + base64.b64encode(image.jpegsave_buffer(Q=88)).decode()
 
     def read_map(self, file: Path, photo: OpenPhoto) -> Painting:
         """A style map from an image file, as a painting over a photo.
@@ -123,7 +114,7 @@ class Studio(Closable):
 
     def make_map(self, kind: str, photo: OpenPhoto) -> Painting:
         """Make a style map from a photo; `kind` is one of `AUTOMATIC`."""
-        return Painting.of_map(AUTOMATIC[kind](photo.pixels), *painting_size(*photo.size))
+        return Painting.of_map(AUTOMATIC[kind](self._photos.pixels(photo)), *painting_size(*photo.size))
 
     def save_map(self, style: StyleChoice, photo: OpenPhoto) -> Path:
         """Write the style as a PNG file of the photo's size, for `fxsr run --t-map`."""
@@ -156,7 +147,7 @@ class Studio(Closable):
         outer_rows, outer_columns = (
             slice(max(0, inner.start - MARGIN), inner.stop + MARGIN) for inner in (rows, columns)
         )
-        part = photo.pixels[outer_rows, outer_columns]
+        part = self._photos.pixels(photo)[outer_rows, outer_columns]
         values = style.map.over(height, width).rows(slice(outer_rows.start, min(height, outer_rows.stop)))
         t_map = StyleMap(values if values.shape == (1, 1) else values[:, outer_columns])
         served_model = self.service.models[model]
@@ -185,7 +176,9 @@ class Studio(Closable):
             FxsrError: it could not be done, or was stopped.
         """
         check_style_is_free(model, self.fixed_style(model), style.painting)
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        self._folder.touch(photo.file.path)
+        self._folder.make_room()
+        folder = self._folder.subfolder()
         options = RunOptions(max_pixels=self.settings.max_pixels)
         served_model, flow = self.service.models[model], self.service.scheduler.flow(model)
         self.stop(who)
@@ -200,7 +193,7 @@ class Studio(Closable):
         target = upscaled.file.rename(folder / f"{photo.name}_x{served_model.info.scale}{upscaled.file.suffix}")
         after = pyvips.Image.thumbnail(str(target), SHOWN, height=SHOWN, size="down", no_rotate=True)
         after = _image(after.numpy())
-        before = _image(photo.pixels).thumbnail_image(after.width, height=after.height, size="force")
+        before = _image(self._photos.pixels(photo)).thumbnail_image(after.width, height=after.height, size="force")
         return target, before.numpy(), after.numpy()
 
     def stop(self, who: str) -> None:
@@ -210,7 +203,7 @@ class Studio(Closable):
             abandon("stopped")
 
     def _write(self, pixels: Pixels, name: str) -> Path:
-        path = Path(tempfile.mkdtemp(dir=self.folder)) / name
+        path = self._folder.subfolder() / name
         write_image(path, Picture(pixels))
         return path
 
@@ -229,13 +222,6 @@ def as_bytes(pixels: Pixels) -> NDArray[np.uint8]:
     if colours.dtype != np.uint8:
         colours = np.rint(colours.astype(np.float32) / dtype_peak(pixels.dtype) * 255).clip(0, 255)
     return np.ascontiguousarray(colours, np.uint8)
-
-
-def data_url(photo: OpenPhoto) -> str:
-    """The photo in the size of its painting, as a JPEG in a data URL."""
-    width, height = painting_size(*photo.size)
-    data = _image(photo.pixels).thumbnail_image(width, height=height, size="force").jpegsave_buffer(Q=88)
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def _image(pixels: Pixels) -> pyvips.Image:

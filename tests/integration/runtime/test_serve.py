@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,13 @@ import pytest
 from numpy.typing import NDArray
 
 from fxsr.images.image import Picture, read_image, write_image
+from fxsr.runtime.serve.app import create_app
+from fxsr.runtime.serve.connections import limited_protocol
+from fxsr.runtime.serve.server import listen, make_server
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.upscale.upscaler import Upscaler
 from tests.serving import SMALL, Gate, Serving, metric, nearest, png, process, serving
-from tests.support import ROOT, SAMPLE, NearestSession, fxsr_cli, wait_until
+from tests.support import PATIENCE, ROOT, SAMPLE, NearestSession, fxsr_cli, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,7 @@ BOMB = SMALL[:16] + (60000).to_bytes(4, "big") * 2 + SMALL[24:]
         (SMALL, {"t": "nan"}, 422, "t: "),
         (SMALL, {"t_map": b"no map"}, 422, "t_map: not a PNG"),
         (SMALL, {"t_map": BOMB}, 413, "style map t_map: 60000x60000"),
-        (SMALL, {"format": "gif"}, 422, "format: "),
+        (SMALL, {"format": "gif"}, 422, "format: 'gif' is none of png, jpg, jpeg"),
         (SMALL, {"quality": 0}, 422, "quality: "),
         (SMALL, {"outscale": 65}, 422, "outscale: "),
         (LARGE, {"outscale": 64}, 413, "51200x51200 has more than the 256000000 pixels"),
@@ -242,8 +246,74 @@ def test_a_client_that_goes_away_frees_its_tiles(tmp_path: Path, monkeypatch: py
         wait_until(lambda: metric(running, "fxsr_tiles_waiting") == 0)
         wait_until(lambda: running.app.in_flight == 0)
         gate.opened.set()
-        wait_until(lambda: not list(tmp_path.iterdir()))
+        wait_until(lambda: not list(tmp_path.glob("*/*/")))
     assert len(gate.seen) <= 2  # what the scheduler had taken already, of 9 batches
+
+
+def test_a_client_that_hangs_up_counts_apart(plain: Serving) -> None:
+    name = 'fxsr_requests_total{method="POST",route="/v1/upscale",status="499"}'
+    before = metric(plain, name)
+    with closing(http.client.HTTPConnection("127.0.0.1", plain.port)) as connection:
+        connection.putrequest("POST", "/v1/upscale")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        connection.putheader("Content-Length", "1000")
+        connection.endheaders(b"--x\r\n")
+        wait_until(lambda: metric(plain, "fxsr_requests_in_flight") == 1)
+    wait_until(lambda: metric(plain, name) == before + 1)
+
+
+def test_idle_connections_make_room_for_requests() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        server = make_server(create_app(nearest()), 10)
+        server.config.http = limited_protocol(4, head_seconds=PATIENCE)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        idle = [socket.create_connection(listener.getsockname()) for _ in range(20)]
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{listener.getsockname()[1]}/v2/health/live", timeout=PATIENCE)
+            assert answer.status_code == 200
+        finally:
+            for each in idle:
+                each.close()
+            server.should_exit = True
+            thread.join(PATIENCE)
+
+
+def test_a_head_that_does_not_arrive_is_not_waited_for() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        server = make_server(create_app(nearest()), 10)
+        server.config.http = limited_protocol(4, head_seconds=0.5)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as slow:
+                slow.sendall(b"GET / HTTP/1.1\r\n")
+                assert slow.recv(100).startswith(b"HTTP/1.1 408")
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE)
+
+
+def test_pages_of_other_sites_and_under_other_names_are_refused(plain: Serving) -> None:
+    for path in ("/v2", "/metrics", "/docs", "/v2/models/m", "/v2/health/live"):
+        assert plain.client.get(path, headers={"Host": "evil.example"}).status_code == 421
+    answer = plain.client.post("/v1/upscale", files={"image": SMALL}, headers={"Origin": "http://evil.example"})
+    assert answer.status_code == 403
+    assert plain.client.get("/v2").headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("name", "media_type"), [("JPEG", "image/jpeg"), ("tif", "image/tiff"), ("PNG", "image/png")])
+def test_formats_have_the_names_that_fxsr_run_takes(plain: Serving, name: str, media_type: str) -> None:
+    answer = plain.post(SMALL, format=name)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == media_type
+    assert answer.headers["content-disposition"].startswith("attachment")
+
+
+def test_a_bmp_result_is_not_larger_than_what_is_held_for_it(plain: Serving) -> None:
+    answer = plain.post(png(np.zeros((3000, 1500, 1), np.uint8)), format="bmp")
+    assert answer.status_code == 413
+    assert "BMP files may have 64" in answer.json()["detail"]
 
 
 def test_metrics_count_requests_tiles_and_batches(plain: Serving) -> None:
@@ -288,7 +358,12 @@ def test_a_refused_image_leaves_no_thread_behind(plain: Serving) -> None:
             2,
             "two models are called a",
         ),
-        (("--port", "0", "--max-requests", "0"), 2, "max-requests is 0; it must be above 0"),
+        (("--host", "192.168..1"), 2, "can't listen on 192.168..1, port 8000 (no such name)"),
+        (("--host", ""), 2, "the host is empty"),
+        (("--port", "0", "--timeout", "nan"), 2, "--timeout is nan"),
+        (("--port", "0", "--max-megabytes", "1e-9"), 2, "--max-megabytes is 1e-09; it must be at least 1e-06"),
+        (("--port", "0", "--allow-host", "http://x"), 2, "it must be a name without http://"),
+        (("--port", "0", "--max-requests", "0"), 2, "--max-requests is 0; it must be above 0"),
         (("--port", "0", "--token", ""), 2, "the token must be printable ASCII, and not empty"),
     ],
 )

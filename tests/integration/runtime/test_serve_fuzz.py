@@ -25,13 +25,14 @@ RNG = np.random.default_rng(12)
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A server; when all is over, nothing of it must be left in the folder of temporary files."""
+    """A server; nothing of its requests must be left in its folder, and nothing of the folder when it ends."""
     folder = tmp_path_factory.mktemp("temporary")
     patch = pytest.MonkeyPatch()
     patch.setattr(tempfile, "tempdir", str(folder))
     with serving(nearest()) as running:
         yield running
-        left = list(folder.iterdir())
+        left = list(folder.glob("*/*/"))
+    left += folder.iterdir()
     patch.undo()
     assert not left
 
@@ -91,20 +92,22 @@ def test_broken_images_are_refused_or_upscaled(fuzzed: Serving) -> None:
         b"",
         b"\0\1\2\3",
         b"GET\r\n\r\n",
-        b"POST /v1/upscale HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /v1/upscale HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
-        b"POST /v1/upscale HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"POST /v1/upscale HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data\r\nContent-Length: 3\r\n\r\nabc",
-        b"POST /v1/upscale HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data\r\n"
+        b"Content-Length: 3\r\n\r\nabc",
+        b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         b"Content-Length: 9\r\n\r\n--x\r\n\r\n--",
-        b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
-        b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: -7\r\n"
+        b"POST /v2/models/m/infer HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n"
+        b"Content-Length: 3\r\n\r\nabc",
+        b"POST /v2/models/m/infer HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: -7\r\n"
         b"Content-Length: 2\r\n\r\n{}",
-        b"POST /v2/models/..%2f..%2fetc/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
-        b"GET /static-offline-docs/..%2f..%2fapp.py HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello and more \0\r\n\r\n",
-        b"POST /v1/upscale HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"POST /v2/models/..%2f..%2fetc/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
+        b"GET /static-offline-docs/..%2f..%2fapp.py HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello and more \0\r\n\r\n",
+        b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX\r\n",
     ],
     ids=range(15),

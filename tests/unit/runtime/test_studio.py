@@ -13,10 +13,11 @@ import pytest
 
 from fxsr.errors import ImageError, StyleError, UsageError
 from fxsr.images.image import Picture, read_image, write_image
+from fxsr.runtime.serve.photos import OpenPhoto
 from fxsr.runtime.serve.scheduler import RequestAbandonedError
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.ui.painting import SIDE, Painting, painting_size
-from fxsr.runtime.ui.studio import AUTOMATIC, OpenPhoto, Studio, StyleChoice, as_bytes, data_url, window
+from fxsr.runtime.ui.studio import AUTOMATIC, Studio, StyleChoice, as_bytes, window
 from fxsr.runtime.upscale.upscaler import Upscaler
 from fxsr.styles.style_map import StyleMap
 from tests.support import NearestSession
@@ -176,8 +177,8 @@ def test_a_photo_that_is_too_large_is_refused(studio: Studio, tmp_path: Path) ->
         studio.open(tmp_path / "large.png")
 
 
-def test_all_kinds_of_pixels_can_be_shown(photo: OpenPhoto) -> None:
+def test_all_kinds_of_pixels_can_be_shown(studio: Studio, photo: OpenPhoto) -> None:
     grey = np.array([[[0], [65535]]], np.uint16)
     assert as_bytes(grey).tolist() == [[[0, 0, 0], [255, 255, 255]]]
     assert as_bytes(np.array([[[0.5, 2, -1, 1]]], np.float32)).tolist() == [[[128, 255, 0]]]
-    assert data_url(photo).startswith("data:image/jpeg;base64,")
+    assert studio.shown(photo).startswith("data:image/jpeg;base64,")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -68,31 +70,38 @@ def test_an_output_may_ask_for_bytes_itself() -> None:
     ("sent", "length", "message"),
     [
         (b"", None, "not JSON"),
-        (b"[]", None, "not a JSON object"),
-        (b"[" * 100_000, None, "not JSON"),
-        (b"{}", None, "inputs is missing"),
+        (b"[]", None, "Expected `object`, got `array`"),
+        (b'{"id":' + b"[" * 100_000, None, "got `array`"),
+        (b'{"x":' + b"[" * 100_000, None, "not JSON"),
+        (b"{}", None, "missing required field `inputs`"),
         (b"{}", "x", "not a number"),
         (b"{}", "9", "the body has 2 bytes"),
-        (body(1), None, "an input is not"),
+        (body(1), None, "Expected `object`, got `int`"),
         (body(tensor(), tensor()), None, "lr is given twice"),
         (body(tensor(datatype="INT64")), None, "INT64; it must be one of FP32, FP16, UINT8"),
         (body(tensor(shape=[1, -3])), None, "not a list of sizes"),
-        (body(tensor(shape=[True, 3])), None, "not a list of sizes"),
+        (body(tensor(shape=[True, 3])), None, "Expected `int`, got `bool`"),
         (body(tensor(shape=[])), None, "not a list of sizes"),
         (body(tensor(shape=[2, 3])), None, "lr has 3 numbers; its shape has 6"),
         (body(tensor(data=[1, [2], 3])), None, "not numbers"),
         (body(tensor(data=["1", 2, 3])), None, "not numbers"),
+        (body(tensor(data=[[1], [2], [3]])), None, "not numbers"),
+        (body(tensor(data=[[], [1, 2, 3]])), None, "not numbers"),
+        (body(tensor(data=[True, 2, 3])), None, "not numbers"),
+        (body(tensor(data=None)), None, "lr has no data"),
+        (body(tensor(datatype="UINT8", data=[1, 2, 3.0])), None, "not numbers of its type"),
+        (body(tensor(datatype="UINT8", data=[1, 2, -1])), None, "not numbers of its type"),
         (body(tensor(datatype="UINT8", data=[1, 2, 256])), None, "not numbers of its type"),
         (body(tensor(datatype="FP16")), None, "JSON can't hold FP16"),
         (body(tensor(parameters={"binary_data_size": 11})), None, "must be 12"),
         (body(tensor(parameters={"binary_data_size": 12})), None, "the body ends before lr"),
         (body(tensor(parameters={"shared_memory_region": "x"})), None, "shared memory is not supported"),
-        (body(tensor(parameters=[])), None, "not a JSON object"),
+        (body(tensor(parameters=[])), None, "Expected `object`"),
         (body(tensor()) + b"12", str(len(body(tensor()))), "2 bytes at the end"),
         (body(tensor(), outputs=[{"name": "hr"}]), None, "the only output is sr"),
         (body(tensor(), outputs=[{"name": "sr", "parameters": {"classification": 3}}]), None, "not supported"),
-        (body(tensor(), parameters={"binary_data_output": 1}), None, "not true or false"),
-        (body(tensor(), id=7), None, "id is not a string"),
+        (body(tensor(), parameters={"binary_data_output": 1}), None, "Expected `bool . null`, got `int`"),
+        (body(tensor(), id=7), None, "Expected `str . null`, got `int`"),
     ],
 )
 def test_what_is_wrong_is_said(sent: bytes, length: str | None, message: str) -> None:
@@ -112,6 +121,35 @@ def test_a_long_text_among_numbers_is_refused_before_there_is_room_made_for_it()
     entry = {"name": "lr", "datatype": "FP32", "shape": [len(data)], "data": data}
     with pytest.raises(ProblemError, match="are not numbers"):
         decode_request(json.dumps({"inputs": [entry]}).encode(), None)
+
+
+HALF_MEGABYTE = 1 << 19
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": b"[" + b"[]," * (HALF_MEGABYTE // 3) + b"[]]"},
+        {"data": b"[" + b"[[[]]]," * (HALF_MEGABYTE // 7) + b"1]"},
+        {"data": b"[" + b"1," * (HALF_MEGABYTE // 2) + b"1]", "shape": b"[%d]" % (HALF_MEGABYTE // 2 + 1)},
+        {"data": b"[" + b"[[1]]," * (HALF_MEGABYTE // 6) + b"[[1]]]", "shape": b"[%d,1,1]" % (HALF_MEGABYTE // 6 + 1)},
+        {"data": b"[" + b'"",' * (HALF_MEGABYTE // 3) + b"1]"},
+        {"shape": b"[" + b"999," * (HALF_MEGABYTE // 4) + b"1]"},
+        {"parameters": b'{"x": [' + b"{}," * (HALF_MEGABYTE // 3) + b"{}]}"},
+    ],
+    ids=["lists", "nested", "numbers", "nested numbers", "texts", "shape", "unknown"],
+)
+def test_json_takes_memory_in_proportion_to_its_size(changes: dict[str, bytes]) -> None:
+    entry = {"name": b'"lr"', "datatype": b'"FP32"', "shape": b"[1]", "data": b"[1]"} | changes
+    sent = b'{"inputs": [{%s}]}' % b", ".join(b'"%s": %s' % (key.encode(), value) for key, value in entry.items())
+    tracemalloc.start()
+    try:
+        with suppress(ProblemError):
+            decode_request(sent, None)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 16 * len(sent)
 
 
 @pytest.mark.parametrize(

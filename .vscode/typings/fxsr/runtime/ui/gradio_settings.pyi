@@ -1,0 +1,1 @@
+from runtime.ui.gradio_settings import *

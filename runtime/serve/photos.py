@@ -1,0 +1,85 @@
+"""Photos that clients have opened: their files, and the pixels of those that were used last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from fxsr.images.image import read_image
+from fxsr.images.reading import open_rows
+from fxsr.images.rows import Pixels, check_pixels
+from fxsr.runtime.serve.images import ClientFile
+
+
+@dataclass(frozen=True)
+class OpenPhoto:
+    """A photo that a client has opened. Its pixels are in a `PhotoStore`."""
+
+    file: ClientFile
+    name: str
+    """Its file name without the suffix."""
+    size: tuple[int, int]
+    """Width and height."""
+
+
+class PhotoStore:
+    """Decoded photos of all clients together, within a limit. Those that were not used for the longest time are
+    dropped, and decoded again when they are needed. Safe to share between threads.
+
+    Args:
+        max_pixels: largest number of pixels of a photo.
+        most: largest size of all pixels, in bytes; the last photo is kept even if it is larger.
+    """
+
+    def __init__(self, max_pixels: int, most: int) -> None:
+        self._max_pixels = max_pixels
+        self._most = most
+        self._lock = Lock()
+        self._kept: OrderedDict[Path, Pixels] = OrderedDict()
+
+    @property
+    def kept(self) -> int:
+        """Size of the pixels in memory, in bytes."""
+        with self._lock:
+            return self._size()
+
+    def open(self, file: Path) -> OpenPhoto:
+        """Read a photo.
+
+        Raises:
+            ImageError: it is not an image, or too large.
+        """
+        sent = ClientFile(file, file.name)
+        sent.suffix()
+        pixels = self._read(sent)
+        return OpenPhoto(sent, file.stem, (pixels.shape[1], pixels.shape[0]))
+
+    def pixels(self, photo: OpenPhoto) -> Pixels:
+        """(H, W, C).
+
+        Raises:
+            ImageError: its file is gone.
+        """
+        with self._lock:
+            pixels = self._kept.get(photo.file.path)
+            if pixels is not None:
+                self._kept.move_to_end(photo.file.path)
+                return pixels
+        return self._read(photo.file)
+
+    def _read(self, sent: ClientFile) -> Pixels:
+        with sent.named():
+            rows = open_rows(sent.path, self._max_pixels)
+            check_pixels(sent.path, rows.width, rows.height, self._max_pixels)
+            pixels = read_image(sent.path).pixels
+        with self._lock:
+            self._kept[sent.path] = pixels
+            self._kept.move_to_end(sent.path)
+            while len(self._kept) > 1 and self._size() > self._most:
+                self._kept.popitem(last=False)
+        return pixels
+
+    def _size(self) -> int:
+        return sum(pixels.nbytes for pixels in self._kept.values())
