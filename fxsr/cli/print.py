@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from fxsr.training.recipe import Recipe
 
 
+def print_note(note: str) -> None:
+    """Print a session's note, if there is one, to standard error."""
+    if note:
+        plain_console(stderr=True, soft_wrap=True).print(f"fxsr: {note}", markup=False)
+
+
 def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
     """Print what an export wrote and measured."""
     import msgspec

@@ -45,19 +45,24 @@ def ui(
 
     Example: `fxsr ui --open`
     """
+    from fxsr.cli.print import print_note
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.serve import server
     from fxsr.runtime.serve.settings import Settings
     from fxsr.runtime.ui.page import make_page
     from fxsr.runtime.ui.studio import Studio
-    from fxsr.runtime.upscale.upscaler import load
+    from fxsr.runtime.upscale.upscaler import Upscaler, load
 
     stop: Stop = context.obj
     settings = Settings(max_bytes=200 << 20, max_pixels=round(max_megapixels * 1e6))
     with server.listen(host, port) as listener:
-        models = server.open_models(
-            engines or [DEFAULT_MODEL], lambda path: load(path, device, provider=provider, trust=trust)
-        )
+
+        def open_one(path: str) -> Upscaler:
+            upscaler = load(path, device, provider=provider, trust=trust)
+            print_note(upscaler.session.info.note)
+            return upscaler
+
+        models = server.open_models(engines or [DEFAULT_MODEL], open_one)
         with Studio(models, settings) as studio:
             app = make_page(studio)
             typer.echo(server.address(listener), err=True)

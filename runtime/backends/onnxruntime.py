@@ -49,7 +49,7 @@ class OrtSession(Session):
         self._provider = graph.provider
         self._session = graph.session
         self._facts = _facts(self._session.get_modelmeta().custom_metadata_map, path)
-        self._info = SessionInfo.of_graph(self._facts, "onnxruntime", graph.device)
+        self._info = SessionInfo.of_graph(self._facts, "onnxruntime", graph.device, note=graph.note)
 
     @property
     def info(self) -> SessionInfo:
