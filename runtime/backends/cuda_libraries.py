@@ -33,8 +33,10 @@ class LibrarySearch:
         """What was looked for where, for an error's message; empty if nothing is missing."""
         if not self.missing:
             return ""
-        places = ", ".join(map(str, self.folders)) or "no folders nvidia/*/lib of Python packages, for there are none"
-        return f"{', '.join(self.missing)} not found in {places}, nor by the system's loader"
+        names = ", ".join(self.missing)
+        if not self.folders:
+            return f"the system's loader does not find {names}, and no Python package has a folder nvidia/*/lib"
+        return f"neither the system's loader nor {', '.join(map(str, self.folders))} has {names}"
 
 
 def load_cuda_libraries(cuda_version: str, folders: Sequence[Path] | None = None) -> LibrarySearch:

@@ -34,6 +34,8 @@ _PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 _FATAL = 4
 """ONNX Runtime's highest severity of messages."""
 _STDOUT = 1
+_TRY_CPU, _USE_CPU = "; try --device cpu", ", or use --device cpu"
+"""Ends of messages about a GPU that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def open_graph(path: Path, device: Device, provider: str = "auto", profile: Path
         if provider != "auto" or device.kind != "auto":
             raise
         expected = _NAMES["cuda"] in ort.get_available_providers() or find_gpus()
-        return _on_cpu(ort, path, profile, f"running on the CPU: {error}" if expected else "")
+        reason = str(error).removesuffix(_TRY_CPU).removesuffix(_USE_CPU)
+        return _on_cpu(ort, path, profile, f"running on the CPU: {reason}" if expected else "")
 
 
 def _on_cpu(ort: Any, path: Path, profile: Path | None, note: str = "") -> OpenGraph:
@@ -114,7 +117,7 @@ def _on_gpu(ort: Any, path: Path, device: Device, provider: str, profile: Path |
         else:
             if _NAMES[wanted] not in ort.get_available_providers():
                 missing = f"this ONNX Runtime has no {_LABELS[wanted]} provider"
-                raise DeviceError(f"{missing}; type in the clone of FxSR: {install_line('gpu')}, or use --device cpu")
+                raise DeviceError(f"{missing}; type in the clone of FxSR: {install_line('gpu')}{_USE_CPU}")
             ort.preload_dlls()
             lacking = str(load_cuda_libraries(getattr(ort, "cuda_version", "") or ""))
             half = wanted == "tensorrt" and _is_half(ort, path)
@@ -123,8 +126,9 @@ def _on_gpu(ort: Any, path: Path, device: Device, provider: str, profile: Path |
     # it may still have fallen back to the CPU: check which provider it really uses
     used = next((name for name, full in _NAMES.items() if full == session.get_providers()[0]), "cpu")
     if used == "cpu":
-        reason = lacking or ("no such GPU" if find_gpus() else "no NVIDIA driver or GPU found")
-        raise DeviceError(f"{gpu} can't be used by ONNX Runtime ({reason}); try --device cpu")
+        known = ["" if find_gpus() else "no NVIDIA driver or GPU was found", lacking]
+        reason = "; ".join(filter(None, known)) or "there is no such GPU"
+        raise DeviceError(f"{gpu} can't be used by ONNX Runtime ({reason}){_TRY_CPU}")
     if provider not in ("auto", used):
         raise DeviceError(f"ONNX Runtime's {provider} provider can't be loaded; is its library installed?")
     return OpenGraph(session, used, gpu)
