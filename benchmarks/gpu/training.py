@@ -20,6 +20,7 @@ from fxsr.extras import needs
 from fxsr.images.image import Picture, write_image
 from fxsr.runtime.machine.cpus import available_cpus
 from fxsr.training.cache import open_cache
+from fxsr.training.crops import Sources
 from fxsr.training.data import Batch, batches
 from fxsr.training.recipe import Recipe
 from fxsr.training.recipes import load_recipe
@@ -106,7 +107,7 @@ def _time_stage(recipe: Recipe, stage: str, device: str, seconds: float, work: P
         work / "cache", data.hr_folders, data.lr_folders, recipe.network.scale, data.patch, lambda line: None
     )
     trainer = Trainer(recipe, stage, initialise(Generator(recipe.network.config())), accelerator)
-    stream = batches(recipe, stage, cache, 0, accelerator.device)
+    stream = batches(recipe, stage, Sources(cache), 0, accelerator.device)
 
     def wait() -> None:
         if not on_cpu:

@@ -27,7 +27,7 @@ def test_both_stages_train_and_go_on(precision: str, tmp_path: Path, gpu_torch: 
     assert load_checkpoint(second.weights).config == recipe.network.config()
 
 
-def test_no_step_waits_for_the_gpu(tmp_path: Path) -> None:
+def test_no_step_waits_for_the_gpu(tmp_path: Path, gpu_torch: Any) -> None:
     from accelerate import Accelerator
 
     from fxsr.models.network import Generator
@@ -47,10 +47,10 @@ def test_no_step_waits_for_the_gpu(tmp_path: Path) -> None:
     drawn = batches(recipe, "conditional", Sources(cache), 0, accelerator.device)
     for _ in range(3):  # libraries choose their algorithms, and wait while they do
         trainer.step(next(drawn))
-    torch.cuda.set_sync_debug_mode("error")
+    gpu_torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in drawn:
             trainer.step(batch)
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        gpu_torch.cuda.set_sync_debug_mode("default")
     trainer.check()
