@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fxsr.benchmarks.gpu.command import gpu
 from fxsr.console import print_json, steps
 from fxsr.errors import FxsrError, UnavailableError, UsageError, install_line
 from fxsr.models.bundled import DEFAULT_MODEL
@@ -174,7 +175,7 @@ def serving(
     from fxsr.benchmarks.serving import measure_load
 
     with steps(as_json) as on_step:
-        rows = measure_load(image, model, side or [32, 64, 128], clients, seconds, on_step)
+        rows = measure_load(image, model, side or [32, 64, 128], [1, clients], seconds, on_step)
     where = machine("onnxruntime", "uvicorn")
     if as_json:
         print_json({"machine": where, "model": model, "rows": [asdict(row) for row in rows]})
@@ -357,6 +358,9 @@ def acceptance(
         Console(width=max(Console().width, 110)).print(table)
     if missed:
         raise typer.Exit(1)
+
+
+app.command()(gpu)
 
 
 if __name__ == "__main__":

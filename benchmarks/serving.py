@@ -60,27 +60,34 @@ class SoakResult:
 
 
 def measure_load(
-    photo: Path, model: str, sides: Sequence[int], clients: int, seconds: float, on_step: Callable[[str], None]
+    photo: Path,
+    model: str,
+    sides: Sequence[int],
+    clients: Sequence[int],
+    seconds: float,
+    on_step: Callable[[str], None],
+    device: str = "auto",
 ) -> list[LoadResult]:
-    """Measure each size with one client, with many clients and batches of one tile, and with many clients and batching.
+    """Measure each size and number of clients with batching, and more than one client also with batches of one tile.
 
     Args:
         photo: photo whose centre is sent.
         model: a model file, or the name of a bundled model.
         sides: sides of the images in pixels.
-        clients: number of concurrent clients.
+        clients: numbers of concurrent clients.
         seconds: duration of each measurement.
         on_step: called before each measurement.
+        device: of the server; see `fxsr serve --device`.
 
     Raises:
         FxsrError: the server does not start, or refuses a request.
     """
     rows = []
     for batch in (1, None):
-        with _server(model, *(("--batch", str(batch)) if batch else ())) as port:
+        with _server(model, "--device", device, *(("--batch", str(batch)) if batch else ())) as port:
             for side in sides:
                 body = _form(_crop(photo, side))
-                for count in (1, clients) if batch is None else (clients,):
+                for count in (count for count in clients if batch is None or count > 1):
                     on_step(f"{side}x{side}, {count} clients, batch {batch or 'any'}")
                     rows.append(_measure(port, body, side, count, batch, seconds))
     return sorted(rows, key=lambda row: (row.side, row.clients, row.batch or 1 << 30))
@@ -188,17 +195,7 @@ def _metrics(port: int) -> dict[str, float]:
 @contextmanager
 def _server(model: str, *options: str) -> Iterator[int]:
     """Run a server inside the block. Yields its port."""
-    command = [
-        sys.executable,
-        "-c",
-        "import fxsr.cli; fxsr.cli.main()",
-        "serve",
-        "--port",
-        "0",
-        "--engine",
-        model,
-        *options,
-    ]
+    command = [sys.executable, "-m", "fxsr.cli", "serve", "--port", "0", "--engine", model, *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         try:

@@ -5,6 +5,7 @@
     ├── UnavailableError          exit 3   a package or a device that the task needs is absent
     │   ├── MissingExtraError     exit 3   a package of an extra is not installed
     │   └── DeviceError           exit 3   there is no such GPU, or it can't be used
+    │       └── DeviceLostError   exit 3   the GPU failed, and this process can't use it any more
     ├── OutOfMemoryError          exit 1   the device or the host has too little memory for a batch of this size
     ├── CheckpointError           exit 1   the file holds no FxSR weights, or is damaged
     ├── ModelFileError            exit 1   an ONNX file, an engine or a manifest can't be used
@@ -52,6 +53,10 @@ class MissingExtraError(UnavailableError, ImportError):
 
 class DeviceError(UnavailableError):
     """The requested device is absent or can't be used."""
+
+
+class DeviceLostError(DeviceError):
+    """The device failed such that only another process can use it."""
 
 
 class OutOfMemoryError(FxsrError):

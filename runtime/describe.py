@@ -18,6 +18,7 @@ from fxsr.models.checkpoint import load_checkpoint
 from fxsr.models.file import ModelFileKind, find_model
 from fxsr.models.manifest import EngineFacts, ModelFacts, Profile, ShapeRange, Verification, read_manifest
 from fxsr.runtime.backends.providers import import_onnxruntime
+from fxsr.runtime.backends.tensorrt.capabilities import rtx_gpus, rtx_runs_on
 from fxsr.runtime.backends.tensorrt.engine_file import read_engine
 from fxsr.runtime.machine.cpus import available_cpus
 from fxsr.runtime.machine.gpu import find_gpus
@@ -28,6 +29,7 @@ _PACKAGES = {
     "tensorrt": "gpu",
     "tensorrt-rtx": "rtx",
     "cuda-python": "gpu",
+    "nvidia-ml-py": "gpu",
     "pycuda": "pycuda",
     "OpenEXR": "exr",
     "torch": "export",
@@ -110,6 +112,9 @@ def examine_machine() -> dict[str, Any]:
     gpus = find_gpus()
     for index, gpu in enumerate(gpus):
         memory = f"{gpu.memory_mb / 1024:.0f} GiB"
+        rtx = str(found["tensorrt-rtx"])
+        if rtx[:1].isdigit() and not rtx_runs_on(rtx, gpu.compute_capability):
+            found[f"tensorrt-rtx on gpu {index}"] = f"engines don't run: they need compute capability {rtx_gpus(rtx)}"
         found[f"gpu {index}"] = f"{gpu.name}, compute capability {gpu.compute_capability}, {memory}"
     found["nvidia driver"] = gpus[0].driver if gpus else "none found; engines can't run on this machine"
     found["cuda"] = _cuda()

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import FxsrError, OutOfMemoryError, UsageError, first_line
+from fxsr.errors import DeviceLostError, FxsrError, OutOfMemoryError, UsageError, first_line
 from fxsr.models.manifest import ModelFacts, Precision
 from fxsr.runtime.layouts import session_dtype
 from fxsr.runtime.timing import Timing
@@ -85,6 +85,8 @@ class SessionInfo:
     """Height and width of the largest tile that the model takes. None: any size."""
     least: tuple[int, int, int] = (1, 1, 1)
     """The smallest batch, height and width of tiles that the model takes."""
+    note: str = ""
+    """One line for the user: why "auto" is the CPU although a GPU, or ONNX Runtime for GPUs, is there."""
 
     @staticmethod
     def of_graph(
@@ -95,6 +97,7 @@ class SessionInfo:
         batch: int = 1,
         tile: tuple[int, int] | None = None,
         least: tuple[int, int, int] = (1, 1, 1),
+        note: str = "",
     ) -> SessionInfo:
         """The info of a session that runs an exported graph. Arguments are as the fields."""
         return SessionInfo(
@@ -108,6 +111,7 @@ class SessionInfo:
             batch=batch,
             tile=tile,
             least=least,
+            note=note,
         )
 
     @property
@@ -217,6 +221,14 @@ class Session(Closable, Protocol):
         return None
 
 
+_LOST = re.compile(
+    "illegal memory access|IllegalAddress|unspecified launch failure|LaunchFailure|misaligned address|"
+    "illegal instruction|uncorrectable ECC|device-side assert",
+    re.IGNORECASE,
+)
+"""Messages about errors after which CUDA can't be used in a process (driver_types.h says of which)."""
+
+
 def tile_error(library: str, out_of_memory: re.Pattern[str], lr: Any, error: Exception) -> FxsrError:
     """Turn a library's error on a batch of tiles into one of ours.
 
@@ -229,4 +241,7 @@ def tile_error(library: str, out_of_memory: re.Pattern[str], lr: Any, error: Exc
     size = f"{lr.shape[3]}x{lr.shape[2]}"
     if out_of_memory.search(str(error)):
         return OutOfMemoryError(f"too little memory for a {size} tile in batches of {lr.shape[0]}")
+    if _LOST.search(str(error)):
+        reason = first_line(error)
+        return DeviceLostError(f"{library}: the GPU can't be used any more in this process ({reason})")
     return FxsrError(f"{library} failed on a {size} tile: {first_line(error)}")

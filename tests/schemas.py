@@ -9,11 +9,16 @@ from typing import Any
 import jsonschema
 import msgspec
 
+from fxsr.benchmarks.gpu.report import GpuReport
 from fxsr.benchmarks.speed.report import BenchReport
 from fxsr.models.manifest import Manifest
 
 DOCS = Path(__file__).parent.parent / "docs"
-KINDS: dict[str, type] = {"bench.schema.json": BenchReport, "manifest.schema.json": Manifest}
+KINDS: dict[str, type] = {
+    "bench.schema.json": BenchReport,
+    "gpu-report.schema.json": GpuReport,
+    "manifest.schema.json": Manifest,
+}
 
 
 def schema_of(kind: type) -> bytes:

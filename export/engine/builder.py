@@ -10,15 +10,16 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from fxsr.errors import FxsrError, ModelFileError
+from fxsr.errors import FxsrError, MissingExtraError, ModelFileError
 from fxsr.models.manifest import BuildOptions, Flavour, Profile
 from fxsr.runtime.backends.tensorrt.engine_file import load_flavour
-from fxsr.runtime.backends.tensorrt.library import TensorRTLog, make_log, type_name
+from fxsr.runtime.backends.tensorrt.library import TensorRTLog, check_cuda, make_log, type_name
 
 _ACTIVATION = re.compile(r"Total Activation Memory: (\d+)")
 _WEIGHTS = re.compile(r"Total Weights Memory: (\d+)")
@@ -86,6 +87,9 @@ def serve(request: BuildRequest, pipe: Connection) -> None:
             pipe.send(event)
 
     try:
+        if request.flavour == "tensorrt":
+            with suppress(MissingExtraError):  # without cuda-python nobody can tell
+                check_cuda()
         send(BuildEvent("built", build=build(load_flavour(request.flavour), request, send)))
     except OSError as error:
         send(BuildEvent("unwritable", error.strerror or str(error)))

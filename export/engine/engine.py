@@ -23,11 +23,9 @@ from fxsr.export.engine.request import EngineRequest
 from fxsr.files import atomic_path, sha256
 from fxsr.models.file import engine_ending
 from fxsr.models.manifest import BuildOptions, EngineFacts, FileFacts, Flavour, Manifest
+from fxsr.runtime.backends.tensorrt.capabilities import RTX_TARGETS, rtx_gpus, rtx_runs_on
 from fxsr.runtime.backends.tensorrt.engine_file import EXTRAS
 from fxsr.runtime.machine.gpu import Gpu, find_gpus
-
-RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-"""Compute capabilities that TensorRT-RTX 1.7 builds for without a GPU (table in docs/engines.md)."""
 
 
 def choose_flavour(wanted: str) -> Flavour | None:
@@ -45,7 +43,7 @@ def choose_flavour(wanted: str) -> Flavour | None:
     if wanted == "none":
         return None
     if wanted == "auto":
-        return next((flavour for flavour in EXTRAS if _obstacle(flavour) is None), None)
+        return next((flavour for flavour in EXTRAS if not (_obstacle(flavour) or why_unfit(flavour))), None)
     flavour: Flavour = "tensorrt" if wanted == "tensorrt" else "tensorrt-rtx"
     if obstacle := _obstacle(flavour):
         raise UnavailableError(f"--engine {flavour}: {obstacle}")
@@ -54,7 +52,7 @@ def choose_flavour(wanted: str) -> Flavour | None:
 
 def why_none() -> str:
     """A message that says what `choose_flavour("auto")` lacked, and how to get it."""
-    return "; ".join(f"{flavour}: {_obstacle(flavour)}" for flavour in EXTRAS)
+    return "; ".join(f"{flavour}: {_obstacle(flavour) or why_unfit(flavour)}" for flavour in EXTRAS)
 
 
 def builder_version(flavour: Flavour) -> str:
@@ -108,9 +106,9 @@ def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool) -
         raise UsageError(
             "--timing-cache: TensorRT-RTX does not measure kernels while it builds, so it has no timings to keep"
         )
-    if wrong := [each for each in options.compute_capabilities if each not in RTX_CAPABILITIES]:
+    if wrong := [each for each in options.compute_capabilities if each not in RTX_TARGETS]:
         raise UsageError(
-            f"--compute-capability {wrong[0]}: TensorRT-RTX builds for {', '.join(RTX_CAPABILITIES)}; "
+            f"--compute-capability {wrong[0]}: TensorRT-RTX builds for {', '.join(RTX_TARGETS)}; "
             f"for other GPUs, build with TensorRT on such a GPU"
         )
     if (options.strip_weights or options.refit) and not find_gpus():
@@ -214,6 +212,17 @@ def _obstacle(flavour: Flavour) -> str | None:
             "it builds on the GPU that the engine is for, and this machine has none; --engine tensorrt-rtx needs none"
         )
     return None
+
+
+def why_unfit(flavour: Flavour) -> str | None:
+    """Why an engine of this flavour would not run on this machine's GPU. None: it would, or there is no GPU."""
+    version, gpu = _version(flavour), next(iter(find_gpus()), None)
+    if flavour == "tensorrt" or version is None or gpu is None or rtx_runs_on(version, gpu.compute_capability):
+        return None
+    return (
+        f"its engines run on compute capability {rtx_gpus(version)}, but {gpu.name} has {gpu.compute_capability}; "
+        "--engine tensorrt-rtx builds one for other GPUs"
+    )
 
 
 def _version(flavour: Flavour) -> str | None:

@@ -18,7 +18,7 @@ from fxsr.extras import needs
 from fxsr.models.manifest import EngineFacts, ModelFacts
 from fxsr.runtime.backends.providers import import_onnxruntime
 from fxsr.runtime.backends.tensorrt.engine_file import EngineFile, check_runnable, load_flavour
-from fxsr.runtime.backends.tensorrt.library import runtime_log
+from fxsr.runtime.backends.tensorrt.library import check_cuda, runtime_log
 from fxsr.runtime.backends.tensorrt.session import load_engine
 from fxsr.runtime.layouts import check_output, from_graph, to_engine, to_graph
 from fxsr.runtime.machine.gpu import find_gpus
@@ -144,6 +144,7 @@ def claim_backend(engine: EngineFile) -> Any:
         MissingExtraError: a package is not installed.
     """
     check_runnable(engine, load_flavour(engine.facts.flavour), next(iter(find_gpus()), None))
+    check_cuda()
     return load_backend(engine.facts)
 
 

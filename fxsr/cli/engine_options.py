@@ -56,7 +56,7 @@ ComputeCapability = Annotated[
     list[str] | None,
     typer.Option(
         "--compute-capability",
-        help="tensorrt-rtx: GPUs to build for, such as 8.6. Repeatable. [default: 8.0 and newer]",
+        help="tensorrt-rtx: GPUs to build for, such as 8.6. Repeatable. [default: 8.0, 8.6, 8.9, 12.0 and above]",
         rich_help_panel=_ENGINE,
     ),
 ]

@@ -29,6 +29,12 @@ _LONGEST = 10_000
 """Characters of a value that are printed."""
 
 
+def print_note(note: str) -> None:
+    """Print a session's note, if there is one, to standard error."""
+    if note:
+        plain_console(stderr=True, soft_wrap=True).print(f"fxsr: {note}", markup=False)
+
+
 def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
     """Print what an export wrote and measured."""
     import msgspec

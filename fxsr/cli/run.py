@@ -202,6 +202,7 @@ def run(
 
     Examples: `fxsr run photo.jpg --t 0.8`, `fxsr run photos/ -o out/ --t-map masks/`, `fxsr run - < a.png > b.png`
     """
+    from fxsr.cli.print import print_note
     from fxsr.cli.print_run import RunReport
     from fxsr.cli.stdio import stand_in
     from fxsr.models.bundled import DEFAULT_MODEL
@@ -230,6 +231,8 @@ def run(
         stand_in(sources, target, format_name) as files,
         _open_runner(choice, ray, jobs, dry_run=dry_run) as runner,
     ):
+        if not quiet:
+            print_note(runner.note)
         if as_json and files.stdout:
             raise UsageError("the image and --json would both go to standard output; give -o FILE")
         check_style_is_free(choice.model, runner.fixed_t, t, t_map)

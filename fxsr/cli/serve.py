@@ -9,6 +9,7 @@ import typer
 from fxsr.cli.options import AllowHost, DeviceName, Host, Provider, Trust, check_limit, host_names, whole_units
 from fxsr.cli.panels import HARDWARE, INPUT_OUTPUT, SCRIPTING, TILES
 from fxsr.cli.stop import Stop
+from fxsr.errors import DeviceLostError
 
 
 def serve(
@@ -104,11 +105,12 @@ def serve(
 
     Example: `fxsr serve`, then `curl -F image=@photo.jpg -F t=0.8 -o photo_x4.jpg localhost:8000/v1/upscale`
     """
+    from fxsr.cli.print import print_note
     from fxsr.extras import needs
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.serve import server
     from fxsr.runtime.serve.settings import Settings
-    from fxsr.runtime.upscale.upscaler import load
+    from fxsr.runtime.upscale.upscaler import Upscaler, load
 
     with needs("serve"):
         from fxsr.runtime.serve.app import create_app
@@ -126,10 +128,23 @@ def serve(
     )
     stop: Stop = context.obj
     with server.listen(host, port) as listener:
-        models = server.open_models(
-            engines or [DEFAULT_MODEL], lambda path: load(path, device, tile, overlap, provider=provider, trust=trust)
-        )
-        app = create_app(models, settings, batch)
+
+        def open_one(path: str) -> Upscaler:
+            upscaler = load(path, device, tile, overlap, provider=provider, trust=trust)
+            print_note(upscaler.session.info.note)
+            return upscaler
+
+        models = server.open_models(engines or [DEFAULT_MODEL], open_one)
+        lost: list[DeviceLostError] = []
+
+        def end(error: DeviceLostError) -> None:
+            lost.append(error)
+            running.should_exit = True
+
+        app = create_app(models, settings, batch, end)
         typer.echo(server.address(listener), err=True)
         stop.patient = True  # the server handles signals itself, and raises them again at its end
-        server.make_server(app, timeout, verbose, lambda: stop.received).run(sockets=[listener])
+        running = server.make_server(app, timeout, verbose, lambda: stop.received)
+        running.run(sockets=[listener])
+    if lost:  # whatever started the server can start it again
+        raise lost[0]

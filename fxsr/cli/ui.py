@@ -46,12 +46,13 @@ def ui(
 
     Example: `fxsr ui --open`
     """
+    from fxsr.cli.print import print_note
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.serve import server
     from fxsr.runtime.serve.settings import Settings
     from fxsr.runtime.ui.gradio_settings import prepare_gradio
     from fxsr.runtime.ui.studio import Studio
-    from fxsr.runtime.upscale.upscaler import load
+    from fxsr.runtime.upscale.upscaler import Upscaler, load
 
     stop: Stop = context.obj
     settings = Settings(
@@ -60,9 +61,13 @@ def ui(
         hosts=host_names(host, allow_hosts),
     )
     with server.listen(host, port) as listener:
-        models = server.open_models(
-            engines or [DEFAULT_MODEL], lambda path: load(path, device, provider=provider, trust=trust)
-        )
+
+        def open_one(path: str) -> Upscaler:
+            upscaler = load(path, device, provider=provider, trust=trust)
+            print_note(upscaler.session.info.note)
+            return upscaler
+
+        models = server.open_models(engines or [DEFAULT_MODEL], open_one)
         with Studio(models, settings) as studio:
             prepare_gradio(studio.folder)
             from fxsr.runtime.ui.page import make_page  # which imports Gradio

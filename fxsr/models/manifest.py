@@ -185,7 +185,7 @@ class BuildOptions:
     """Options for a builder, apart from the profiles. Not every flavour supports all of them."""
 
     compute_capabilities: tuple[str, ...] = ()
-    """For TensorRT-RTX, such as "8.6"; empty means 8.0 and newer. TensorRT builds for the GPU that it runs on."""
+    """For TensorRT-RTX, such as "8.6"; empty means all that its version runs on. TensorRT builds for its own GPU."""
     opt_level: int | None = None
     """0 to 5: how long to search for fast kernels. None: the builder's default, 3."""
     workspace_mb: int | None = None

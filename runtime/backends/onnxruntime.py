@@ -57,7 +57,7 @@ class OrtSession(Session):
             raise ModelFileError(f"{path}: its metadata are damaged (not UTF-8); export it again") from error
         self._facts = _facts(metadata, path)
         _check_graph(self._session, self._facts, path)
-        self._info = SessionInfo.of_graph(self._facts, "onnxruntime", graph.device)
+        self._info = SessionInfo.of_graph(self._facts, "onnxruntime", graph.device, note=graph.note)
 
     @property
     def info(self) -> SessionInfo:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fxsr.errors import DeviceError, FxsrError, OutOfMemoryError
+from fxsr.errors import DeviceError, DeviceLostError, FxsrError, OutOfMemoryError
 from fxsr.extras import needs
 from fxsr.runtime.device.protocols import DLPACK_CUDA, Block, DeviceMemory, Event, Graph, Stream, stream_handle
 
@@ -87,8 +87,10 @@ class CudaMemory(DeviceMemory):
             raise OutOfMemoryError(f"{self.name}: not enough memory ({function})")
         if code in _ABSENT:
             raise DeviceError(f"{self.name} can't be used: {_ABSENT[code]} (CUDA error {code}); try --device cpu")
-        ending = "; the GPU can't be used any more in this process" if code in _FATAL else ""
-        raise DeviceError(f"{self.name}: {function} failed with {status.name} ({code}){ending}")
+        failure = f"{self.name}: {function} failed with {status.name} ({code})"
+        if code in _FATAL:
+            raise DeviceLostError(f"{failure}; the GPU can't be used any more in this process")
+        raise DeviceError(failure)
 
     def alloc(self, nbytes: int) -> Block:
         return Block(int(self.call("cudaMalloc", nbytes)), nbytes)

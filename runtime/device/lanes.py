@@ -70,6 +70,10 @@ class Engine(Closable, Protocol):
         """Create a context."""
         ...
 
+    def keep_compiled(self) -> None:
+        """Keep for later processes what was compiled for new shapes, if anything was. Called after such a shape ran."""
+        ...
+
     def layer_times(self, context: Context, run: Callable[[], None]) -> list[tuple[str, float]]:
         """Name and seconds of each layer, while `run` runs the context once. Close the context then: it may stay
         slow."""

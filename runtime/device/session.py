@@ -63,6 +63,8 @@ class DeviceSession(Session):
             self._copy_out_stream = memory.stream()
         self._lanes: dict[tuple[object, ...], Lane] = {}
         self._scratch = Scratch(memory)
+        self._compiled = False
+        """Whether a new shape may have compiled something since `Engine.keep_compiled`."""
 
     @property
     def info(self) -> SessionInfo:
@@ -106,6 +108,7 @@ class DeviceSession(Session):
         self._scratch.take_turn(caller)
         slot.context.enqueue({name: array.ptr for name, array in arrays.items()} | {output.name: target.ptr}, caller)
         self._scratch.used_until(caller.record())
+        self._keep_compiled()
 
     @_on_device
     def measure(self, lr: Array, t_map: Array) -> Timing:
@@ -182,7 +185,13 @@ class DeviceSession(Session):
         slot.busy = False
         slot.ready.sync()
         check_output(self._facts, slot.staged[self._facts.inputs[0].name].shape, slot.result.shape)
+        self._keep_compiled()
         return from_graph(self._facts, slot.result)
+
+    def _keep_compiled(self) -> None:
+        if self._compiled:
+            self._compiled = False
+            self._engine.keep_compiled()
 
     def _free_slot(self, feed: Mapping[str, Array]) -> Slot:
         """A free slot for inputs of these shapes, with the inputs in its pinned memory."""
@@ -238,6 +247,7 @@ class DeviceSession(Session):
 
     def _new_lane(self, shapes: Mapping[str, Shape], count: int, staged: bool) -> Lane:
         lane = Lane(self._memory, self._engine, count)
+        self._compiled = True
         try:
             needed = max(slot.context.prepare(shapes, self._compute_stream) for slot in lane.slots)
             if staged:

@@ -43,6 +43,8 @@ class Runner(Closable, Protocol):
     """The model's upscaling factor."""
     fixed_t: float | None
     """The style that the model was exported with. None: it takes any."""
+    note: str = ""
+    """One line for the user about where the model runs; see `SessionInfo.note`."""
     reports_progress: bool
     """Whether `run` calls `begin` and the progress it returns, so that a run can be stopped in these calls."""
 
@@ -76,6 +78,7 @@ class LocalRunner(Runner):
         self._dry_run = dry_run
         self.scale = self._upscaler.scale
         self.fixed_t = self._upscaler.session.info.baked_t
+        self.note = self._upscaler.session.info.note
         self.reports_progress = not dry_run
 
     def run(self, jobs: Sequence[Job], options: RunOptions, begin: Callable[[Job], Progress]) -> Results:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import fxsr
-from fxsr.errors import FxsrError
+from fxsr.errors import DeviceLostError, FxsrError
 from fxsr.extras import needs
 from fxsr.images.formats import FORMATS
 from fxsr.runtime.jobs.jobs import RunOptions
@@ -42,7 +42,10 @@ _SMALL = 1 << 20
 
 
 def create_app(
-    open_upscalers: Callable[[], Mapping[str, Upscaler]], settings: Settings | None = None, batch: int | None = None
+    open_upscalers: Callable[[], Mapping[str, Upscaler]],
+    settings: Settings | None = None,
+    batch: int | None = None,
+    on_device_lost: Callable[[DeviceLostError], None] = lambda error: None,
 ) -> Guard:
     """An ASGI app that serves models. They are opened here, and closed when the app's lifespan ends.
 
@@ -50,14 +53,14 @@ def create_app(
         open_upscalers: returns upscalers by name, the default model first; called in the thread that uses their
             sessions.
         settings: limits; None means the defaults.
-        batch: see `fxsr.runtime.serve.scheduler.Scheduler`.
+        batch, on_device_lost: see `fxsr.runtime.serve.scheduler.Scheduler`.
 
     Raises:
         FxsrError: a model can't be opened.
     """
     settings = settings or Settings()
     metrics = Metrics(lambda: guard.in_flight, lambda: service.scheduler.waiting)
-    service = Service(open_upscalers, settings, batch, metrics.batch)
+    service = Service(open_upscalers, settings, batch, metrics.batch, on_device_lost)
     folder = OwnFolder(settings.max_stored)
 
     @asynccontextmanager

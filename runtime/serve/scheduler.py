@@ -7,6 +7,7 @@ So a request of one tile waits for about as many batches as there are requests, 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from threading import Condition, Thread
 
 import numpy as np
 
-from fxsr.errors import FxsrError, OutOfMemoryError, first_line
+from fxsr.errors import DeviceLostError, FxsrError, OutOfMemoryError, first_line
 from fxsr.runtime.session import Array, Closable, Session, SessionInfo
 from fxsr.runtime.upscale.batches import upscale_tiles
 from fxsr.runtime.upscale.tiles import DEFAULT_TILE
@@ -74,6 +75,8 @@ class Scheduler(Closable):
         batch: largest number of tiles in a batch; None: an engine's largest batch, otherwise as many as cover 256x256
             pixels, or on a CPU 64x64.
         observe: called after every batch, in that thread.
+        on_device_lost: called, in that thread, when the device has failed such that only another process can use it.
+            All models count as failing from then on.
 
     Raises:
         FxsrError: a session can't be opened.
@@ -84,15 +87,17 @@ class Scheduler(Closable):
         open_sessions: Callable[[], Mapping[str, Session]],
         batch: int | None = None,
         observe: Callable[[BatchReport], None] = lambda batch: None,
+        on_device_lost: Callable[[DeviceLostError], None] = lambda error: None,
     ) -> None:
         self._batch = batch
         self._observe = observe
+        self._on_device_lost = on_device_lost
         self._change = Condition()
         self._flows: list[Flow] = []
         """Flows with waiting tiles; the one that has waited longest is first."""
         self._closed = False
         self._failing: dict[str, tuple[str, float]] = {}
-        """Why the last batch of a model failed, and when."""
+        """Why the last batch of a model failed, and when; infinity if its device is lost."""
         started: Future[dict[str, SessionInfo]] = Future()
         self._thread = Thread(target=self._work, args=(open_sessions, started), name="scheduler", daemon=True)
         self._thread.start()
@@ -121,7 +126,10 @@ class Scheduler(Closable):
         return self._batch or max(info.batch, min(_AHEAD, area // (kind.size[0] * kind.size[1])))
 
     def failing(self, model: str) -> str | None:
-        """Why a model's last batch failed, if that was recently. Later, only another batch can tell."""
+        """Why a model's last batch failed, if that was recently. Later, only another batch can tell.
+
+        A lost device stays lost.
+        """
         reason, when = self._failing.get(model, (None, 0.0))
         return reason if time.monotonic() - when < _FAILING_SECONDS else None
 
@@ -190,6 +198,10 @@ class Scheduler(Closable):
             self._failing.pop(kind.model, None)
         except OutOfMemoryError as error:  # even with smaller tiles
             _fail(taken, FxsrError(str(error)))
+        except DeviceLostError as error:
+            self._failing = dict.fromkeys(self.models, (first_line(error), math.inf))
+            _fail(taken, error)
+            self._on_device_lost(error)
         except Exception as error:
             self._failing[kind.model] = (first_line(error), time.monotonic())
             _fail(taken, error)

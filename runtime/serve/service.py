@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from fxsr.errors import FxsrError
+from fxsr.errors import DeviceLostError, FxsrError
 from fxsr.models.manifest import ModelFacts
 from fxsr.runtime.serve.exchange import Receive
 from fxsr.runtime.serve.problems import ProblemError
@@ -48,7 +48,7 @@ class Service(Closable):
         open_upscalers: returns upscalers by name, in the order in which models are listed; called in the thread that
             uses their sessions.
         settings: limits.
-        batch, observe: see `Scheduler`.
+        batch, observe, on_device_lost: see `Scheduler`.
 
     Raises:
         FxsrError: a model can't be opened.
@@ -60,6 +60,7 @@ class Service(Closable):
         settings: Settings,
         batch: int | None = None,
         observe: Callable[[BatchReport], None] = lambda batch: None,
+        on_device_lost: Callable[[DeviceLostError], None] = lambda error: None,
     ) -> None:
         models: dict[str, ServedModel] = {}
 
@@ -71,7 +72,7 @@ class Service(Closable):
             return {name: up.session for name, up in upscalers.items()}
 
         self.settings = settings
-        self.scheduler = Scheduler(sessions, batch, observe)
+        self.scheduler = Scheduler(sessions, batch, observe, on_device_lost)
         self.models: Mapping[str, ServedModel] = models
         self._large = ThreadPoolExecutor(settings.at_once, "request")
         self._small = ThreadPoolExecutor(settings.at_once, "request-small")

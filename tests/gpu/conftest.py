@@ -10,6 +10,13 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from tests.requirements import import_or_skip, missing, required_parts
+
+
+def pytest_configure() -> None:
+    """Refuse names in FXSR_REQUIRE that mean nothing, before any test."""
+    required_parts()
+
 
 @pytest.fixture(scope="module", autouse=True)
 def alone() -> Iterator[None]:
@@ -21,7 +28,7 @@ def alone() -> Iterator[None]:
 @pytest.fixture
 def gpu_torch() -> Any:
     """The module torch, where it finds a GPU."""
-    torch = pytest.importorskip("torch")
+    torch = import_or_skip("torch", "cuda")
     if not torch.cuda.is_available():
-        pytest.skip("torch finds no GPU")
+        missing("cuda", "torch finds no GPU")
     return torch

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fxsr.errors import DeviceError
+from fxsr.errors import UnavailableError
 from fxsr.images.image import read_image
 from fxsr.metrics import psnr
 from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.open import open_session
 from fxsr.runtime.upscale.upscaler import Upscaler
+from tests.requirements import missing
 from tests.support import SAMPLE
 
 
@@ -21,8 +22,8 @@ from tests.support import SAMPLE
 def test_onnxruntime_on_cuda_agrees_with_the_cpu(style: str) -> None:
     try:
         on_gpu = open_session(DEFAULT_MODEL, "cuda")
-    except DeviceError as error:
-        pytest.skip(str(error))
+    except UnavailableError as error:
+        missing("onnxruntime", str(error))
     image = read_image(SAMPLE).pixels[:150, :200]
     t = 0.8 if style == "uniform" else np.linspace(0, 1, 200)[None].repeat(150, 0)
     with on_gpu, open_session(DEFAULT_MODEL, "cpu") as on_cpu:
@@ -31,12 +32,13 @@ def test_onnxruntime_on_cuda_agrees_with_the_cpu(style: str) -> None:
     assert psnr(a, b, peak=255) > 45  # TF32 convolutions
 
 
-@pytest.mark.skipif(os.environ.get("FXSR_CUDA") == "pycuda", reason="PyCUDA takes no streams of others")
 def test_onnxruntime_takes_arrays_of_torch_and_times_its_copies(gpu_torch: Any) -> None:
+    if os.environ.get("FXSR_CUDA") == "pycuda":
+        missing("streams", "PyCUDA takes no streams of others")
     try:
         session = open_session(DEFAULT_MODEL, "cuda")
-    except DeviceError as error:
-        pytest.skip(str(error))
+    except UnavailableError as error:
+        missing("onnxruntime", str(error))
     rng = np.random.default_rng(0)
     lr, t_map = rng.random((1, 3, 40, 48), np.float32), rng.random((1, 1, 40, 48), np.float32)
     with session:

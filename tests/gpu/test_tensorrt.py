@@ -15,34 +15,37 @@ from fxsr.errors import DeviceError, OutOfMemoryError, UsageError
 from fxsr.images.image import read_image
 from fxsr.metrics import psnr
 from fxsr.models.bundled import DEFAULT_MODEL
+from fxsr.models.checkpoint import save_checkpoint
 from fxsr.runtime.backends.tensorrt.engine_file import read_engine
 from fxsr.runtime.device.session import DeviceSession
 from fxsr.runtime.machine.gpu import find_gpus
 from fxsr.runtime.open import open_session
 from fxsr.runtime.upscale.upscaler import Upscaler
-from tests.support import SAMPLE, fxsr_cli
-
-if not find_gpus():
-    pytest.skip("the driver reports no NVIDIA GPU", allow_module_level=True)
+from tests.requirements import import_or_skip, missing
+from tests.support import SAMPLE, TINY, fxsr_cli, golden_checkpoint
 
 PYCUDA = os.environ.get("FXSR_CUDA") == "pycuda"
 """It has no graphs, and takes no streams of others."""
-others_streams = pytest.mark.skipif(PYCUDA, reason="PyCUDA takes no streams of others")
 HALF = 50.0
 """dB against float32: what `fxsr export` asks of half precision."""
 RNG = np.random.default_rng(0)
 
 
 def build(folder: Path, flavour: str, *options: str) -> Path:
-    """An engine that was verified here. In a process of its own: Polygraphy knows one flavour in each."""
+    """An engine that was verified here. In a process of its own: Polygraphy knows one flavour in each.
+
+    All builds share a cache of kernel timings, which is in the user's cache folder.
+    """
+    if not find_gpus():
+        missing(flavour, "the driver reports no NVIDIA GPU")
     done = fxsr_cli("export", "--engine", flavour, "--out", folder, *options, timeout=1500)
     if done.returncode == 3:
-        pytest.skip(done.stderr.strip())
+        missing(flavour, done.stderr)
     assert done.returncode == 0, done.stderr
     (engine,) = folder.glob("*.plan")
     verification = read_engine(engine).facts.verification
     if verification is None:
-        pytest.skip(f"{flavour} builds for this GPU, but does not run on it: {done.stderr.strip()}")
+        missing(flavour, f"it builds for this GPU, but does not run on it: {done.stderr}")
     assert verification.passed
     return engine
 
@@ -52,6 +55,21 @@ def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """An engine of the bundled model in float16, for tiles from 16x16 to 64x64 and batches up to 4."""
     folder = tmp_path_factory.mktemp(str(request.param))
     return build(folder, request.param, "--fp16", "--shapes", "16x16,64x64,64x64", "--batch", "1,4,4")
+
+
+@pytest.fixture
+def others_streams() -> None:
+    """Skip where streams of other libraries are not taken."""
+    if PYCUDA:
+        missing("streams", "PyCUDA takes no streams of others")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose engines are built in seconds."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    save_checkpoint(path, golden_checkpoint(TINY, 4))
+    return path
 
 
 @pytest.fixture
@@ -88,7 +106,7 @@ def test_batches_in_flight_and_graphs_give_what_one_alone_gives(session: DeviceS
     assert all(np.array_equal(a, b) for a, b in zip(together, again, strict=True))
 
 
-@others_streams
+@pytest.mark.usefixtures("others_streams")
 def test_arrays_of_torch_go_in_and_out_without_a_copy(session: DeviceSession, gpu_torch: Any) -> None:
     lr, t_map = batch()
     expected = session.run(lr, t_map)
@@ -105,7 +123,7 @@ def test_arrays_of_torch_go_in_and_out_without_a_copy(session: DeviceSession, gp
         session.run_device(gpu_torch.from_numpy(lr), b, out)
 
 
-@others_streams
+@pytest.mark.usefixtures("others_streams")
 def test_arrays_wait_for_the_stream_that_still_writes_them(session: DeviceSession, gpu_torch: Any) -> None:
     lr, t_map = batch()
     expected = session.run(lr, t_map)
@@ -122,9 +140,9 @@ def test_arrays_wait_for_the_stream_that_still_writes_them(session: DeviceSessio
     assert np.array_equal(out.cpu().numpy(), expected)
 
 
-@others_streams
+@pytest.mark.usefixtures("others_streams")
 def test_arrays_of_cupy_go_in_and_out(session: DeviceSession) -> None:
-    cupy = pytest.importorskip("cupy")
+    cupy = import_or_skip("cupy", "cupy")
     lr, t_map = batch()
     expected = session.run(lr, t_map)
     out = cupy.zeros((1, 3, 256, 256), cupy.float16)
@@ -185,10 +203,13 @@ def test_a_full_gpu_is_named_and_the_session_goes_on(session: DeviceSession, gpu
 
 @pytest.mark.parametrize("form", [("--io", "uint8"), ("--bake-t", "0.5"), ("--batch", "2"), ("--strip-weights",)])
 @pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])
-def test_other_forms_are_built_verified_and_run(flavour: str, form: tuple[str, ...], tmp_path: Path) -> None:
-    engine = build(tmp_path, flavour, "--fp16", "--tile", "64", *form)
+def test_other_forms_are_built_verified_and_run(
+    flavour: str, form: tuple[str, ...], tiny: Path, tmp_path: Path
+) -> None:
+    engine = build(tmp_path, flavour, "--checkpoint", str(tiny), "--fp16", "--tile", "64", *form)
     done = fxsr_cli("run", SAMPLE, "--engine", engine, "-o", tmp_path / "out.png", "--json")
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)  # nothing else is written there
     assert read_image(tmp_path / "out.png").pixels.shape == (1200, 1804, 3)
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 from accelerate.state import AcceleratorState
 
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.training.loop import train
 from tests.support import SilentMonitor, tiny_recipe, write_photos
 
-if not torch.cuda.is_available():
-    pytest.skip("torch finds no NVIDIA GPU", allow_module_level=True)
-
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_both_stages_train_and_go_on(precision: str, tmp_path: Path) -> None:
+def test_both_stages_train_and_go_on(precision: str, tmp_path: Path, gpu_torch: Any) -> None:
     AcceleratorState._reset_state(True)  # one process, several precisions
     write_photos(tmp_path / "photos", 3, (60, 72))
     recipe = tiny_recipe(tmp_path / "photos", f"precision={precision}")
@@ -30,7 +27,7 @@ def test_both_stages_train_and_go_on(precision: str, tmp_path: Path) -> None:
     assert load_checkpoint(second.weights).config == recipe.network.config()
 
 
-def test_no_step_waits_for_the_gpu(tmp_path: Path) -> None:
+def test_no_step_waits_for_the_gpu(tmp_path: Path, gpu_torch: Any) -> None:
     from accelerate import Accelerator
 
     from fxsr.models.network import Generator
@@ -50,10 +47,10 @@ def test_no_step_waits_for_the_gpu(tmp_path: Path) -> None:
     drawn = batches(recipe, "conditional", Sources(cache), 0, accelerator.device)
     for _ in range(3):  # libraries choose their algorithms, and wait while they do
         trainer.step(next(drawn))
-    torch.cuda.set_sync_debug_mode("error")
+    gpu_torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in drawn:
             trainer.step(batch)
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        gpu_torch.cuda.set_sync_debug_mode("default")
     trainer.check()

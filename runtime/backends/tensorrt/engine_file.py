@@ -11,6 +11,7 @@ from fxsr.errors import DeviceError, ModelFileError
 from fxsr.extras import needs
 from fxsr.models.file import manifest_path
 from fxsr.models.manifest import EngineFacts, Flavour, Manifest, is_intact, read_manifest
+from fxsr.runtime.backends.tensorrt.capabilities import RTX_TARGETS, numbers, rtx_gpus, rtx_runs_on
 from fxsr.runtime.backends.tensorrt.library import runtime_log
 from fxsr.runtime.machine.gpu import Gpu
 
@@ -79,7 +80,7 @@ def check_runnable(engine: EngineFile, trt: Any, gpu: Gpu | None) -> None:
     """
     path, facts = engine.path, engine.facts
     built, here = facts.builder_version, trt.__version__
-    compatible = facts.options.version_compatible and _release(built) <= _release(here)
+    compatible = facts.options.version_compatible and numbers(built) <= numbers(here)
     if built != here and not compatible:
         raise ModelFileError(
             f"{path}: built by {facts.flavour} {built}, but {here} is installed; export it again, or install {built}"
@@ -91,7 +92,7 @@ def check_runnable(engine: EngineFile, trt: Any, gpu: Gpu | None) -> None:
     if facts.flavour == "tensorrt" and facts.gpu != gpu.name and not facts.options.hardware_compatible:
         raise DeviceError(f"{path}: built for {facts.gpu}, but this GPU is {gpu.name}; export it again on this machine")
     if facts.flavour == "tensorrt-rtx":
-        _check_capability(path, facts.options.compute_capabilities, gpu)
+        _check_capability(path, facts, gpu)
         _ask_runtime(path, trt)
 
 
@@ -105,15 +106,16 @@ def load_flavour(flavour: Flavour) -> Any:
         return importlib.import_module(flavour.replace("-", "_"))
 
 
-def _check_capability(path: Path, built_for: tuple[str, ...], gpu: Gpu) -> None:
-    here = _release(gpu.compute_capability)
-    fits = gpu.compute_capability in built_for if built_for else here >= (8, 0)
-    if not fits:
-        wanted = ", ".join(built_for) or "8.0 and newer"
-        raise DeviceError(
-            f"{path}: built for compute capability {wanted}, but {gpu.name} has {gpu.compute_capability}; "
-            f"export it again with --compute-capability {gpu.compute_capability}"
-        )
+def _check_capability(path: Path, facts: EngineFacts, gpu: Gpu) -> None:
+    """Check that a TensorRT-RTX engine was built for a GPU."""
+    built_for, here = facts.options.compute_capabilities, gpu.compute_capability
+    if here in built_for if built_for else rtx_runs_on(facts.builder_version, here):
+        return
+    wanted = ", ".join(built_for) or rtx_gpus(facts.builder_version)
+    cure = "run the .onnx file, or export it again with --engine tensorrt on this machine"
+    if here in RTX_TARGETS:
+        cure = f"export it again with --compute-capability {here}"
+    raise DeviceError(f"{path}: built for compute capability {wanted}, but {gpu.name} has {here}; {cure}")
 
 
 def _ask_runtime(path: Path, trt: Any) -> None:
@@ -125,7 +127,3 @@ def _ask_runtime(path: Path, trt: Any) -> None:
         reasons = ", ".join(text for bit, text in _DIAGNOSTICS.items() if bits & bit)
         kind = DeviceError if bits & _ELSEWHERE else ModelFileError
         raise kind(f"{path}: TensorRT-RTX can't run it here ({reasons or f'diagnostics {bits}'})")
-
-
-def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(part[:9]) for part in version.split(".") if part.isdecimal())

@@ -11,6 +11,8 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+from fxsr.runtime.device.open import open_device
+
 
 class TensorRTLog(Protocol):
     """A `trt.ILogger` that keeps what the library logged."""
@@ -94,6 +96,19 @@ def make_log(
 
     log: TensorRTLog = Logger()
     return log
+
+
+def check_cuda(index: int = 0) -> None:
+    """Make sure that CUDA works on GPU number `index`.
+
+    Without a driver, or with one that is too old, TensorRT's builder and runtime end the process, which no caller can
+    catch. So this comes before either is made.
+
+    Raises:
+        DeviceError: CUDA does not work.
+        MissingExtraError: the library that reaches the GPU is not installed.
+    """
+    open_device(index).close()
 
 
 def type_name(dtype: Any) -> str:

@@ -180,12 +180,16 @@ class TensorRTEngine(Engine):
         assert isinstance(context, TensorRTContext)
         return context.layer_times(run)
 
-    def close(self) -> None:
-        """Save the compiled kernels, and free the engine."""
+    def keep_compiled(self) -> None:
+        """Save the kernels that TensorRT-RTX has compiled, so that a process that is killed has kept them too."""
         compiled = self._cache.serialize() if self._cache is not None else None
         if compiled is not None:
             with suppress(FxsrError, OSError), atomic_path(self._cache_path) as temporary:
                 temporary.write_bytes(bytes(compiled))
+
+    def close(self) -> None:
+        """Save the compiled kernels, and free the engine."""
+        self.keep_compiled()
         self._config = self._cache = self._engine = None
 
     def _runtime_config(self) -> Any:

@@ -301,8 +301,14 @@ class TestLoading:
 
     def test_too_old_a_gpu_is_named(self, exported: Path) -> None:
         turing = Gpu("NVIDIA T4", "7.5", "580.1", 16000)
-        with pytest.raises(DeviceError, match=r"built for compute capability 8\.0 and newer, but NVIDIA T4 has 7\.5"):
+        with pytest.raises(DeviceError, match=r"built for compute capability 8\.0, .*, but NVIDIA T4 has 7\.5"):
             check_runnable(read_engine(plan(exported)), load_flavour("tensorrt-rtx"), turing)
+
+    @pytest.mark.parametrize("capability", ["8.7", "9.0", "10.0", "11.0"])
+    def test_a_gpu_that_the_library_does_not_run_on_is_named(self, capability: str, exported: Path) -> None:
+        gpu = Gpu("NVIDIA X", capability, "580.1", 16000)
+        with pytest.raises(DeviceError, match=r"run the \.onnx file, or export it again with --engine tensorrt"):
+            check_runnable(read_engine(plan(exported)), load_flavour("tensorrt-rtx"), gpu)
 
     def test_another_version_is_named(self, exported: Path) -> None:
         class Other:

@@ -164,10 +164,21 @@ def test_everything_is_freed_and_the_kernels_are_kept(rig: Rig, cache_folder: Pa
     assert GPU.name.replace(" ", "-") in file.name
 
 
-def test_kernels_that_cannot_be_kept_keep_nothing_else_from_being_freed(rig: Rig, cache_folder: Path) -> None:
+def test_kernels_are_kept_while_the_session_runs(rig: Rig, cache_folder: Path) -> None:
     with rig.session() as session:
         session.run(*batch())
+        (file,) = cache_folder.iterdir()
+        file.unlink()
+        session.run(*batch())  # the same shape compiles nothing
+        assert not file.exists()
+        session.run(*batch(8, 8))
+        assert file.exists()
+
+
+def test_kernels_that_cannot_be_kept_keep_nothing_else_from_being_freed(rig: Rig, cache_folder: Path) -> None:
+    with rig.session() as session:
         rig.trt.cache = None
+        session.run(*batch())
     assert rig.memory.closed
     assert not cache_folder.exists()
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fxsr.errors import FxsrError
+from fxsr.errors import DeviceLostError, FxsrError
 from fxsr.runtime.serve.scheduler import BatchReport, Flow, RequestAbandonedError, Scheduler
 from fxsr.runtime.upscale.upscaler import Upscaler
-from tests.support import NearestSession
+from tests.support import NearestSession, wait_until
 
 RNG = np.random.default_rng(8)
 SIDE = 16
@@ -168,3 +168,20 @@ def test_what_waits_when_it_closes_fails(bench: Bench) -> None:
         waiting.result(200)
     with pytest.raises(RequestAbandonedError):
         list(bench.scheduler.flow("m").stream([(tiles(1), np.zeros((1, 1, 1, 1), np.float32))]))
+
+
+def test_a_lost_device_is_told_once_and_all_its_models_fail_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost(NearestSession):
+        def run(self, lr: NDArray[Any], t_map: NDArray[Any]) -> NDArray[Any]:
+            raise DeviceLostError("cuda:0 is lost")
+
+    told: list[DeviceLostError] = []
+    sessions = {"a": Lost(), "b": NearestSession()}
+    with Scheduler(lambda: sessions, on_device_lost=told.append) as scheduler:
+        lr = np.zeros((1, 3, SIDE, SIDE), np.float32)
+        with pytest.raises(DeviceLostError, match="cuda:0 is lost"):
+            scheduler.flow("a").run(lr, np.zeros((1, 1, 1, 1), np.float32))
+        wait_until(lambda: told)
+        later = time.monotonic() + 1e6
+        monkeypatch.setattr("fxsr.runtime.serve.scheduler.time.monotonic", lambda: later)
+        assert scheduler.failing("a") == scheduler.failing("b") == "cuda:0 is lost"

@@ -1,0 +1,1 @@
+from benchmarks.gpu.ort_options import *

@@ -1,0 +1,1 @@
+from runtime.backends.cuda_libraries import *

@@ -1,0 +1,1 @@
+from runtime.backends.tensorrt.capabilities import *
