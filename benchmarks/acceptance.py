@@ -1,4 +1,4 @@
-"""The figures that a bundled model is accepted by, on the photos that `python -m fxsr.benchmarks photos` makes."""
+"""The acceptance figures of bundled models, on the photos of `python -m fxsr.benchmarks photos`."""
 
 from __future__ import annotations
 
@@ -11,36 +11,34 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fxsr.benchmarks.judges import Judge
 from fxsr.errors import UsageError
 from fxsr.metrics import luma, psnr
 from fxsr.training.cache import Pixels, find_images, read_rgb
-from fxsr.training.evaluate import STYLES
+from fxsr.training.evaluate import STYLES, Upscale
 from fxsr.training.native import measure_native
-from fxsr.training.resize import enlarge_uint8, reduce_uint8
-
-Upscale = Callable[[Pixels, float], Pixels]
-Judge = Callable[[Pixels, Pixels], float]
+from fxsr.training.resize import bicubic_upscale, reduce_uint8
 
 NOISE, QUALITY = 4, 60
-"""Of worn photos: standard deviation in levels of 255, and of the JPEG that follows."""
+"""Degradation of worn photos: standard deviation of the noise in levels of 255, then the quality of JPEG."""
 _FLATS = (
     *((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255)),
     *((255, 128, 0), (128, 0, 255), (20, 20, 20), (235, 235, 235), (128, 128, 128), (0, 80, 160)),
 )
 _FLAT_SIDE, _FLAT_BORDER = 32, 8
-"""Input pixels of a flat patch, and those along its edges that don't count."""
+"""Side of a flat patch, and width of its border that is not measured, in input pixels."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure and what it has to be."""
+    """One measured figure and its limit."""
 
     name: str
     value: float
     limit: float | None = None
-    """None: for information."""
+    """None: the figure is for information only."""
     at_most: bool = True
-    """The limit is the largest that is accepted; otherwise the smallest."""
+    """True: the limit is the largest accepted value. False: the smallest."""
 
     @property
     def accepted(self) -> bool | None:
@@ -58,15 +56,15 @@ def photo_figures(
     limit: int | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Figure]:
-    """Of a model for photos as people have them.
+    """Measure a model for native, noisy and compressed photos.
 
     Args:
         upscale, scale: the model.
-        folder: what `photos` made.
+        folder: folder that the command `photos` filled.
         judges: perceptual distances by name; see `fxsr.benchmarks.judges`.
-        teacher: the network that t = 1 is compared with; None: without comparison.
-        limit: take at most so many photos of each set.
-        tell: hears how far it is.
+        teacher: network to compare t = 1 with; None: no comparison.
+        limit: largest number of photos of each set; None: all.
+        tell: receives progress messages.
 
     Raises:
         UsageError: the folder lacks a set.
@@ -83,10 +81,10 @@ def photo_figures(
     paths = _photos(folder, "bsd-like", limit) + _photos(folder, "set5-like", limit)
     for number, path in enumerate(paths, 1):
         tell(f"worn photos: {number} of {len(paths)}")
-        hr = _whole(read_rgb(path), scale)
+        hr = _cut_to_scale(read_rgb(path), scale)
         lr = worn(hr, scale, number)
         faithful, crisp = upscale(lr, 0.0), upscale(lr, 1.0)
-        rows.setdefault("gain", []).append(_psnr(faithful, hr, scale) - _psnr(enlarge_uint8(lr, scale), hr, scale))
+        rows.setdefault("gain", []).append(_psnr(faithful, hr, scale) - _psnr(bicubic_upscale(lr, scale), hr, scale))
         shown = teacher(lr) if teacher else None
         for name, judge in judges.items():
             rows.setdefault(name, []).append(judge(crisp, hr))
@@ -109,7 +107,7 @@ def pd_figures(
     limit: int | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Figure]:
-    """Of a model in the paper's setting, bicubic input; see `photo_figures`."""
+    """Measure a model in the setting of the paper, bicubic input; arguments as for `photo_figures`."""
     figures = []
     styles = (0.0, 0.5, 1.0)
     for name, least in (("set5-like", 2.75), ("bsd-like", 1.25)):
@@ -117,10 +115,10 @@ def pd_figures(
         paths = _photos(folder, name, limit)
         for number, path in enumerate(paths, 1):
             tell(f"{name}: {number} of {len(paths)}")
-            hr = _whole(read_rgb(path), scale)
+            hr = _cut_to_scale(read_rgb(path), scale)
             lr = reduce_uint8(hr, scale)
             pictures = [upscale(lr, t) for t in styles]
-            base = _psnr(enlarge_uint8(lr, scale), hr, scale)
+            base = _psnr(bicubic_upscale(lr, scale), hr, scale)
             for t, picture in zip(styles, pictures, strict=True):
                 rows.setdefault(f"gain {t:g}", []).append(_psnr(picture, hr, scale) - base)
             rows.setdefault("lr", []).append(psnr(reduce_uint8(pictures[0], scale), lr, 255))
@@ -142,7 +140,7 @@ def pd_figures(
 
 
 def worn(hr: Pixels, scale: int, number: int) -> Pixels:
-    """The reduction of a photo with noise and JPEG, always the same of the same photo and number."""
+    """Reduce a photo and add noise and JPEG artefacts. The result depends on the photo and the number alone."""
     lr = reduce_uint8(hr, scale)
     noise = np.random.default_rng(number).normal(0, NOISE, lr.shape)
     file = io.BytesIO()
@@ -151,7 +149,7 @@ def worn(hr: Pixels, scale: int, number: int) -> Pixels:
 
 
 def _spread(changes: Sequence[float | None], prefix: str, most: float | None) -> list[Figure]:
-    """The largest change per step of t over the smallest."""
+    """Ratio of the largest to the smallest change per step of t."""
     found = [change for change in changes if change is not None]
     return [Figure(f"{prefix}largest change per step of t over the smallest", max(found) / max(min(found), 1e-9), most)]
 
@@ -173,7 +171,7 @@ def _photos(folder: Path, name: str, limit: int | None) -> list[Path]:
     return find_images(folder / name)[:limit]
 
 
-def _whole(hr: Pixels, scale: int) -> Pixels:
+def _cut_to_scale(hr: Pixels, scale: int) -> Pixels:
     height, width = (size // scale * scale for size in hr.shape[:2])
     return hr[:height, :width]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fxsr.errors import UsageError
-from fxsr.images.image import Picture, read_image, write_image
+from fxsr.images.image import Picture, read_image, repeat_pixels, write_image
 from fxsr.runtime.upscale.upscaler import load
 
 _GAP = 12
@@ -38,7 +38,7 @@ def draw_dial(image: Path, out: Path, crop: tuple[int, int, int, int], styles: S
         scale = upscaler.scale
         sr = [upscaler(pixels, t) for t in styles]
     rows, columns = slice(top * scale, (top + height) * scale), slice(left * scale, (left + width) * scale)
-    panels = [pixels.repeat(scale, 0).repeat(scale, 1), *sr]
+    panels = [repeat_pixels(pixels, scale), *sr]
     gap = np.full((height * scale, _GAP, 3), 255, np.uint8)
     row = [part for panel in panels for part in (panel[rows, columns], gap)][:-1]
     write_image(out, Picture(np.concatenate(row, 1)))

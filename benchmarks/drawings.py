@@ -1,4 +1,4 @@
-"""Drawings to train on: flat colours, gradients, shapes and text, of which photos have too little."""
+"""Synthetic drawings for training: flat colours, gradients, shapes and text, which are rare in photos."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _WORDS = (
     "the quick brown fox jumps over a lazy dog while 1234567890 people watch; Price: $49.99 (incl. VAT) & more see page"
 )
 _PURE = (0, 0, 255, 255, 128, 200)
-"""Half of the colours are made of these, so that saturated ones are frequent."""
+"""Channel values of half of the colours, so that saturated colours are frequent."""
 
 Colour = tuple[int, int, int]
 
 
 def make_drawings(folder: Path, count: int, side: int = 512) -> None:
-    """Write `count` drawings of `side` pixels to `folder`/NUMBER.png; the same ones each time."""
+    """Write `count` drawings of `side` pixels to `folder`/NUMBER.png. The drawings are always the same."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         Image.fromarray(draw(np.random.default_rng([3, number]), side)).save(folder / f"{number:04d}.png")
 
 
 def draw(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
-    """One drawing, (side, side, 3). Drawn at twice the size and halved, so that edges are smooth."""
+    """Make one drawing, (side, side, 3). It is drawn at twice the size and halved, so that edges are smooth."""
     big = 2 * side
     image = _background(rng, big)
     pen = ImageDraw.Draw(image)

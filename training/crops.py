@@ -1,7 +1,7 @@
-"""Where each training crop comes from, and cutting it on the CPU. See `fxsr.training.data` for the batches.
+"""The choice of training crops, and cutting them on the CPU. `fxsr.training.data` makes batches of them.
 
-Each crop is a function of seed, stage and its running number alone, so that neither the number of workers nor of
-processes nor a restart changes what is trained on.
+Each crop is a function of the seed, the stage and its running number alone. The numbers of workers and processes and
+restarts do not change it.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ with needs("train"):
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What one crop is cut from, and how."""
+class CropChoice:
+    """The picture that one crop is cut from, and how it is cut."""
 
     index: int
-    """In the cache."""
+    """Number of the image in the cache."""
     y: int
-    """First row of the input; likewise the column."""
+    """First row in the input. `x` is the first column."""
     x: int
     turns: int
-    """Quarter turns."""
+    """Number of quarter turns."""
     flip: bool
     t_map: NDArray[np.float32]
     """(1, h, w) or (1, 1, 1)."""
     rng: np.random.Generator = field(repr=False)
-    """For what is still to be drawn."""
+    """Generator for all further random values of this crop."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Everything that crops are cut from."""
+    """All pictures that crops are cut from."""
 
     cache: ImageCache
     teachers: Mapping[str, TeacherPictures] = field(default_factory=dict)
@@ -56,25 +56,25 @@ _Item = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]
 
 
 class Crops(Dataset[_Item]):
-    """The endless list of a stage's crops: (3, ...) uint8 lr and hr, float32 t_map, its bounds, teachers' pictures."""
+    """The endless list of crops of a stage: (3, ...) uint8 lr and hr, float32 t_map, its bounds, teachers' pictures."""
 
-    def __init__(self, recipe: Recipe, stage: str, sources: Sources) -> None:
-        plan = recipe.stages[stage]
+    def __init__(self, recipe: Recipe, name: str, sources: Sources) -> None:
+        stage = recipe.stages[name]
         self._sources = sources
         self._cache = sources.cache
         self._data = recipe.data
         self._kinds = inputs_of(recipe.data)
         self._scale = recipe.network.scale
-        self._style = plan.style
-        self._batch = plan.batch
-        self._seed = (recipe.seed, STAGES.index(stage))
+        self._style = stage.style
+        self._batch = stage.batch
+        self._seed = (recipe.seed, STAGES.index(name))
         shares = np.array([kind.share for kind in self._kinds])
         self._limits = np.cumsum(shares / shares.sum())
         of_kind = [entry.kind for entry in self._cache.entries]
         self._members = [np.flatnonzero(np.array(of_kind) == number) for number in range(len(self._kinds))]
 
-    def choose(self, number: int) -> Choice:
-        """Where a crop comes from."""
+    def choose(self, number: int) -> CropChoice:
+        """Choose the crop with this number."""
         rng = np.random.default_rng([*self._seed, 0, number])
         batch_rng = np.random.default_rng([*self._seed, 1, number // self._batch])
         kind = self._kinds[0]
@@ -91,7 +91,7 @@ class Crops(Dataset[_Item]):
         maps = self._style.per == "pixel" and (number // self._batch) % self._style.map_every == 0
         t_map = draw_style(self._style, batch_rng, rng, side, maps)
         low, high = kind.t
-        return Choice(
+        return CropChoice(
             index,
             y,
             x,
@@ -118,16 +118,16 @@ class Crops(Dataset[_Item]):
         bounds = torch.tensor([float(choice.t_map.min()), float(choice.t_map.max())])
         return _channels_first(lr), _channels_first(hr), torch.from_numpy(choice.t_map), bounds, pictures
 
-    def _cut(self, pixels: Pixels, choice: Choice, scale: int) -> Pixels:
+    def _cut(self, pixels: Pixels, choice: CropChoice, scale: int) -> Pixels:
         part = pixels[window(choice, self._data.patch // self._scale, scale)]
         part = np.rot90(part, choice.turns)
         return part[:, ::-1] if choice.flip else part
 
 
-def window(choice: Choice, side: int, scale: int) -> tuple[slice, slice]:
-    """Rows and columns of a crop of `side` input pixels, in a picture `scale` times the input's size."""
+def window(choice: CropChoice, side: int, scale: int) -> tuple[slice, slice]:
+    """Rows and columns of a crop of `side` input pixels in a picture of `scale` times the size of the input."""
     return tuple(slice(first * scale, (first + side) * scale) for first in (choice.y, choice.x))  # type: ignore[return-value]
 
 
 def _channels_first(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # torch takes no negative strides
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # torch does not support negative strides

@@ -1,4 +1,4 @@
-"""Batches of training crops, on the device. See `fxsr.training.crops` for what the crops are."""
+"""Batches of training crops on the device. `fxsr.training.crops` decides what the crops are."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ with needs("train"):
     from torch import Tensor
     from torch.utils.data import DataLoader, Sampler
 
-    from fxsr.training.resident import Resident, fits
+    from fxsr.training.resident import ResidentPictures, fits
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops of one step on one process."""
+    """The crops of one step in one process."""
 
     lr: Tensor
     """(N, 3, h, w), RGB in 0..1."""
     hr: Tensor
-    """(N, 3, scale*h, scale*w), RGB in 0..1: photos; nothing is in those of native inputs."""
+    """(N, 3, scale*h, scale*w), RGB in 0..1: photos; all zero for native inputs."""
     t_map: Tensor
-    """(N, 1, h, w) in 0..1; (N, 1, 1, 1) if every crop has one t."""
+    """(N, 1, h, w) in 0..1; (N, 1, 1, 1) if every crop has a single t."""
     teachers: Mapping[str, Tensor] = field(default_factory=dict)
-    """Teachers' pictures by name, of the photos' shape."""
+    """Pictures of teachers by name, with the shape of `hr`."""
     bounds: tuple[tuple[float, float], ...] = ()
-    """Least and largest t of each crop, known without asking the device."""
+    """Least and largest t of each crop, on the host, so that reading them does not wait for the device."""
 
 
 class _Numbers(Sampler[list[int]]):
-    """Numbers of the crops of each step, from `first` to `last` (exclusive), for one process of several."""
+    """Numbers of the crops of each step, from `first` to `last` (exclusive), for one of several processes."""
 
     def __init__(self, first: int, last: int, batch: int, rank: int, ranks: int) -> None:
         self._steps = range(first, last)
@@ -52,7 +52,7 @@ class _Numbers(Sampler[list[int]]):
 
 def batches(
     recipe: Recipe,
-    stage: str,
+    name: str,
     sources: Sources,
     first: int,
     device: torch.device,
@@ -62,22 +62,23 @@ def batches(
     """The batches of a stage from step `first` to its end.
 
     Args:
-        recipe, stage: decide what the crops are.
+        recipe: the recipe.
+        name: name of the stage.
         sources: the pictures.
-        first: step to begin with.
-        device: where the batches go. On a GPU they are cut there, if all pictures fit into its memory.
-        rank, ranks: this process among those that share a batch; `ranks` divides it.
+        first: number of the first step.
+        device: device of the batches. A GPU cuts the crops itself if all pictures fit into its memory.
+        rank, ranks: number of this process, and of the processes that share a batch; `ranks` divides the batch.
     """
-    plan = recipe.stages[stage]
-    crops = Crops(recipe, stage, sources)
-    numbers = _Numbers(first, plan.steps, plan.batch, rank, ranks)
+    stage = recipe.stages[name]
+    crops = Crops(recipe, name, sources)
+    numbers = _Numbers(first, stage.steps, stage.batch, rank, ranks)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
 
     def picture(x: Tensor) -> Tensor:
         return x.to(device, non_blocking=True).float().div_(255).contiguous(memory_format=layout)
 
     if device.type == "cuda" and not recipe.data.degradation and fits(sources, device):
-        resident = Resident(crops, sources, recipe.data.patch, recipe.network.scale, device)
+        resident = ResidentPictures(crops, sources, recipe.data.patch, recipe.network.scale, device)
         for each in numbers:
             lr, hr, t_map, bounds, pictures = resident.cut(each)
             teachers = {name: picture(x) for name, x in pictures.items()}
@@ -98,6 +99,6 @@ def batches(
 
 
 def _leave_signals(number: int) -> None:
-    """A terminal's Ctrl-C goes to all processes: it is for the training process, which then needs its workers."""
+    """Ignore Ctrl-C in a worker: only the training process handles it, and it still needs its workers then."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)

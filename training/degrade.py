@@ -1,7 +1,7 @@
-"""Making lr worse than a clean reduction, for pictures from the wild: blur, resizing, noise, JPEG and WebP.
+"""Degradation of inputs for photos from the wild: blur, resizing, noise, JPEG and WebP.
 
-One round of it, or several as in Real-ESRGAN (Wang et al. 2021, section 3), whose photos went through a camera, an
-editor and the internet. Every strength is drawn from a range of the recipe.
+One round, or several as in Real-ESRGAN (Wang et al. 2021, section 3). Every strength is drawn from a range that the
+recipe gives.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from fxsr.training.recipe_data import Degradation, Round
 from fxsr.training.resize import reduce, to_uint8
 
 _FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
-"""Those that a resizing is drawn from; each averages over the pixels that it takes in."""
+"""Filters for resizing, one of which is drawn each time; each averages over the pixels that it covers."""
 _LEAST_SIDE = 8
-"""In pixels: no resizing goes below it."""
+"""Smallest side after resizing, in pixels."""
 
 
 def degrade(hr: Pixels, scale: int, degradation: Degradation, rng: np.random.Generator) -> Pixels:
-    """The reduction of a picture, degraded: blurred, reduced, noised, compressed, in this order, or by rounds.
+    """Reduce and degrade a picture: blur, reduction, noise and compression in this order, or in rounds.
 
     Args:
         hr: (H, W, 3).
-        scale: divides H and W; 1: the picture keeps its size.
-        degradation: the ranges from which each strength is drawn.
-        rng: of this picture.
+        scale: factor of the reduction, which divides H and W; 1: the picture keeps its size.
+        degradation: ranges from which each strength is drawn.
+        rng: random generator of this picture.
 
     Returns:
         (H / scale, W / scale, 3).
@@ -48,11 +48,11 @@ def degrade(hr: Pixels, scale: int, degradation: Degradation, rng: np.random.Gen
     lr = to_uint8((reduce(hr, scale) + noise * grain).astype(np.float32))
     if quality >= 100:
         return lr
-    return _compressed(lr, quality, "JPEG")
+    return _compress(lr, quality, "JPEG")
 
 
 def _by_rounds(pixels: Pixels, size: tuple[int, int], rounds: tuple[Round, ...], rng: np.random.Generator) -> Pixels:
-    """One round after the other; the last one's resizing leads to `size` (height, width)."""
+    """Apply the rounds in order; the last one resizes to `size` (height, width)."""
     for number, each in enumerate(rounds, 1):
         pixels = blur(pixels, each, rng)
         factor = rng.uniform(*each.resize)
@@ -61,20 +61,20 @@ def _by_rounds(pixels: Pixels, size: tuple[int, int], rounds: tuple[Round, ...],
         height, width = (max(side, _LEAST_SIDE) for side in wanted) if number < len(rounds) else wanted
         if (height, width) != pixels.shape[:2]:
             pixels = np.asarray(Image.fromarray(pixels).resize((width, height), method))
-        pixels = _noised(pixels, each, rng)
+        pixels = _add_noise(pixels, each, rng)
         hit, webp, quality = rng.random() < each.compressed, rng.random() < each.webp, rng.uniform(*each.quality)
         if hit:
-            pixels = _compressed(pixels, quality, "WEBP" if webp else "JPEG")
+            pixels = _compress(pixels, quality, "WEBP" if webp else "JPEG")
     return pixels
 
 
-def blur(pixels: Pixels, plan: Round, rng: np.random.Generator) -> Pixels:
-    """A Gaussian blur, often longer than wide, at an angle of its own; borders are mirrored.
+def blur(pixels: Pixels, settings: Round, rng: np.random.Generator) -> Pixels:
+    """Blur with an anisotropic Gaussian at a random angle; borders are mirrored.
 
-    Its transfer function is applied to the picture's spectrum, so that no kernel is cut off.
+    The transfer function is applied to the spectrum of the picture, so no kernel has to be truncated.
     """
-    hit, angle = rng.random() < plan.blurred, rng.uniform(0, np.pi)
-    long, ratio = rng.uniform(*plan.blur), rng.uniform(1, plan.stretch)
+    hit, angle = rng.random() < settings.blurred, rng.uniform(0, np.pi)
+    long, ratio = rng.uniform(*settings.blur), rng.uniform(1, settings.stretch)
     if not (hit and long):
         return pixels
     margin = int(np.ceil(3 * long)) + 1
@@ -91,9 +91,9 @@ def blur(pixels: Pixels, plan: Round, rng: np.random.Generator) -> Pixels:
     return to_uint8(found[top : top + pixels.shape[0], left : left + pixels.shape[1]].astype(np.float32))
 
 
-def _noised(pixels: Pixels, plan: Round, rng: np.random.Generator) -> Pixels:
-    """Noise of one strength everywhere, or such as grows with the square root of brightness, in colour or grey."""
-    strength, grey, shot = rng.uniform(*plan.noise), rng.random() < plan.grey, rng.random() < plan.shot
+def _add_noise(pixels: Pixels, settings: Round, rng: np.random.Generator) -> Pixels:
+    """Add noise that is constant or grows with the square root of brightness, in colour or grey."""
+    strength, grey, shot = rng.uniform(*settings.noise), rng.random() < settings.grey, rng.random() < settings.shot
     channels = 1 if grey else 3
     grain: NDArray[np.float32] = rng.standard_normal((*pixels.shape[:2], channels), np.float32)
     if not strength:
@@ -102,7 +102,7 @@ def _noised(pixels: Pixels, plan: Round, rng: np.random.Generator) -> Pixels:
     return to_uint8((pixels + np.float32(strength) * level * grain).astype(np.float32))
 
 
-def _compressed(pixels: Pixels, quality: float, kind: str) -> Pixels:
+def _compress(pixels: Pixels, quality: float, kind: str) -> Pixels:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, quality=round(quality))
     return np.asarray(Image.open(file).convert("RGB"))

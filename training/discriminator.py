@@ -1,4 +1,4 @@
-"""Discriminators: the opponents of adversarial terms. They see RGB in 0..1 and answer with logits, larger for real."""
+"""Discriminators for adversarial terms: networks that map RGB in 0..1 to logits, larger for real pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ with needs("train"):
 
 _SLOPE = 0.2
 _GAIN = 2.0
-"""Of the U-Net's normalised layers: they pass on less than half of what comes in, and ten of them nearly nothing, so
-that without it the first thousand steps teach nothing."""
+"""Factor after each spectrally normalised layer of the U-Net. It was added because the signals behind these layers
+looked small; whether it improves training has not been measured."""
 
 
 class VGG128(nn.Module):
@@ -43,7 +43,7 @@ class VGG128(nn.Module):
 
 
 class Patch(nn.Module):
-    """(N, 3, H, W) to (N, 1, H/8, W/8): spectrally normalised, without batch statistics, so that small batches do."""
+    """(N, 3, H, W) to (N, 1, H/8, W/8): spectrally normalised, without batch statistics, so small batches work."""
 
     def __init__(self, nf: int) -> None:
         super().__init__()
@@ -59,10 +59,10 @@ class Patch(nn.Module):
 
 
 class UNet(nn.Module):
-    """(N, 3, H, W) to (N, 1, H, W), H and W multiples of 8: a verdict for every pixel that has seen its surroundings.
+    """(N, 3, H, W) to (N, 1, H, W), H and W multiples of 8: a verdict for every pixel that depends on its surroundings.
 
-    Real-ESRGAN's (Wang et al. 2021, section 3.4): spectrally normalised, without batch statistics, features of the
-    way down added on the way up.
+    Real-ESRGAN's (Wang et al. 2021, section 3.4): spectrally normalised, without batch statistics, with skip
+    connections that add the features of the encoder to those of the decoder.
     """
 
     def __init__(self, nf: int) -> None:
@@ -89,9 +89,9 @@ class UNet(nn.Module):
         return logits
 
 
-def build_discriminator(plan: recipe.Discriminator) -> nn.Module:
-    """The discriminator that a recipe asks for, with fresh weights."""
-    return {"vgg128": VGG128, "patch": Patch, "unet": UNet}[plan.kind](plan.nf)
+def build_discriminator(settings: recipe.Discriminator) -> nn.Module:
+    """Build the discriminator that a recipe names, with fresh weights."""
+    return {"vgg128": VGG128, "patch": Patch, "unet": UNet}[settings.kind](settings.nf)
 
 
 def _spectral(cin: int, cout: int, kernel: int, stride: int) -> nn.Module:

@@ -1,6 +1,6 @@
-"""Measuring an upscaler over t: how faithful, how far from the original perceptually, how diverse.
+"""Quality of an upscaler over t: fidelity, perceptual distance to the original, diversity.
 
-Works on anything that upscales, a generator in training as well as an engine. All measures are of 8-bit pictures.
+An upscaler is any function that upscales: a generator in training or an engine. All measures are of 8-bit pictures.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from fxsr.errors import ImageError
 from fxsr.metrics import luma, psnr, ssim
 from fxsr.training.cache import Pixels, find_pairs, load_pair
-from fxsr.training.resize import enlarge_uint8, reduce_uint8
+from fxsr.training.resize import bicubic_upscale, reduce_uint8
 
 STYLES = (0.0, 0.25, 0.5, 0.75, 1.0)
 Upscale = Callable[[Pixels, float], Pixels]
-"""lr (H, W, 3) and t to sr (scale*H, scale*W, 3), uint8."""
+"""Maps lr (H, W, 3) and t to sr (scale*H, scale*W, 3), uint8."""
 
 
 class Distance(Protocol):
@@ -45,26 +45,26 @@ class Scores:
     """Means over the images at one t."""
 
     t: float | None
-    """None: bicubic enlargement, for comparison."""
+    """None: bicubic upscaling, for comparison."""
     psnr: float
-    """Of luma, in dB, `scale` pixels of border left out."""
+    """PSNR of luma in dB, without a border of `scale` pixels."""
     ssim: float
-    """Of luma, likewise."""
+    """SSIM of luma, without the same border."""
     lr_psnr: float
-    """Of the picture's own reduction against lr, RGB, in dB."""
+    """PSNR of the result's bicubic reduction against lr, RGB, in dB."""
     shift: float
-    """Largest of the three channels' mean errors, in 1/255, absolute: colour shift."""
+    """Colour shift: the largest absolute mean error of the three channels, in units of 1/255."""
     perceptual: float | None
-    """None: not measured."""
+    """Mean perceptual distance to the original; None: not measured."""
 
 
 @dataclass(frozen=True)
-class Report:
+class QualityReport:
     """What `evaluate` measured."""
 
     images: int
     scores: tuple[Scores, ...]
-    """Bicubic first, then by t."""
+    """Scores of bicubic upscaling, then those of each t."""
     diversity: float | None
     """In percent; see `diversity_score`. None: not measured."""
 
@@ -76,18 +76,18 @@ def load_pairs(
     limit: int | None,
     tell: Callable[[str], None],
 ) -> list[Pair]:
-    """Images with their reductions, cut to a multiple of `scale`; those that can't be read are named by `tell`.
+    """Load images and their reductions, cut to a multiple of `scale`. Unusable images are reported with `tell`.
 
     Args:
-        hr_folders: searched through.
-        lr_folders: one for each with reductions of the same relative names; empty: MATLAB's bicubic.
+        hr_folders: folders that are searched recursively.
+        lr_folders: one for each, with reductions under the same relative names; empty: MATLAB's bicubic.
         scale: HR size over LR size.
-        limit: take at most so many, the first by name.
-        tell: takes lines for the user.
+        limit: largest number of images, the first by name; None: all.
+        tell: receives messages for the user.
 
     Raises:
         UsageError: a folder is missing or holds no images.
-        ImageError: none can be used.
+        ImageError: none of the images can be used.
     """
     pairs: list[Pair] = []
     for path, lr_path in list(find_pairs(hr_folders, lr_folders)):
@@ -110,22 +110,22 @@ def evaluate(
     distance: Distance | None = None,
     diversity: Sequence[float] = (),
     advance: Callable[[], None] = lambda: None,
-) -> Report:
+) -> QualityReport:
     """Measure an upscaler.
 
     Args:
-        upscale: what to measure.
+        upscale: the upscaler.
         pairs: images to measure on.
-        scale: what it upscales by.
+        scale: factor of the upscaler.
         styles: values of t.
-        distance: perceptual distance; without one there is neither that column nor a diversity score.
-        diversity: samples of t for the diversity score; fewer than two: not measured.
+        distance: perceptual distance; without it, this column and the diversity score are missing.
+        diversity: values of t for the diversity score; fewer than two: not measured.
         advance: called after every image.
     """
     rows: list[list[Scores]] = []
     diversities: list[float] = []
     for pair in pairs:
-        row = [_compare(None, enlarge_uint8(pair.lr, scale), pair, scale, distance)[0]]
+        row = [_compare(None, bicubic_upscale(pair.lr, scale), pair, scale, distance)[0]]
         maps: dict[float, NDArray[np.float32]] = {}
         for t in dict.fromkeys((*styles, *(diversity if distance else ()))):
             scores, error = _compare(t, upscale(pair.lr, t), pair, scale, distance)
@@ -138,16 +138,16 @@ def evaluate(
             diversities.append(diversity_score(list(maps.values())))
         advance()
     means = tuple(_mean(column) for column in zip(*rows, strict=True))
-    return Report(len(rows), means, float(np.mean(diversities)) if diversities else None)
+    return QualityReport(len(rows), means, float(np.mean(diversities)) if diversities else None)
 
 
 def diversity_score(maps: Sequence[NDArray[np.float32]]) -> float:
-    """How much would be won by choosing among samples pixel by pixel rather than picture by picture, in percent.
+    """How much the distance decreases if the best sample is chosen per pixel instead of per picture, in percent.
 
     100 * (best - mean of per-pixel bests) / best (NTIRE 2021, learning the super-resolution space; Lugmayr et al.).
 
     Args:
-        maps: each sample's distance to the original at every pixel, all (H, W).
+        maps: distance of each sample to the original at every pixel, (H, W) each.
     """
     stack = np.stack(maps).astype(np.float64)
     best = stack.mean((1, 2)).min()
@@ -181,5 +181,5 @@ def _mean(column: Sequence[Scores]) -> Scores:
 
 
 def spread(samples: int) -> tuple[float, ...]:
-    """`samples` values of t, evenly from 0 to 1."""
+    """`samples` evenly spaced values of t from 0 to 1; none if fewer than two."""
     return tuple(float(t) for t in np.linspace(0, 1, samples)) if samples > 1 else ()

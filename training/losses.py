@@ -1,7 +1,7 @@
-"""The terms of the objective as maps of error, (N, 1, h, w) each, so that their weight may differ per pixel.
+"""The terms of the objective as error maps, (N, 1, h, w) each, so that their weight can differ per pixel.
 
-Each map's resolution is its term's own: of sr for pixel terms, of the layer for perceptual ones, of the verdicts for
-adversarial ones. `fxsr.training.objective` weighs and averages them.
+A map has the resolution of its term: that of sr for pixel terms, of the layer for perceptual terms, of the verdicts for
+adversarial terms. `fxsr.training.objective` weighs and averages the maps.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ with needs("train"):
     from fxsr.training.features import unit_length
 
 _CHARBONNIER_EPSILON = 1e-3
-"""Of pixel values in 0..1 (LapSRN, Lai et al. 2017, section 3.2)."""
+"""Epsilon for pixel values in 0..1 (LapSRN, Lai et al. 2017, section 3.2)."""
 _GRID = 4
-"""LR pixels a side over which errors are averaged: few enough to follow a surface, enough for texture to cancel out."""
+"""Side, in LR pixels, of the area for averaging errors: small enough to follow a surface, and large enough for texture
+to cancel out."""
 _AROUND = 7
-"""Frequencies a side of a peak's surroundings."""
+"""Side of the surroundings of a peak, in frequencies."""
 _LPIPS_NAMES = tuple(f"lin{number}.model.1.weight" for number in range(len(PERCEPTUAL_LAYERS)))
 
 
 PixelLoss: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
-"""sr and hr (N, 3, scale*H, scale*W) and lr (N, 3, H, W) to a map of errors (N, 1, h, w)."""
+"""Maps sr and hr (N, 3, scale*H, scale*W) and lr (N, 3, H, W) to an error map (N, 1, h, w)."""
 
 
 def l1(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
@@ -60,9 +61,9 @@ def lr_consistency(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
 
 
 def grid(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
-    """What of the error repeats from one LR pixel to the next: the texture that a network stamps where it has no other.
+    """The part of the error that repeats from one LR pixel to the next: a regular grain that networks tend to produce.
 
-    Errors at the same place within their LR pixel, averaged over 4x4 LR pixels, less the average over all places.
+    Errors at the same position within their LR pixel, averaged over 4x4 LR pixels, minus the mean over all positions.
     """
     scale = sr.shape[2] // lr.shape[2]
     places = F.pixel_unshuffle(sr - hr, scale)
@@ -73,10 +74,10 @@ def grid(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
 
 
 def weave(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
-    """How far power gathers at single frequencies where hr's does not, in squared nepers, mean over them; (N, 1, 1, 1).
+    """Excess power of sr at single frequencies compared to hr, in squared nepers, mean over frequencies; (N, 1, 1, 1).
 
-    A surface may have more or less texture than it should; where it is all of one frequency it is a weave. That is seen
-    as a peak in the ratio of the two local power spectra, above the mean of its surroundings.
+    Texture that consists of a single frequency looks like a weave. It shows as a peak in the ratio of the two local
+    power spectra; the peak is measured above the mean of the surrounding frequencies.
     """
     ratio = _power(sr).log() - _power(hr).log()
     around = F.avg_pool2d(F.pad(ratio[:, None], [_AROUND // 2] * 4, mode="circular"), _AROUND, stride=1)
@@ -91,7 +92,7 @@ def reduce(x: Tensor, scale: int) -> Tensor:
 
 
 def _power(x: Tensor) -> Tensor:
-    """Power spectra (N, 32, 32) of (N, 3, H, W) over windows that overlap by half, never below rounding to 8 bits."""
+    """Power spectra (N, 32, 32) of (N, 3, H, W) over windows that overlap by half, plus the noise of 8-bit rounding."""
     side = recipe.WEAVE_WINDOW
     window = torch.hann_window(side, periodic=False, device=x.device)
     taper = window[:, None] * window
@@ -106,11 +107,11 @@ class FeatureLoss(Protocol):
 
     @property
     def layers(self) -> Sequence[str]:
-        """Those that it compares."""
+        """The layers to compare."""
         ...
 
     def __call__(self, ours: Tensor, wanted: Tensor, layer: str) -> Tensor:
-        """Map of errors (N, 1, h, w) from a layer's features (N, C, h, w)."""
+        """Error map (N, 1, h, w) of the features (N, C, h, w) of a layer."""
         ...
 
 
@@ -137,8 +138,8 @@ class LPIPS:
     """LPIPS of version 0.1 on VGG-16 (Zhang et al. 2018): squared differences weighed by learned linear layers.
 
     Raises:
-        UnavailableError: their weights are not here.
-        CheckpointError: the file is not of them.
+        UnavailableError: the linear weights are not installed.
+        CheckpointError: the file does not contain them.
     """
 
     def __init__(self, term: recipe.Term) -> None:
@@ -151,7 +152,7 @@ class LPIPS:
 
 
 class Adversarial:
-    """What the generator and its discriminator want of each other's verdicts.
+    """The losses of the generator and the discriminator.
 
     "vanilla": Goodfellow et al. 2014, the generator's non-saturating form. "ragan": relativistic average,
     Jolicoeur-Martineau 2018, as ESRGAN has it. "hinge": Lim and Ye 2017.
@@ -169,7 +170,7 @@ class Adversarial:
         """Error map of the generator from logits (N, 1, h, w).
 
         Raises:
-            ValueError: verdicts on real pictures are needed and missing.
+            ValueError: the loss needs verdicts on real pictures, and `real` is None.
         """
         if self.gan == "hinge":
             return -fake
@@ -200,17 +201,18 @@ FEATURE_LOSSES: dict[str, Callable[[recipe.Term], FeatureLoss]] = {"perceptual":
 
 
 def lpips_linear(path: str) -> dict[str, Tensor]:
-    """LPIPS's linear weights by layer, (1, C, 1, 1) each, out of a file; "": that of the package lpips.
+    """The linear weights of LPIPS by layer, (1, C, 1, 1) each, from a file; "": from the package lpips.
 
     Raises:
-        UnavailableError: they are not here.
-        CheckpointError: the file is not of them.
+        UnavailableError: the weights are not installed.
+        CheckpointError: the file does not contain them.
     """
     if not path:
         spec = importlib.util.find_spec("lpips")
         if spec is None or not spec.submodule_search_locations:
             raise UnavailableError(
-                "the linear weights of LPIPS are not here; type: pip install --no-deps lpips, or name a file: `linear`"
+                "the linear weights of LPIPS are not installed; type: pip install --no-deps lpips, "
+                "or name a file as `linear`"
             )
         path = str(Path(spec.submodule_search_locations[0]) / "weights" / "v0.1" / "vgg.pth")
     linear = read_arrays(Path(path), "LPIPS weights")
@@ -220,7 +222,7 @@ def lpips_linear(path: str) -> dict[str, Tensor]:
 
 
 def _mean(logits: Tensor) -> Tensor:
-    """Mean over the batch, over all processes that share it: one process or several, the gradient is the same."""
+    """Mean over the batch of all processes, so that the gradient does not depend on their number."""
     mean = logits.mean()
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         from torch.distributed.nn.functional import all_reduce

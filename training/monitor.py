@@ -1,4 +1,4 @@
-"""Watching a run: the progress line, TensorBoard, and measurements on images that are not trained on."""
+"""Progress and records of a run: the progress line, TensorBoard, and measurements on images that are not trained on."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from rich.table import Column
 from fxsr.console import json_text
 from fxsr.extras import needs
 from fxsr.files import atomic_path
+from fxsr.images.image import repeat_pixels
 from fxsr.training.cache import Pixels
-from fxsr.training.evaluate import STYLES, Pair, Report, evaluate, load_pairs, spread
+from fxsr.training.evaluate import STYLES, Pair, QualityReport, evaluate, load_pairs, spread
 from fxsr.training.plots import plot_tradeoff
 from fxsr.training.recipe import Recipe
 
@@ -29,16 +30,17 @@ with needs("train"):
     from fxsr.training.perceptual import PerceptualDistance
 
 _STRIPS = 4
-"""Validation images whose styles are shown side by side."""
+"""Number of validation images that are shown at all styles, side by side."""
 _STRIP_SIDE = 256
+"""Side of what is shown of each, in HR pixels."""
 
 
 class RunMonitor:
     """Shows and records a run. A context manager: closes its files.
 
     Args:
-        recipe: what is run.
-        out: the run's folder.
+        recipe: recipe of the run.
+        out: folder of the run.
         quiet: no progress line and no measurements; warnings are still printed.
     """
 
@@ -52,7 +54,7 @@ class RunMonitor:
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("eta", table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
-            # what does not fit is cut off here, not there
+            # losses that do not fit are cut off, other columns are not
             TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
             expand=True,
             console=self._err,
@@ -65,7 +67,7 @@ class RunMonitor:
 
     @cached_property
     def _board(self) -> Any:
-        """Made when first written to, so that a run that can't begin leaves no log behind."""
+        """Created at the first write, so that a run that can't start leaves no log behind."""
         with needs("train"):
             from torch.utils.tensorboard import SummaryWriter
         return SummaryWriter(str(self._out / "log"))
@@ -81,16 +83,16 @@ class RunMonitor:
             self._err.print(f"{what} {done}/{count}", markup=False)
 
     def begin(self, stage: str, done: int, steps: int) -> None:
-        """Before the first stage, look for what measuring needs.
+        """Load the validation images and feature weights before the first stage.
 
         Raises:
             UsageError: a validation folder is missing or empty.
-            UnavailableError: feature weights can't be had here.
+            UnavailableError: feature weights are not available.
         """
-        plan = self._recipe.validation
-        if plan.folders and not self._pairs:
-            self._pairs = load_pairs(plan.folders, (), self._recipe.network.scale, plan.images, self.say)
-            self._distance = None if plan.features == "none" else PerceptualDistance(plan.features)
+        validation = self._recipe.validation
+        if validation.folders and not self._pairs:
+            self._pairs = load_pairs(validation.folders, (), self._recipe.network.scale, validation.images, self.say)
+            self._distance = None if validation.features == "none" else PerceptualDistance(validation.features)
         self._tasks[stage] = self._bar.add_task(stage, total=steps, completed=done, losses="")
 
     def advance(self, stage: str, step: int) -> None:
@@ -109,12 +111,12 @@ class RunMonitor:
     def measure(self, stage: str, step: int, generator: Generator) -> float | None:
         if not self._pairs:
             return None
-        upscale = _Upscaling(generator)
+        upscale = _GeneratorUpscaler(generator)
         if self._distance:
             self._distance.to(next(generator.parameters()).device)
-        plan = self._recipe.validation
+        validation = self._recipe.validation
         scale = self._recipe.network.scale
-        report = evaluate(upscale, self._pairs, scale, STYLES, self._distance, spread(plan.diversity))
+        report = evaluate(upscale, self._pairs, scale, STYLES, self._distance, spread(validation.diversity))
         self._record(stage, step, report)
         for pair in self._pairs[:_STRIPS]:
             self._board.add_image(f"{stage}/{pair.name}", _strip(upscale, pair, scale), step, dataformats="HWC")
@@ -123,7 +125,7 @@ class RunMonitor:
             return last.perceptual
         return -first.psnr
 
-    def _record(self, stage: str, step: int, report: Report) -> None:
+    def _record(self, stage: str, step: int, report: QualityReport) -> None:
         for scores in report.scores[1:]:
             for name, value in asdict(scores).items():
                 if name != "t" and value is not None:
@@ -137,7 +139,7 @@ class RunMonitor:
             plot_tradeoff(report, f"{stage}, step {step}", base.with_suffix(".png"))
         ends = report.scores[1], report.scores[-1]
         if not self._quiet:
-            self.say(f"{stage} {step}: " + "; ".join(_in_words(scores) for scores in ends))
+            self.say(f"{stage} {step}: " + "; ".join(_describe(scores) for scores in ends))
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -151,8 +153,8 @@ class RunMonitor:
             self._board.close()
 
 
-class _Upscaling:
-    """A generator as something that upscales uint8 pictures."""
+class _GeneratorUpscaler:
+    """Upscales uint8 pictures with a generator."""
 
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
@@ -166,15 +168,15 @@ class _Upscaling:
         return np.asarray(pixels.cpu().numpy())
 
 
-def _strip(upscale: _Upscaling, pair: Pair, scale: int) -> Pixels:
-    """The middle of an image: enlarged pixels, every style, the original."""
+def _strip(upscale: _GeneratorUpscaler, pair: Pair, scale: int) -> Pixels:
+    """The middle of an image: the magnified input, the result at every style, the original."""
     side = min(_STRIP_SIDE // scale, *pair.lr.shape[:2])
     top, left = ((size - side) // 2 for size in pair.lr.shape[:2])
     lr = pair.lr[top : top + side, left : left + side]
     hr = pair.hr[top * scale :, left * scale :][: side * scale, : side * scale]
-    return np.hstack([lr.repeat(scale, 0).repeat(scale, 1), *(upscale(lr, t) for t in STYLES), hr])
+    return np.hstack([repeat_pixels(lr, scale), *(upscale(lr, t) for t in STYLES), hr])
 
 
-def _in_words(scores: Any) -> str:
+def _describe(scores: Any) -> str:
     perceptual = "" if scores.perceptual is None else f", perceptual {scores.perceptual:.4f}"
     return f"t={scores.t:g} PSNR {scores.psnr:.2f} dB{perceptual}"

@@ -1,4 +1,4 @@
-"""Measures of an upscaler on photos as people have them, for which there is no original to compare with."""
+"""Quality of an upscaler on native photos, which have no original to compare with."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from fxsr.metrics import luma
 from fxsr.training.cache import Pixels
-from fxsr.training.resize import enlarge_uint8
+from fxsr.training.resize import bicubic_upscale
 
 WINDOW = 64
-"""Pixels a side of the patches whose spectra are looked at."""
+"""Side, in pixels, of the patches for spectra."""
 _AROUND = 4
-"""Frequencies on each side that a peak is compared with; those next to it belong to the window's main lobe."""
+"""Distance, in frequencies, up to which a peak is compared with its surroundings."""
 _LOBE = 1
+"""Distance up to which frequencies belong to the main lobe of the window and are left out."""
 _FULL_RANGE = 255 / 219
-"""Luma of 16 to 235 in levels of 255."""
+"""Factor from luma of 16 to 235 to levels of 255."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class NativeScores:
     """Means over the photos at one t."""
 
     t: float | None
-    """None: bicubic enlargement, for comparison."""
+    """None: bicubic upscaling, for comparison."""
     grid: float
-    """See `grid`."""
+    """Mean of the function `grid`, in levels of 255."""
     change: float | None
-    """Mean absolute change from the t before, in levels of 255: how evenly the dial is spread. None: the first."""
+    """Mean absolute change from the previous t, in levels of 255; None for the first t and for bicubic."""
 
 
 def measure_native(
@@ -41,23 +42,23 @@ def measure_native(
     styles: Sequence[float],
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[NativeScores, ...]:
-    """Upscale photos at every t and measure what comes out.
+    """Upscale photos at every t and measure the results.
 
     Args:
-        upscale: (H, W, 3) uint8 and t to (scale*H, scale*W, 3) uint8.
+        upscale: maps (H, W, 3) uint8 and t to (scale*H, scale*W, 3) uint8.
         photos: the inputs; each side at least 64 / scale.
-        scale: what it upscales by.
+        scale: factor of the upscaler.
         styles: values of t, ascending.
         advance: called after every photo.
 
     Returns:
-        Bicubic first, then one for each t.
+        The scores of bicubic upscaling, then those of each t.
     """
     grids: list[list[float]] = []
     changes: list[list[float]] = []
     for photo in photos:
         pictures = [upscale(photo, t) for t in styles]
-        grids.append([grid(each, scale) for each in (enlarge_uint8(photo, scale), *pictures)])
+        grids.append([grid(each, scale) for each in (bicubic_upscale(photo, scale), *pictures)])
         changes.append([float(np.abs(b.astype(np.int16) - a).mean()) for a, b in pairwise(pictures)])
         advance()
     means = np.mean(grids, 0)
@@ -66,11 +67,11 @@ def measure_native(
 
 
 def grid(picture: Pixels, scale: int) -> float:
-    """Amplitude of what repeats with the input's pixels, in levels of 255: 0 in a photo, more where a network stamps.
+    """Amplitude of the pattern that repeats with the pixels of the input, in levels of 255; near 0 for a photo.
 
-    In windowed 64x64 patches of luma, the power at multiples of 1/scale cycles per pixel, across and down, in excess
-    of the median of the frequencies around; as the amplitude of one wave of that power. The mean over the flatter half
-    of the patches, where the eye sees it.
+    In windowed 64x64 patches of luma: the power at multiples of 1/scale cycles per pixel, horizontally and vertically,
+    above the median of the surrounding frequencies, as the amplitude of one wave of that power. The result is the mean
+    over the flatter half of the patches, where such a pattern is visible.
 
     Args:
         picture: (H, W, 3), H and W at least 64.
@@ -86,7 +87,7 @@ def grid(picture: Pixels, scale: int) -> float:
     squares = np.zeros(len(patches))
     for number in range(1, scale // 2 + 1):
         place = WINDOW * number // scale
-        share = 1 if 2 * place == WINDOW else 2  # a wave's power is in two frequencies, but for the highest
+        share = 1 if 2 * place == WINDOW else 2  # a wave has power at two frequencies, except at the highest
         for y, x in ((place, 0), (0, place)):
             squares += share**2 * np.maximum(power[:, y, x] - _around(power, y, x), 0)
     return float((np.sqrt(squares) / taper.sum()).mean())
@@ -105,7 +106,7 @@ def _patches(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _around(power: NDArray[np.float64], y: int, x: int) -> NDArray[np.float64]:
-    """Median over the frequencies around one, those of its own lobe left out; (patches,)."""
+    """Median over the frequencies around one, without those of its own lobe; (patches,)."""
     offsets = range(-_AROUND, _AROUND + 1)
     near = [
         power[:, (y + dy) % WINDOW, (x + dx) % WINDOW]

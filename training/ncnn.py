@@ -1,7 +1,7 @@
-"""Weights of a plain RRDB network (ESRGAN's generator) out of an ncnn model: a `.param` text and a `.bin` file.
+"""Weights of a plain RRDB network (ESRGAN's generator) from an ncnn model: a `.param` text and a `.bin` file.
 
-Several published networks exist only in this form, such as those of RealSR and Real-ESRGAN that come in packages for
-ncnn. Only networks of RRDBs are read: their convolutions are the authors', in order.
+Some published networks exist only in this form, such as those of RealSR and Real-ESRGAN in packages for ncnn. Only RRDB
+networks are supported: their convolutions appear in the same order as in the authors' code.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MAGIC = "7767517"
 _HALVES = 0x01306B47
 """Flag before weights that are stored as float16."""
 _BLOCK_CONVOLUTIONS = 15
-"""Of one RRDB: three dense blocks of five."""
+"""Convolutions in one RRDB: three dense blocks of five."""
 _REST = 6
-"""Convolutions that are in no block: the first, the trunk's last, two of upsampling, two behind."""
+"""Convolutions outside the blocks: the first, the last of the trunk, two for upsampling, two after them."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def read_param(text: str, name: str) -> list[Convolution]:
     """The convolutions of a `.param` file's text, in order.
 
     Raises:
-        CheckpointError: it is no such file.
+        CheckpointError: the text is not a `.param` file.
     """
     lines = text.splitlines()
     if not lines or lines[0].strip() != _MAGIC:
@@ -136,7 +136,7 @@ def _rrdb_names(count: int, name: str) -> list[str]:
 
 
 def _check_chain(state: dict[str, Array], name: str) -> None:
-    """See that the shapes are those of an RRDB network."""
+    """Check that the shapes are those of an RRDB network; raises CheckpointError."""
     nf = state["conv_first.weight"].shape[0]
     gc = state["RRDB_trunk.0.RDB1.conv1.weight"].shape[0]
     for key, weight in state.items():

@@ -16,7 +16,7 @@ from fxsr.training.data import Batch
 from fxsr.training.features import load_features
 from fxsr.training.losses import FEATURE_LOSSES, PIXEL_LOSSES, Adversarial
 from fxsr.training.recipe import Knot, Stage, Term
-from fxsr.training.targets import Targets, places
+from fxsr.training.targets import Targets, crop_index
 
 with needs("train"):
     import torch
@@ -28,7 +28,7 @@ with needs("train"):
 
 
 def weight_at(knots: Sequence[Knot], t: Tensor) -> Tensor:
-    """lambda(t): straight lines between the knots, level beyond them.
+    """lambda(t): piecewise linear between the knots, constant beyond them.
 
     Args:
         knots: (t, weight), t ascending.
@@ -47,8 +47,8 @@ def fade_in(term: Term, step: int) -> float:
     return min(1.0, (step - term.start + 1) / term.ramp) if term.ramp else 1.0
 
 
-class _Compared(nn.Module):
-    """Terms that look at the same thing: pixels, or the features of one network, which are computed once for all."""
+class _TermGroup(nn.Module):
+    """Terms that compare the same thing: pixels, or the features of one network, which are computed once for all."""
 
     def __init__(self, terms: Sequence[Term]) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class _Compared(nn.Module):
         """Error maps by term."""
         found = {label: [loss(sr, target, lr)] for label, loss in self.pixel.items()}
         if self.features:
-            sr, target = _displaced((sr, target), self.displace, step)
+            sr, target = _displace((sr, target), self.displace, step)
             with torch.no_grad():
                 wanted = self.features(target)
             ours = self.features(sr)
@@ -79,7 +79,7 @@ class Objective(nn.Module):
     """The loss terms of a stage.
 
     Raises:
-        UnavailableError: weights that a term needs can't be had here.
+        UnavailableError: weights that a term needs are not available.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -89,25 +89,25 @@ class Objective(nn.Module):
             if term.kind != "adversarial":
                 look = (term.extractor, term.weights, term.displace) if term.extractor else ()
                 groups.setdefault((*look, term.ends), []).append(term)
-        self.groups = [_Compared(terms) for terms in groups.values()]
+        self.groups = [_TermGroup(terms) for terms in groups.values()]
         self.members = nn.ModuleList(self.groups)  # so that `to(device)` reaches their weights
-        self.opponent = next((term for term in stage.terms if term.kind == "adversarial"), None)
+        self.adversarial = next((term for term in stage.terms if term.kind == "adversarial"), None)
         self.sees_all = stage.discriminator.sees == "all"
 
     def forward(
-        self, sr: Tensor, batch: Batch, step: int, judge: nn.Module | None, targets: Targets | None = None
+        self, sr: Tensor, batch: Batch, step: int, discriminator: nn.Module | None, targets: Targets | None = None
     ) -> dict[str, Tensor]:
-        """Every term's part of the loss, weighed: scalars by label, to be added.
+        """Every term's weighted contribution to the loss: scalars by label, to be added.
 
-        Crops for which none of the terms on some features weighs anything are left out of them, to spare the work.
-        Which those are is known from `batch.bounds`: nothing here waits for the device.
+        Features are not computed for crops at whose t no term on these features has weight. `batch.bounds` tells
+        which crops those are, so nothing here waits for the device.
 
         Args:
             sr: (N, 3, scale*h, scale*w).
-            batch: what it was made of, and what it is compared with.
-            step: of the stage.
-            judge: the discriminator, if there is an adversarial term.
-            targets: the pictures to compare with, if not simply the batch's.
+            batch: the inputs of `sr`, and what it is compared with.
+            step: number of the step in its stage.
+            discriminator: needed only if there is an adversarial term.
+            targets: the pictures to compare with; None: those of the batch.
         """
         targets = targets or Targets(batch)
         parts = {}
@@ -116,57 +116,57 @@ class Objective(nn.Module):
             if not numbers:
                 continue
             share = len(numbers) / len(sr)
-            some, t_map = _chosen((sr, targets(group.ends), batch.lr, batch.t_map), numbers)
+            some, t_map = _select((sr, targets(group.ends), batch.lr, batch.t_map), numbers)
             errors = group(*some, step)
             for term in group.terms:
                 if any(_reaches(term, batch, number, step) for number in numbers):
                     weight = weight_at(term.knots, t_map) * fade_in(term, step)
                     parts[term.label] = share * torch.stack([_weigh(each, weight) for each in errors[term.label]]).sum()
-        numbers = self.judged(batch, step)
-        if self.opponent and judge and numbers and fade_in(self.opponent, step):
+        numbers = self.seen_crops(batch, step)
+        if self.adversarial and discriminator and numbers and fade_in(self.adversarial, step):
             share = len(numbers) / len(sr)
-            (fake, real, _), t_map = _chosen((sr, targets(self.opponent.ends), batch.lr, batch.t_map), numbers)
-            weight = weight_at(self.opponent.knots, t_map) * fade_in(self.opponent, step)
-            loss = Adversarial(self.opponent.gan)
+            (fake, real, _), t_map = _select((sr, targets(self.adversarial.ends), batch.lr, batch.t_map), numbers)
+            weight = weight_at(self.adversarial.knots, t_map) * fade_in(self.adversarial, step)
+            loss = Adversarial(self.adversarial.gan)
             with torch.no_grad():
-                verdict = judge(real).float() if loss.compares else None
-            error = loss.generator(judge(fake).float(), verdict)
-            parts[self.opponent.label] = share * _weigh(error, weight)
+                verdict = discriminator(real).float() if loss.compares else None
+            error = loss.generator(discriminator(fake).float(), verdict)
+            parts[self.adversarial.label] = share * _weigh(error, weight)
         return parts
 
-    def judged(self, batch: Batch, step: int) -> list[int]:
-        """Numbers of the crops that the discriminator sees."""
-        term = self.opponent
+    def seen_crops(self, batch: Batch, step: int) -> list[int]:
+        """Numbers of the crops that the discriminator sees: all (as published), or those where its term has weight."""
+        term = self.adversarial
         count = range(len(batch.lr))
         if term is None or self.sees_all:
             return list(count)
         return [number for number in count if _weighs(term, batch, number)]
 
-    def judge_loss(
-        self, sr: Tensor, batch: Batch, step: int, judge: nn.Module, targets: Targets | None = None
+    def discriminator_loss(
+        self, sr: Tensor, batch: Batch, step: int, discriminator: nn.Module, targets: Targets | None = None
     ) -> Tensor | None:
-        """The discriminator's loss: on all crops, whatever their style (as published), or those that count.
+        """The loss of the discriminator on the crops of `seen_crops`.
 
         Returns:
-            A scalar; None if there is no such crop in this batch.
+            A scalar; None if the batch has no such crop.
 
         Raises:
             ValueError: no term is adversarial.
         """
-        if self.opponent is None:
+        if self.adversarial is None:
             raise ValueError("this objective has no adversarial term")
-        numbers = self.judged(batch, step)
-        if not numbers:  # other processes may have some: all must descend together
+        numbers = self.seen_crops(batch, step)
+        if not numbers:  # other processes may have some: all must take the step together
             together = dist.is_available() and dist.is_initialized()
-            return judge(sr[:1].detach()).float().sum() * 0 if together else None
+            return discriminator(sr[:1].detach()).float().sum() * 0 if together else None
         targets = targets or Targets(batch)
-        (ours, wanted, _), _ = _chosen((sr.detach(), targets(self.opponent.ends), batch.lr, batch.t_map), numbers)
-        fake, real = judge(ours).float(), judge(wanted).float()
-        return Adversarial(self.opponent.gan).discriminator(fake, real)
+        (ours, wanted, _), _ = _select((sr.detach(), targets(self.adversarial.ends), batch.lr, batch.t_map), numbers)
+        fake, real = discriminator(ours).float(), discriminator(wanted).float()
+        return Adversarial(self.adversarial.gan).discriminator(fake, real)
 
 
 def _weighs(term: Term, batch: Batch, number: int) -> bool:
-    """Whether a term has any weight somewhere in a crop: between the ends of its t, or at a knot within."""
+    """Whether a term has weight anywhere in a crop: at its least or largest t, or at a knot in between."""
     if not batch.bounds:
         return True
     low, high = batch.bounds[number]
@@ -179,25 +179,25 @@ def _reaches(term: Term, batch: Batch, number: int, step: int) -> bool:
     return fade_in(term, step) > 0 and _weighs(term, batch, number)
 
 
-def _chosen(
+def _select(
     tensors: tuple[Tensor, Tensor, Tensor, Tensor], numbers: Sequence[int]
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-    """Some crops of sr, target and lr, and of the style map."""
+    """The crops with these numbers, of sr, target and lr, and their style maps."""
     if len(numbers) < len(tensors[0]):
-        index = places(numbers, tensors[0].device)
+        index = crop_index(numbers, tensors[0].device)
         sr, target, lr, t_map = (x.index_select(0, index) for x in tensors)
     else:
         sr, target, lr, t_map = tensors
     return (sr, target, lr), t_map
 
 
-def _displaced(pictures: tuple[Tensor, Tensor], most: int, step: int) -> tuple[Tensor, ...]:
-    """The same part of both, `most` pixels smaller, from a random corner on that depends on `step` alone."""
+def _displace(pictures: tuple[Tensor, Tensor], most: int, step: int) -> tuple[Tensor, ...]:
+    """Cut the same part from both, `most` pixels smaller; its random position depends on `step` alone."""
     y, x = (int(each) for each in np.random.default_rng(step).integers(most + 1, size=2))
     height, width = (side - most for side in pictures[0].shape[2:])
     return tuple(picture[..., y : y + height, x : x + width] for picture in pictures)
 
 
 def _weigh(error: Tensor, weight: Tensor) -> Tensor:
-    """Mean of error times weight, the weight averaged or repeated to the error's resolution."""
+    """Mean of error times weight; the weight is averaged or repeated to the resolution of the error."""
     return (error * F.interpolate(weight, error.shape[2:], mode="area")).mean()

@@ -1,7 +1,7 @@
-"""The perceptual distance of pictures: LPIPS without learned weights, or with them where they are at hand.
+"""The perceptual distance of pictures: LPIPS without learned weights, or as published.
 
-VGG-16 features after ReLU of five layers, each position's vector of unit length, squared differences summed over the
-channels, averaged over the positions, added over the layers.
+VGG-16 features after ReLU of five layers, scaled to unit length at each position; squared differences are summed over
+the channels, averaged over the positions, and added over the layers.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PUBLISHED = "lpips"
 
 
 class PerceptualDistance:
-    """Distance at every pixel, between uint8 pictures.
+    """Distance of two uint8 pictures at every pixel.
 
     Args:
-        weights: of VGG-16, see `fxsr.training.features.load_features`; or "lpips": LPIPS in its published form,
-            version 0.1, with torchvision's weights and the linear ones of the package lpips.
+        weights: VGG-16 weights, see `fxsr.training.features.load_features`; or "lpips": LPIPS in its published form,
+            version 0.1, with torchvision's weights and the linear weights of the package lpips.
 
     Raises:
-        UnavailableError: the weights can't be had here.
+        UnavailableError: the weights are not available.
     """
 
     def __init__(self, weights: str) -> None:
@@ -58,7 +58,7 @@ class PerceptualDistance:
         return total
 
     def to(self, device: torch.device) -> None:
-        """Compute there from now on."""
+        """Compute on this device from now on."""
         self._device = device
         self._features.to(device)
         self._original = None

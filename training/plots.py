@@ -1,4 +1,4 @@
-"""Pictures of a run: an objective's weights over t, and perception against distortion."""
+"""Plots of a run: the weights of an objective over t, and the perceptual distance over PSNR."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from fxsr.plots import plot_file
-from fxsr.training.evaluate import Report
+from fxsr.training.evaluate import QualityReport
 from fxsr.training.recipe import Recipe
 
 
 def plot_weights(recipe: Recipe, path: Path) -> None:
-    """Every term's weight over t, one panel for each stage, logarithmic so that small weights show.
+    """Plot the weight of every term over t, one panel per stage, on a logarithmic axis so that small weights show.
 
     Raises:
         FxsrError: see `fxsr.plots.plot_file`.
@@ -30,8 +30,8 @@ def plot_weights(recipe: Recipe, path: Path) -> None:
             panel.legend(fontsize="small")
 
 
-def plot_tradeoff(report: Report, title: str, path: Path) -> None:
-    """Perceptual distance over PSNR, a point for each t. Lower right of bicubic's point is better in both.
+def plot_tradeoff(report: QualityReport, title: str, path: Path) -> None:
+    """Plot perceptual distance over PSNR, one point per t. Below and right of the point of bicubic is better in both.
 
     Raises:
         FxsrError: see `fxsr.plots.plot_file`.

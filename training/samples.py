@@ -1,7 +1,7 @@
-"""Inputs of several kinds, made once of whole pictures and kept in one memory-mapped file, as in `cache.py`.
+"""Inputs of several kinds, made once from whole pictures and kept in one memory-mapped file, as in `cache.py`.
 
-`open_cache` is for reductions of photos whose crops are degraded anew each time, if at all. Here each input exists
-before training: teachers have seen it, and every crop of it finds their pictures next to the photo.
+`open_cache` is for reductions of photos, with crops that are degraded again each time, if at all. Here all inputs exist
+before training, so teachers can upscale them, and each crop has a teacher's picture as well as a photo.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FORMAT = 1
 
 
 def inputs_of(data: Data) -> tuple[Input, ...]:
-    """The kinds of input that a recipe trains on; without any of its own, the reductions of its photos."""
+    """The kinds of input of a recipe; if it names none, the reductions of its photos."""
     return data.inputs or (Input(name="reduced"),)
 
 
@@ -37,24 +37,24 @@ def open_samples(
     tell: Callable[[str], None] = lambda _: None,
     progress: Callable[[str, int, int], None] = lambda what, done, count: None,
 ) -> ImageCache:
-    """The cache of a recipe's inputs in `folder`; makes them if pictures or recipe are new or have changed.
+    """Open the cache of a recipe's inputs in `folder`; make the inputs first if pictures or recipe have changed.
 
-    Pictures that can't be used are named by `tell` and left out.
+    Pictures that can't be used are reported with `tell` and left out.
 
     Args:
-        folder: where caches are kept; made as needed.
-        data: which pictures, and what becomes of them.
+        folder: folder of all caches; created if missing.
+        data: the pictures and their degradation.
         scale: photo size over input size.
-        seed: what is drawn depends on it, on the kind's place in the recipe, the picture's and the variant alone.
-        tell: takes lines for the user.
-        progress: hears of what is made, how many are done and how many there are.
+        seed: random values depend on the seed and on the numbers of kind, picture and variant alone.
+        tell: receives messages for the user.
+        progress: called after each input with "inputs", the number done and the total.
 
     Raises:
         UsageError: no folder is given, one is missing, or a kind of input has no picture that can be used.
     """
     kinds = inputs_of(data)
     sources = [_sources(each, data) for each in kinds]
-    facts = [_FORMAT, "samples", scale, seed, data.patch, *(_made_by(each) for each in kinds)]
+    facts = [_FORMAT, "samples", scale, seed, data.patch, *(_input_facts(each) for each in kinds)]
     key = cache_key(facts, [path for paths in sources for path in paths])
     stem = folder / key
     index, binary = stem.with_suffix(".json"), stem.with_suffix(".bin")
@@ -64,7 +64,7 @@ def open_samples(
         with atomic_path(binary) as temporary, temporary.open("wb") as file:
             for number, (kind, paths) in enumerate(zip(kinds, sources, strict=True)):
                 before = len(entries)
-                for name, hr, lr in _made(kind, number, paths, data, scale, seed, tell):
+                for name, hr, lr in _make_inputs(kind, number, paths, data, scale, seed, tell):
                     height, width = lr.shape[0] * scale, lr.shape[1] * scale
                     entries.append(Entry(name, height, width, file.tell(), number, hr is None))
                     if hr is not None:
@@ -85,12 +85,12 @@ def _sources(kind: Input, data: Data) -> list[Path]:
     return [path for folder in folders for path in find_images(folder)]
 
 
-def _made_by(kind: Input) -> str:
-    """What decides a kind's inputs, apart from its pictures: not how often they are drawn."""
+def _input_facts(kind: Input) -> str:
+    """Everything but the pictures that determines the inputs of a kind; `share` does not."""
     return repr((kind.native, kind.taught, kind.variants, kind.crop, kind.degradation))
 
 
-def _made(
+def _make_inputs(
     kind: Input,
     number: int,
     paths: Sequence[Path],
@@ -122,7 +122,7 @@ def _made(
 
 
 def _cut(pixels: Pixels, most: int, step: int, rng: np.random.Generator) -> Pixels:
-    """A part of at most `most` pixels a side (0: all of it), its sides multiples of `step`."""
+    """Cut a random part with sides of at most `most` pixels (0: no limit) that are multiples of `step`."""
     height, width = (min(most or size, size) // step * step for size in pixels.shape[:2])
     y, x = (int(rng.integers(size - side + 1)) for size, side in zip(pixels.shape[:2], (height, width), strict=True))
     return np.ascontiguousarray(pixels[y : y + height, x : x + width])

@@ -1,6 +1,6 @@
-"""How long a recipe takes here, and a recipe that takes as long as one has: `fxsr train --plan` and `--minutes`.
+"""The cost of a recipe on this machine (`fxsr train --plan`), and a recipe that fits a time limit (`--minutes`).
 
-Both rest on a trial: a few steps of every stage, once for each set of terms that count together.
+Both are based on a trial: a few steps of every stage for each set of terms that are active together.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from fxsr.training.objective import Objective
 
 _TRIAL = 3
-"""Steps that are timed; one before them is not: libraries choose their algorithms then."""
+"""Number of timed steps. One step before them is not timed, because libraries then choose their algorithms."""
 _RESERVE = 0.04
-"""Share of the time that is kept for saving, measuring and steps that take longer than those on trial."""
+"""Share of the time that is reserved for saving, measuring and steps that take longer than in the trial."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps of a stage in which the same terms count."""
+    """Range of steps of a stage in which the same terms are active."""
 
     first: int
     last: int
@@ -48,12 +48,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class StageCost:
-    """What a stage costs on this machine."""
+    """Cost of a stage on this machine."""
 
     stage: str
     phases: tuple[Phase, ...]
     memory: int
-    """Largest use so far, in bytes: of the GPU, or of this process on a CPU."""
+    """Peak memory so far, in bytes: of the GPU, or of this process on a CPU."""
 
     @property
     def steps(self) -> int:
@@ -61,12 +61,12 @@ class StageCost:
 
     @property
     def seconds(self) -> float:
-        """Of all its steps."""
+        """Time of all steps."""
         return sum((phase.last - phase.first) * phase.seconds for phase in self.phases)
 
 
 def borders(stage: Stage) -> list[int]:
-    """The steps at which terms begin to count, with 0 and the stage's end."""
+    """The steps at which terms become active, with 0 and the end of the stage."""
     adversarial = any(term.kind == "adversarial" for term in stage.terms)
     starts = [term.start for term in stage.terms] + [stage.discriminator.start] * adversarial
     return sorted({0, stage.steps, *(start for start in starts if start < stage.steps)})
@@ -80,11 +80,11 @@ def try_out(
     objectives: Mapping[str, Objective],
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[StageCost]:
-    """Time a few steps of every phase, on copies: the generator and what is drawn later stay as they are.
+    """Time a few steps of every phase. Works on copies: the generator and the later batches are not affected.
 
     Args:
-        recipe, sources, generator, accelerator, objectives: as training takes them.
-        tell: takes lines for the user.
+        recipe, sources, generator, accelerator, objectives: as for training.
+        tell: receives messages for the user.
     """
     from fxsr.training.data import batches
     from fxsr.training.trainer import Trainer
@@ -94,28 +94,28 @@ def try_out(
         tell(f"timing the {name} stage")
         trainer = Trainer(recipe, name, deepcopy(generator), accelerator, objectives[name])
         rank, ranks = accelerator.process_index, accelerator.num_processes
-        drawn = list(islice(batches(recipe, name, sources, 0, accelerator.device, rank, ranks), 1 + _TRIAL))
+        trial = list(islice(batches(recipe, name, sources, 0, accelerator.device, rank, ranks), 1 + _TRIAL))
         phases = []
         for first, last in pairwise(borders(stage)):
             trainer.done = first
-            trainer.step(drawn[0])
+            trainer.step(trial[0])
             _wait(accelerator.device)
             begin = time.perf_counter()
-            for batch in drawn[1:]:
+            for batch in trial[1:]:
                 trainer.done = first
                 trainer.step(batch)
             _wait(accelerator.device)
-            phases.append(Phase(first, last, (time.perf_counter() - begin) / max(len(drawn) - 1, 1)))
+            phases.append(Phase(first, last, (time.perf_counter() - begin) / max(len(trial) - 1, 1)))
         costs.append(StageCost(name, tuple(phases), _memory(accelerator.device)))
         accelerator.free_memory()
     return costs
 
 
 def fit(recipe: Recipe, costs: Sequence[StageCost], seconds: float) -> Recipe:
-    """The recipe with its steps in proportion to the time that there is; all its other step numbers follow.
+    """Scale the numbers of steps of a recipe to a time limit, with all milestones, starts and intervals.
 
     Raises:
-        UsageError: the time does not suffice for a step of each stage.
+        UsageError: the time is too short for one step of each stage.
     """
     factor = seconds * (1 - _RESERVE) / sum(cost.seconds for cost in costs)
     if min(cost.steps for cost in costs) * factor < 1:
@@ -123,7 +123,7 @@ def fit(recipe: Recipe, costs: Sequence[StageCost], seconds: float) -> Recipe:
         raise UsageError(
             f"{seconds / 60:.3g} minutes are left, less than a step of each stage; give {least / 60:.2g} more"
         )
-    stages = {cost.stage: _scaled(recipe.stages[cost.stage], factor) for cost in costs}
+    stages = {cost.stage: _scale_stage(recipe.stages[cost.stage], factor) for cost in costs}
     every = max(1, round(recipe.validation.every * min(factor, 1)))
     return msgspec.structs.replace(
         recipe,
@@ -133,7 +133,7 @@ def fit(recipe: Recipe, costs: Sequence[StageCost], seconds: float) -> Recipe:
     )
 
 
-def _scaled(stage: Stage, factor: float) -> Stage:
+def _scale_stage(stage: Stage, factor: float) -> Stage:
     def scale(step: int) -> int:
         return round(step * factor)
 
@@ -148,8 +148,8 @@ def _scaled(stage: Stage, factor: float) -> Stage:
     )
 
 
-def in_words(costs: Sequence[StageCost], device: str) -> list[str]:
-    """A line for each stage, and one for all."""
+def describe_costs(costs: Sequence[StageCost], device: str) -> list[str]:
+    """One line for each stage, and one for the total."""
     lines = []
     for cost in costs:
         each = ", then ".join(f"{phase.seconds:.3g} s" for phase in cost.phases)
@@ -157,7 +157,7 @@ def in_words(costs: Sequence[StageCost], device: str) -> list[str]:
             f"{cost.stage}: {cost.steps:,} steps of {each} on {device}, {_duration(cost.seconds)}; "
             f"memory {cost.memory / 2**30:.1f} GiB"
         )
-    return [*lines, f"in all {_duration(sum(cost.seconds for cost in costs))}, without measuring"]
+    return [*lines, f"total {_duration(sum(cost.seconds for cost in costs))}, without measuring"]
 
 
 def _duration(seconds: float) -> str:

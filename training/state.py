@@ -1,13 +1,13 @@
-"""A training run on disk: what is needed to go on bit by bit, and the averaged weights for everyone else.
+"""The files of a training run: states from which it can be resumed exactly, and the averaged weights.
 
     RUN/NAME.safetensors                 the newest averaged weights, what `fxsr export --checkpoint` takes
-    RUN/NAME-best.safetensors            those that measured best
-    RUN/states/STAGE-STEP.pt             everything that resuming needs; the last few stay
+    RUN/NAME-best.safetensors            the averaged weights with the best measurement
+    RUN/states/STAGE-STEP.pt             everything that resuming needs; only the last few are kept
     RUN/log/                             TensorBoard
     RUN/validation/STAGE-STEP.json/.png  measurements over t
     RUN/cache/                           decoded images
 
-Every file appears whole or not at all.
+Files are written atomically: a file is either complete or absent.
 """
 
 from __future__ import annotations
@@ -34,23 +34,25 @@ with needs("train"):
 _MAY_CHANGE = re.compile(
     r"(save_every|log_every|keep|validation\..+|data\.(workers|cache|hr|lr)(\..+)?|init|description|licence)"
 )
-"""Keys that don't change what is computed from here on, or only where it is found."""
+"""Keys that may change on resuming: they don't affect the result, or only name where files are."""
 _MAY_TUNE = re.compile(r"\w+\.((discriminator\.)?rate|clip)")
-"""Keys that do, and that one changes where a run went astray."""
+"""Keys that affect the result and may change nevertheless, to rescue a run that diverged."""
 _PARTS = {"generator", "average", "optimiser"}
+_RENAMED_PARTS = {"judge": "discriminator", "judge_optimiser": "discriminator_optimiser"}
+"""Names of parts in states that earlier versions saved."""
 _STATE = re.compile(r"(\w+)-(\d+)\.pt")
 
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a run stands, and everything that going on depends on."""
+    """Progress of a run, and everything that is needed to resume it."""
 
     recipe: Recipe
     stage: str
     step: int
-    """Steps of the stage that are done."""
+    """Number of completed steps of the stage."""
     parts: Mapping[str, Any]
-    """State dicts: generator, average, optimiser, and of an adversarial stage judge and judge_optimiser."""
+    """State dicts: generator, average, optimiser; in adversarial stages also discriminator, discriminator_optimiser."""
     best: float | None = None
     """Best measurement of this stage so far."""
 
@@ -76,7 +78,7 @@ class RunFolder:
 
     @staticmethod
     def states_in(folder: Path) -> list[Path]:
-        """Those of the run in a folder."""
+        """Saved states of the run in a folder, the newest last."""
 
         def progress(path: Path) -> tuple[int, int]:
             match = _STATE.fullmatch(path.name)
@@ -86,10 +88,10 @@ class RunFolder:
         return sorted((path for path in found if progress(path)[0] >= 0), key=progress)
 
     def save(self, state: RunState) -> None:
-        """Write a state, then drop those beyond the last few.
+        """Write a state, then delete all but the last few.
 
         Raises:
-            FxsrError: it can't be written; the older ones stay.
+            FxsrError: the state can't be written; older states are kept.
         """
         path = self.path / "states" / f"{state.stage}-{state.step:07d}.pt"
         content = {
@@ -102,7 +104,7 @@ class RunFolder:
         with atomic_path(path) as temporary:
             try:
                 torch.save(content, temporary)
-            except RuntimeError as error:  # also of a full disk
+            except RuntimeError as error:  # raised for a full disk too
                 raise FxsrError(f"cannot write {path}: {first_line(error)}") from error
         for old in self.states()[: -self.recipe.keep]:
             old.unlink(missing_ok=True)
@@ -115,11 +117,11 @@ class RunFolder:
         save_checkpoint(path, Checkpoint(recipe.network.config(), arrays, about, training=recipe.to_json()))
 
     def latest(self, tell: Callable[[str], None]) -> RunState | None:
-        """The newest state that can be read; `tell` hears of those that can't. None if the run has not begun.
+        """The newest readable state, or None if the run has none. Unreadable states are reported with `tell`.
 
         Raises:
             CheckpointError: there are states, but none of them can be read.
-            UsageError: the run was begun with a different recipe.
+            UsageError: the run was started with a different recipe.
         """
         states = self.states()
         for path in reversed(states):
@@ -141,15 +143,15 @@ class RunFolder:
         for key in changed:
             if not (_MAY_CHANGE.fullmatch(key) or _MAY_TUNE.fullmatch(key) or key in longer):
                 raise UsageError(
-                    f"the run in {self.path} was begun with {key} = {before.get(key)}, not {now.get(key)}; "
-                    "resume it with the same recipe, or begin another with --out"
+                    f"the run in {self.path} was started with {key} = {before.get(key)}, not {now.get(key)}; "
+                    "resume it with the same recipe, or start another run with --out"
                 )
         for key in (key for key in changed if _MAY_TUNE.fullmatch(key) or key in longer):
-            tell(f"goes on with {key} = {now.get(key)}; it was {before.get(key)}")
+            tell(f"continues with {key} = {now.get(key)}; it was {before.get(key)}")
 
 
 def _lengthens(key: str, stored: Recipe, now: Recipe) -> bool:
-    """Whether a change of this key makes a stage longer without changing the steps that it has behind it."""
+    """Whether a change of this key makes a stage longer without affecting its completed steps."""
     name, _, rest = key.partition(".")
     before, after = stored.stages.get(name), now.stages.get(name)
     if rest != "steps" or before is None or after is None:
@@ -158,7 +160,7 @@ def _lengthens(key: str, stored: Recipe, now: Recipe) -> bool:
 
 
 def stored_recipe(out: Path) -> Recipe | None:
-    """The recipe of the run in a folder, out of its newest readable state; None if there is none."""
+    """The recipe in the newest readable state of a run's folder; None if there is no such state."""
     states = RunFolder.states_in(out)
     for path in reversed(states):
         try:
@@ -172,10 +174,11 @@ def _read(path: Path) -> RunState:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         recipe = recipe_from_json(content["recipe"])
-        if missing := _PARTS - content["parts"].keys():
+        parts = {_RENAMED_PARTS.get(name, name): part for name, part in content["parts"].items()}
+        if missing := _PARTS - parts.keys():
             raise UsageError(f"{', '.join(sorted(missing))} missing")
-        return RunState(recipe, content["stage"], content["step"], content["parts"], content["best"])
-    except Exception as error:  # what torch raises on damaged files is of every kind
+        return RunState(recipe, content["stage"], content["step"], parts, content["best"])
+    except Exception as error:  # torch raises many kinds of errors for damaged files
         raise CheckpointError(f"{path}: not a readable training state ({first_line(error)})") from error
 
 

@@ -1,26 +1,26 @@
-"""Drawing t for training crops."""
+"""Sampling of t for training crops."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.training.recipe import Style
+from fxsr.training.recipe import StyleSampling
 
 _CELLS = 4
-"""A random map is a grid of up to so many random values a side, enlarged smoothly."""
+"""Largest number of cells per side of the random grid from which a map is interpolated."""
 
 
 def draw_style(
-    style: Style, batch_rng: np.random.Generator, rng: np.random.Generator, side: int, maps: bool
+    style: StyleSampling, batch_rng: np.random.Generator, rng: np.random.Generator, side: int, maps: bool
 ) -> NDArray[np.float32]:
     """The style of one crop.
 
     Args:
-        style: how to draw it.
-        batch_rng: in the same state for all crops of a batch.
-        rng: this crop's own.
-        side: of the lr crop.
+        style: how to sample it.
+        batch_rng: random generator with the same state for all crops of a batch.
+        rng: random generator of this crop.
+        side: side of the lr crop, in pixels.
         maps: whether this batch has maps.
 
     Returns:
@@ -36,7 +36,7 @@ def draw_style(
 
 
 def _smooth_map(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
-    """From a tilt to a few hills; stretched around the middle so that plains at 0 and 1 and steep slopes occur too."""
+    """A smooth random map, (side, side). Its contrast is raised at random so that flat areas at 0 and 1 occur too."""
     rows, columns = rng.integers(1, _CELLS + 1, 2)
     grid = rng.random((rows + 1, columns + 1), np.float32)
     smooth = _stretch(rows, side) @ grid @ _stretch(columns, side).T
@@ -45,7 +45,7 @@ def _smooth_map(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
 
 
 def _stretch(cells: int, side: int) -> NDArray[np.float32]:
-    """(side, cells + 1): linear interpolation between cells + 1 values, eased so that no crease shows at them."""
+    """(side, cells + 1): weights of a smoothstep interpolation between cells + 1 values."""
     place = np.linspace(0, cells, side)
     whole = np.floor(place).clip(max=cells - 1)
     part = place - whole

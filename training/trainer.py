@@ -1,4 +1,4 @@
-"""What one stage trains, and one step of it."""
+"""The state of one stage of training, and one step of it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _Tensors: TypeAlias = "tuple[Tensor, ...] | list[Tensor]"
 
 
 class TrainingError(FxsrError):
-    """Training can't go on."""
+    """Training can't continue: a loss or a weight is not finite."""
 
 
 class Trainer:
-    """What one stage trains: generator, its average, optimisers, and a discriminator if the objective needs one."""
+    """Trains one stage: generator, its average, optimisers, and a discriminator if the objective needs one."""
 
     def __init__(
         self,
@@ -45,28 +45,33 @@ class Trainer:
         objective: Objective | None = None,
     ) -> None:
         self.recipe, self.name, self.accelerator = recipe, name, accelerator
-        self.plan: Stage = recipe.stages[name]
-        if self.plan.batch % accelerator.num_processes:
+        self.stage: Stage = recipe.stages[name]
+        if self.stage.batch % accelerator.num_processes:
             raise UsageError(
-                f"{name}.batch is {self.plan.batch}; it must be a multiple of the {accelerator.num_processes} processes"
+                f"{name}.batch is {self.stage.batch}; it must be a multiple of the number of processes, "
+                f"{accelerator.num_processes}"
             )
         self.done = 0
         self.best: float | None = None
         set_seed(recipe.seed)
-        self.objective = self._place(objective or Objective(self.plan))
+        self.objective = self._place(objective or Objective(self.stage))
         self._finite: dict[str, Tensor] = {}
         self.raw = self._place(generator.train())
         self.average = AveragedModel(self.raw, multi_avg_fn=_ema(recipe.ema))
-        optimiser = torch.optim.Adam(_groups(self.raw, self.plan.style_rate), self.plan.rate, self.plan.betas)
+        optimiser = torch.optim.Adam(_groups(self.raw, self.stage.style_rate), self.stage.rate, self.stage.betas)
         prepared = torch.compile(self.raw) if recipe.compile else self.raw
         self.generator, self.optimiser = accelerator.prepare(prepared, optimiser)
-        self.judge: nn.Module | None = None
-        self.raw_judge: nn.Module | None = None
-        if self.objective.opponent:
-            plan = self.plan.discriminator
-            self.raw_judge = self._place(build_discriminator(plan))
-            judge_optimiser = torch.optim.Adam(self.raw_judge.parameters(), plan.rate, plan.betas)
-            self.judge, self.judge_optimiser = accelerator.prepare(self.raw_judge, judge_optimiser)
+        self.discriminator: nn.Module | None = None
+        self.raw_discriminator: nn.Module | None = None
+        if self.objective.adversarial:
+            settings = self.stage.discriminator
+            self.raw_discriminator = self._place(build_discriminator(settings))
+            discriminator_optimiser = torch.optim.Adam(
+                self.raw_discriminator.parameters(), settings.rate, settings.betas
+            )
+            self.discriminator, self.discriminator_optimiser = accelerator.prepare(
+                self.raw_discriminator, discriminator_optimiser
+            )
 
     def _place(self, module: _Module) -> _Module:
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
@@ -82,38 +87,38 @@ class Trainer:
 
     @property
     def rate(self) -> float:
-        """Learning rate of the step that comes next."""
-        return self.plan.rate * rate_factor(self.plan, self.done)
+        """Learning rate of the next step."""
+        return self.stage.rate * rate_factor(self.stage, self.done)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Descend once; returns each term's loss. On a GPU nothing waits for it; see `check`.
+        """Take one optimisation step; returns the loss of each term. On a GPU it does not wait for the result.
 
         Raises:
-            TrainingError: one of them is not finite (on a CPU; on a GPU `check` says so).
+            TrainingError: a loss is not finite (CPU only; on a GPU `check` raises it).
         """
         accelerator = self.accelerator
-        factor = rate_factor(self.plan, self.done)
-        _set_rate(self.optimiser, self.plan.rate * factor)
+        factor = rate_factor(self.stage, self.done)
+        _set_rate(self.optimiser, self.stage.rate * factor)
         with accelerator.autocast():
-            own = own_line(self.averaged, batch) if self.plan.between == "own" else None
+            own = own_line(self.averaged, batch) if self.stage.between == "own" else None
         targets = Targets(batch, own)
         sr = self.generator(batch.lr, batch.t_map).float()
-        if self.judge and self.raw_judge:
-            self.raw_judge.requires_grad_(False)
+        if self.discriminator and self.raw_discriminator:
+            self.raw_discriminator.requires_grad_(False)
         with accelerator.autocast():
-            parts = self.objective(sr, batch, self.done, self.raw_judge, targets)
+            parts = self.objective(sr, batch, self.done, self.raw_discriminator, targets)
         total = torch.stack([*parts.values(), sr.sum() * 0]).sum()
         self._watch({**parts, "the generator's output": total})
         self._descend(self.optimiser, self.raw, total)
         self.average.update_parameters(self.raw)
-        if self.judge and self.raw_judge and self.done >= self.plan.discriminator.start:
-            self.raw_judge.requires_grad_(True)
-            _set_rate(self.judge_optimiser, self.plan.discriminator.rate * factor)
+        if self.discriminator and self.raw_discriminator and self.done >= self.stage.discriminator.start:
+            self.raw_discriminator.requires_grad_(True)
+            _set_rate(self.discriminator_optimiser, self.stage.discriminator.rate * factor)
             with accelerator.autocast():
-                loss = self.objective.judge_loss(sr, batch, self.done, self.judge, targets)
+                loss = self.objective.discriminator_loss(sr, batch, self.done, self.discriminator, targets)
             if loss is not None:
                 self._watch({"discriminator": loss})
-                self._descend(self.judge_optimiser, self.raw_judge, loss)
+                self._descend(self.discriminator_optimiser, self.raw_discriminator, loss)
                 parts["discriminator"] = loss
         self.done += 1
         return {label: loss.detach() for label, loss in parts.items()}
@@ -121,9 +126,9 @@ class Trainer:
     def _descend(self, optimiser: Any, module: nn.Module, loss: Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
-        if self.plan.clip:
+        if self.stage.clip:
             self.accelerator.unscale_gradients(optimiser)
-            nn.utils.clip_grad_norm_(module.parameters(), self.plan.clip)
+            nn.utils.clip_grad_norm_(module.parameters(), self.stage.clip)
         optimiser.step()
 
     def _watch(self, parts: Mapping[str, Tensor]) -> None:
@@ -134,42 +139,45 @@ class Trainer:
             self.check(self.done + 1)
 
     def check(self, step: int | None = None) -> None:
-        """See that all losses since the last call were finite. Waits for the device.
+        """Check that all losses since the last call were finite. Waits for the device.
 
         Raises:
-            TrainingError: one was not; names the term.
+            TrainingError: a loss was not finite; names the term.
         """
         watched, self._finite = self._finite, {}
         if not watched or torch.stack(list(watched.values())).all():
             return
         bad = [label for label, finite in watched.items() if not finite]
         terms = [label for label in bad if label != "the generator's output"]
-        raise self._astray(step or self.done, ", ".join(terms or bad))
+        raise self._divergence(step or self.done, ", ".join(terms or bad))
 
-    def _astray(self, step: int, what: str) -> TrainingError:
+    def _divergence(self, step: int, what: str) -> TrainingError:
         return TrainingError(
             f"{self.name} stage, step {step}: {what} is not finite; --resume from the last state with a lower "
-            f"{self.name}.rate (--set; it is {self.plan.rate:g}) or with {self.name}.clip (it is {self.plan.clip:g})"
+            f"{self.name}.rate (--set; it is {self.stage.rate:g}) or with {self.name}.clip (it is {self.stage.clip:g})"
         )
 
     def state(self) -> RunState:
-        """What is to be saved.
+        """The state to save.
 
         Raises:
-            TrainingError: a weight is not finite; what was saved before is better.
+            TrainingError: a weight is not finite; the state saved before remains the newest.
         """
         self.check()
-        for module in filter(None, (self.raw, self.raw_judge)):
+        for module in filter(None, (self.raw, self.raw_discriminator)):
             for name, weight in module.named_parameters():
                 if not torch.isfinite(weight).all():
-                    raise self._astray(self.done, name)
+                    raise self._divergence(self.done, name)
         parts = {
             "generator": self.raw.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        if self.judge and self.raw_judge:
-            parts |= {"judge": self.raw_judge.state_dict(), "judge_optimiser": self.judge_optimiser.state_dict()}
+        if self.discriminator and self.raw_discriminator:
+            parts |= {
+                "discriminator": self.raw_discriminator.state_dict(),
+                "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
+            }
         if self.accelerator.scaler is not None:
             parts["scaler"] = self.accelerator.scaler.state_dict()
         return RunState(self.recipe, self.name, self.done, parts, self.best)
@@ -179,21 +187,21 @@ class Trainer:
         self.raw.load_state_dict(state.parts["generator"])
         self.average.load_state_dict(state.parts["average"])
         self.optimiser.load_state_dict(state.parts["optimiser"])
-        if self.judge and self.raw_judge:
-            self.raw_judge.load_state_dict(state.parts["judge"])
-            self.judge_optimiser.load_state_dict(state.parts["judge_optimiser"])
+        if self.discriminator and self.raw_discriminator:
+            self.raw_discriminator.load_state_dict(state.parts["discriminator"])
+            self.discriminator_optimiser.load_state_dict(state.parts["discriminator_optimiser"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.parts["scaler"])
 
 
-def rate_factor(plan: Stage, step: int) -> float:
-    """What the learning rate is multiplied by at a step of a stage."""
-    warm = min(1.0, (step + 1) / plan.warmup) if plan.warmup else 1.0
-    if plan.schedule == "cosine":
-        floor = plan.floor / plan.rate
-        return warm * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * step / plan.steps)))
-    if plan.schedule == "multistep":
-        return warm * plan.gamma ** sum(step >= milestone for milestone in plan.milestones)
+def rate_factor(stage: Stage, step: int) -> float:
+    """Factor of the learning rate at a step of a stage."""
+    warm = min(1.0, (step + 1) / stage.warmup) if stage.warmup else 1.0
+    if stage.schedule == "cosine":
+        floor = stage.floor / stage.rate
+        return warm * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * step / stage.steps)))
+    if stage.schedule == "multistep":
+        return warm * stage.gamma ** sum(step >= milestone for milestone in stage.milestones)
     return warm
 
 
@@ -209,7 +217,7 @@ def _ema(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
 
 
 def _groups(generator: Generator, style_rate: float) -> list[dict[str, Any]]:
-    """Parameters with the factor of their learning rate: the style layers' own, and the rest."""
+    """Parameter groups with the factors of their learning rates: style layers, and all others."""
     style: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in generator.named_parameters():

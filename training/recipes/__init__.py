@@ -1,4 +1,4 @@
-"""The recipes that come with the package, and reading any recipe: TOML, overridden by `--set`."""
+"""The bundled recipes, and reading of recipes: TOML files with overrides from `--set`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from fxsr.training.recipe import Recipe
 
 
 def bundled_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
+    """Paths of the bundled recipes, by name."""
     return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and override keys of it.
+    """Read a recipe and override some of its keys.
 
     Args:
         source: a TOML file, or the name of a bundled recipe.
-        overrides: `key=value` each; the key is dotted (`conditional.terms.0.weight`), the value TOML or a bare word.
+        overrides: `key=value` each; keys are dotted (`conditional.terms.0.weight`), values are TOML or a bare word.
 
     Raises:
-        UsageError: no such recipe, or it is wrong; names the file and the key.
+        UsageError: the recipe does not exist or is invalid; the message names the file and the key.
     """
     bundled = bundled_recipes()
     path = bundled.get(str(source), Path(source))
@@ -44,11 +44,11 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return _decode(table, str(path))
 
 
-def overridden(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """A recipe with keys overridden as `load_recipe` does.
+def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Override keys of a recipe; `overrides` as in `load_recipe`.
 
     Raises:
-        UsageError: an override is wrong.
+        UsageError: an override is invalid.
     """
     table = json.loads(recipe.to_json())
     for override in overrides:
@@ -57,10 +57,10 @@ def overridden(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 
 def recipe_from_json(text: str) -> Recipe:
-    """The recipe that `Recipe.to_json` wrote.
+    """Read what `Recipe.to_json` wrote.
 
     Raises:
-        UsageError: it is not one.
+        UsageError: the text is not a recipe.
     """
     return _decode(json.loads(text), "the stored recipe")
 
@@ -77,7 +77,7 @@ def _decode(table: Mapping[str, Any], where: str) -> Recipe:
 
 
 def _choices(key: str) -> list[str]:
-    """What a key may be, if that is one of a few words; `key` is dotted, numbers in brackets."""
+    """The allowed values of a key, if it is a choice of words; `key` is dotted, with list indices in brackets."""
     part: Any = Recipe
     for name in re.sub(r"\[\d*\]", "", key).split("."):
         hints = get_type_hints(part) if isinstance(part, type) and issubclass(part, msgspec.Struct) else {}
@@ -88,7 +88,7 @@ def _choices(key: str) -> list[str]:
 
 
 def _within(kind: Any) -> Iterator[Any]:
-    """A type and those that it is made of."""
+    """A type and the types that it is made of."""
     yield kind
     if get_origin(kind) is not Literal:
         for each in get_args(kind):

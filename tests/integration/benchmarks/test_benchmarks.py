@@ -77,7 +77,7 @@ def test_a_cold_start_is_timed_beside_what_it_stands_on() -> None:
 
 
 def test_a_contact_sheet_holds_every_style_next_to_bicubic_and_teachers(tmp_path: Path) -> None:
-    from fxsr.training.resize import enlarge_uint8
+    from fxsr.training.resize import bicubic_upscale
     from tests.unit.training.test_teachers import write_ncnn
 
     pixels = read_image(SAMPLE).pixels[90:122, 140:180]
@@ -89,7 +89,7 @@ def test_a_contact_sheet_holds_every_style_next_to_bicubic_and_teachers(tmp_path
     assert done.exit_code == 0, done.output
     sheet = read_image(out).pixels
     assert sheet.shape == (22 + 64 + 28, 4 * 64 + 3 * 6, 3)
-    assert np.array_equal(sheet[22:86, :64], enlarge_uint8(pixels, 4)[32:96, 48:112])
+    assert np.array_equal(sheet[22:86, :64], bicubic_upscale(pixels, 4)[32:96, 48:112])
     assert not np.array_equal(sheet[22:86, 70:134], sheet[22:86, 140:204])
 
 

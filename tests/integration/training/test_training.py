@@ -93,13 +93,17 @@ def test_the_discriminator_learns_and_the_generator_answers_it(photos: Path, tmp
     run(photos, tmp_path, "conditional.steps=2")
     states = [torch.load(path, weights_only=True) for path in RunFolder(tmp_path, tiny_recipe(photos)).states()]
     early = run(photos, tmp_path / "b", "conditional.steps=1", "save_every=1")
-    before = torch.load(tmp_path / "b" / "states" / "conditional-0000001.pt", weights_only=True)["parts"]["judge"]
-    after = states[-1]["parts"]["judge"]
+    before = torch.load(tmp_path / "b" / "states" / "conditional-0000001.pt", weights_only=True)["parts"][
+        "discriminator"
+    ]
+    after = states[-1]["parts"]["discriminator"]
     assert early.finished
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[key], after[key]) for key in after)
     run(photos, tmp_path / "c", "conditional.steps=2", "conditional.discriminator.start=2")
-    waiting = torch.load(tmp_path / "c" / "states" / "conditional-0000002.pt", weights_only=True)["parts"]["judge"]
+    waiting = torch.load(tmp_path / "c" / "states" / "conditional-0000002.pt", weights_only=True)["parts"][
+        "discriminator"
+    ]
     assert all(torch.equal(before[key], waiting[key]) for key in after if key.endswith("original"))
 
 
@@ -193,7 +197,7 @@ def test_no_readable_state_is_an_error(photos: Path, tmp_path: Path) -> None:
 
 def test_a_run_is_not_overwritten_unasked(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path, stop_after=1)
-    with pytest.raises(UsageError, match="holds a run already; go on with it by --resume"):
+    with pytest.raises(UsageError, match="holds a run already; continue it with --resume"):
         run(photos, tmp_path)
 
 
@@ -210,8 +214,8 @@ def test_rates_may_change_on_the_way_and_that_is_said(photos: Path, tmp_path: Pa
     recipe = tiny_recipe(photos, "conditional.rate=1e-5", "psnr.clip=2", "init=moved.safetensors")
     assert train(recipe, tmp_path, watcher, True, device="cpu").finished
     assert watcher.said == [
-        "goes on with conditional.rate = 1e-05; it was 0.001",
-        "goes on with psnr.clip = 2.0; it was 0.0",
+        "continues with conditional.rate = 1e-05; it was 0.001",
+        "continues with psnr.clip = 2.0; it was 0.0",
     ]
 
 
@@ -237,7 +241,7 @@ def test_a_loss_that_is_not_a_number_stops_and_is_named(photos: Path, tmp_path: 
 
 def test_a_batch_that_processes_cannot_share_is_refused(photos: Path, tmp_path: Path) -> None:
     done = torchrun(2, photos, tmp_path, "psnr.batch=3")
-    assert "psnr.batch is 3; it must be a multiple of the 2 processes" in done.stderr
+    assert "psnr.batch is 3; it must be a multiple of the number of processes, 2" in done.stderr
 
 
 def test_two_processes_give_the_gradient_of_one(photos: Path, tmp_path: Path) -> None:
@@ -401,7 +405,7 @@ def test_resuming_needs_no_repeated_overrides_and_may_lengthen(photos: Path, tmp
     run(photos, out, "conditional.steps=0", "psnr.schedule=constant")
     done = fxsr_cli("train", "--resume", "--out", out, "--device", "cpu", "--set", "psnr.steps=6")
     assert done.returncode == 0, done.stderr
-    assert "goes on with psnr.steps = 6; it was 4" in done.stderr
+    assert "continues with psnr.steps = 6; it was 4" in done.stderr
     assert "psnr stage, step 6, done" in done.stdout
 
 

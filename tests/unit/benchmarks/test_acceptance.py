@@ -9,7 +9,7 @@ from fxsr.benchmarks.acceptance import Figure, pd_figures, photo_figures, worn
 from fxsr.benchmarks.drawings import draw, make_drawings
 from fxsr.errors import UsageError
 from fxsr.training.cache import Pixels
-from fxsr.training.resize import enlarge_uint8
+from fxsr.training.resize import bicubic_upscale
 from tests.support import write_photos
 
 
@@ -22,7 +22,7 @@ def sets(tmp_path: Path) -> Path:
 
 def brighter(lr: Pixels, t: float) -> Pixels:
     """Bicubic, and every level of t costs a level of brightness."""
-    return np.clip(enlarge_uint8(lr, 4).astype(np.int16) + round(4 * t), 0, 255).astype(np.uint8)
+    return np.clip(bicubic_upscale(lr, 4).astype(np.int16) + round(4 * t), 0, 255).astype(np.uint8)
 
 
 def difference(sr: Pixels, hr: Pixels) -> float:

@@ -12,7 +12,7 @@ from fxsr.training.cache import ImageCache, open_cache, read_rgb
 from fxsr.training.crops import Sources
 from fxsr.training.data import Batch, batches
 from fxsr.training.degrade import degrade
-from fxsr.training.recipe import Recipe, Style
+from fxsr.training.recipe import Recipe, StyleSampling
 from fxsr.training.recipe_data import Degradation
 from fxsr.training.resize import reduce_uint8
 from fxsr.training.styles import draw_style
@@ -149,24 +149,24 @@ def write_photo_like(size: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(4).integers(60, 196, (*size, 3), np.uint8)
 
 
-def draw(style: Style, number: int) -> np.ndarray:
+def draw(style: StyleSampling, number: int) -> np.ndarray:
     return draw_style(style, np.random.default_rng(0), np.random.default_rng(number), 12, style.per == "pixel")
 
 
 def test_one_style_per_batch_is_the_same_for_all_its_crops() -> None:
-    first, second = (draw(Style(per="batch"), number) for number in (1, 2))
+    first, second = (draw(StyleSampling(per="batch"), number) for number in (1, 2))
     assert np.ptp(first) == 0
     assert np.array_equal(first, second)
 
 
 def test_one_style_per_image_is_uniform_and_differs() -> None:
-    first, second = (draw(Style(per="image"), number) for number in (1, 2))
+    first, second = (draw(StyleSampling(per="image"), number) for number in (1, 2))
     assert np.ptp(first) == np.ptp(second) == 0
     assert first[0, 0, 0] != second[0, 0, 0]
 
 
 def test_styles_per_pixel_are_smooth_maps_in_range() -> None:
-    maps = np.stack([draw(Style(per="pixel"), number) for number in range(200)])
+    maps = np.stack([draw(StyleSampling(per="pixel"), number) for number in range(200)])
     assert maps.shape == (200, 1, 12, 12)
     assert maps.min() == 0
     assert maps.max() == 1
@@ -175,7 +175,7 @@ def test_styles_per_pixel_are_smooth_maps_in_range() -> None:
 
 
 def test_shares_of_uniform_and_extreme_styles() -> None:
-    maps = [draw(Style(per="pixel", uniform=0.5, ends=0.5), number) for number in range(400)]
+    maps = [draw(StyleSampling(per="pixel", uniform=0.5, ends=0.5), number) for number in range(400)]
     uniform = [m[0, 0, 0] for m in maps if np.ptp(m) == 0]
     assert len(uniform) == pytest.approx(200, abs=45)
     assert sum(t in (0, 1) for t in uniform) == pytest.approx(len(uniform) / 2, abs=30)

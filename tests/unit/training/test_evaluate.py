@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fxsr.errors import ImageError, UsageError
 from fxsr.metrics import luma, ssim
 from fxsr.training.evaluate import Pair, diversity_score, evaluate, load_pairs, spread
-from fxsr.training.resize import enlarge_uint8, reduce_uint8
+from fxsr.training.resize import bicubic_upscale, reduce_uint8
 from tests.support import write_photos
 
 Pixels = NDArray[np.uint8]
@@ -71,7 +71,7 @@ def test_a_perfect_upscaler_is_perfect() -> None:
 
 
 def test_bicubic_is_the_baseline() -> None:
-    report = evaluate(lambda lr, t: enlarge_uint8(lr, 4), [pair()], 4, (0.5,))
+    report = evaluate(lambda lr, t: bicubic_upscale(lr, 4), [pair()], 4, (0.5,))
     bicubic, same = report.scores
     assert dataclasses.replace(same, t=None) == bicubic
     assert same.perceptual is None
@@ -91,7 +91,7 @@ def test_each_style_is_asked_for_once() -> None:
 
     def upscale(lr: Pixels, t: float) -> Pixels:
         asked.append(t)
-        return enlarge_uint8(lr, 4)
+        return bicubic_upscale(lr, 4)
 
     report = evaluate(upscale, [pair(), pair()], 4, (0.0, 1.0), mean_distance, (0.0, 0.5, 1.0))
     assert sorted(asked) == [0, 0, 0.5, 0.5, 1, 1]

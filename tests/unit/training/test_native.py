@@ -5,7 +5,7 @@ import pytest
 
 from fxsr.training.cache import Pixels
 from fxsr.training.native import grid, measure_native
-from fxsr.training.resize import enlarge_uint8
+from fxsr.training.resize import bicubic_upscale
 
 
 def smooth(side: int = 128) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_photos_are_measured_over_t_against_bicubic() -> None:
     photo = smooth(32).astype(np.uint8)
 
     def upscale(lr: Pixels, t: float) -> Pixels:
-        return (enlarge_uint8(lr, 4) + np.uint8(round(8 * t**2))).astype(np.uint8)
+        return (bicubic_upscale(lr, 4) + np.uint8(round(8 * t**2))).astype(np.uint8)
 
     bicubic, *scores = measure_native(upscale, [photo, photo], 4, (0, 0.5, 1))
     assert bicubic.t is None

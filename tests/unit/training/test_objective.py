@@ -14,7 +14,7 @@ from fxsr.errors import CheckpointError
 from fxsr.training import losses
 from fxsr.training.data import Batch
 from fxsr.training.features import Features, unit_length
-from fxsr.training.objective import Objective, _displaced, fade_in, weight_at
+from fxsr.training.objective import Objective, _displace, fade_in, weight_at
 from fxsr.training.recipe import Stage, Term
 from fxsr.training.vgg_layers import CHANNELS
 
@@ -223,9 +223,9 @@ def test_displaced_pictures_show_the_same_part_and_every_part_has_its_turn() -> 
     picture = torch.arange(20 * 24).reshape(1, 1, 20, 24)
     corners = set()
     for step in range(200):
-        a, b = _displaced((picture, picture + 1000), 3, step)
+        a, b = _displace((picture, picture + 1000), 3, step)
         assert a.shape == (1, 1, 17, 21)
         assert torch.equal(a + 1000, b)
         corners.add(int(a[0, 0, 0, 0]))
-        assert torch.equal(a, _displaced((picture, picture), 3, step)[0])
+        assert torch.equal(a, _displace((picture, picture), 3, step)[0])
     assert corners == {24 * y + x for y in range(4) for x in range(4)}

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from fxsr.training.losses import reduce as reduce_tensor
-from fxsr.training.resize import enlarge_uint8, reduce, reduce_uint8, to_uint8
+from fxsr.training.resize import bicubic_upscale, reduce, reduce_uint8, to_uint8
 from tests.support import GOLDEN
 
 TOLERANCE = 1e-4
-"""Of 255. The stored values are float32 results of float64 arithmetic."""
+"""Tolerance in levels of 255. The stored values are float32 results of float64 arithmetic."""
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -20,9 +20,9 @@ def test_reduction_agrees_with_matlab(scale: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_enlargement_agrees_with_matlab(scale: int) -> None:
+def test_bicubic_upscaling_agrees_with_matlab(scale: int) -> None:
     with np.load(GOLDEN / "imresize.npz") as golden:
-        assert np.array_equal(enlarge_uint8(golden["input"][:12, :16], scale), to_uint8(golden[f"up{scale}"]))
+        assert np.array_equal(bicubic_upscale(golden["input"][:12, :16], scale), to_uint8(golden[f"up{scale}"]))
 
 
 def test_the_tensor_form_is_the_same() -> None:

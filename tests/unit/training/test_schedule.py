@@ -7,7 +7,7 @@ import pytest
 
 from fxsr.errors import UsageError
 from fxsr.training.recipe import Discriminator, Recipe, Stage, Term
-from fxsr.training.schedule import Phase, StageCost, borders, fit, in_words
+from fxsr.training.schedule import Phase, StageCost, borders, describe_costs, fit
 
 STAGE = Stage(
     steps=100,
@@ -57,9 +57,9 @@ def test_too_little_time_is_refused() -> None:
 
 
 def test_a_plan_says_time_and_memory() -> None:
-    assert in_words([COST], "this CPU") == [
+    assert describe_costs([COST], "this CPU") == [
         "conditional: 100 steps of 1 s, then 2 s, then 3 s on this CPU, 4 min; memory 1.0 GiB",
-        "in all 4 min, without measuring",
+        "total 4 min, without measuring",
     ]
 
 

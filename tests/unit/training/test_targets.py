@@ -84,14 +84,14 @@ class Mean(nn.Module):
 def test_the_discriminator_may_see_only_crops_that_count() -> None:
     term = Term(kind="adversarial", gan="vanilla", weight=((0, 0), (0.5, 0), (1, 1)), target="crisp")
     for sees, wanted in (("all", [3, 3, 3]), ("weighed", [1, 1, 1])):
-        judge = Mean()
+        discriminator = Mean()
         stage = Stage(steps=1, terms=(term,), discriminator=Discriminator(kind="unet", sees=sees))  # type: ignore[arg-type]
         objective = Objective(stage)
-        parts = objective(torch.rand(3, 3, 8, 8), batch(0, 0.5, 1), 0, judge)
-        objective.judge_loss(torch.rand(3, 3, 8, 8), batch(0, 0.5, 1), 0, judge)
-        assert judge.seen == wanted
+        parts = objective(torch.rand(3, 3, 8, 8), batch(0, 0.5, 1), 0, discriminator)
+        objective.discriminator_loss(torch.rand(3, 3, 8, 8), batch(0, 0.5, 1), 0, discriminator)
+        assert discriminator.seen == wanted
         assert parts["adversarial"].item() > 0
-    assert objective.judge_loss(torch.rand(2, 3, 8, 8), batch(0, 0.5), 0, judge) is None
+    assert objective.discriminator_loss(torch.rand(2, 3, 8, 8), batch(0, 0.5), 0, discriminator) is None
 
 
 def recipe(tmp_path: Path, *overrides: str) -> Recipe:
@@ -144,7 +144,7 @@ def test_crops_show_the_same_place_in_input_photo_and_teachers_picture(tmp_path:
 
 def test_crops_cut_on_a_device_are_those_cut_by_the_loader(tmp_path: Path) -> None:
     from fxsr.training.crops import Crops
-    from fxsr.training.resident import Resident
+    from fxsr.training.resident import ResidentPictures
 
     write_photos(tmp_path / "hr", 2, (64, 72))
     inputs = 'data.inputs=[{name="reduced"}, {name="native", native=true, t=[1, 1]}]'
@@ -155,7 +155,7 @@ def test_crops_cut_on_a_device_are_those_cut_by_the_loader(tmp_path: Path) -> No
     path.write_bytes(b"".join(cache.input(i).repeat(4, 0).repeat(4, 1).tobytes() for i in range(len(cache))))
     sources = Sources(cache, {"up": TeacherPictures(path, cache.entries)})
     crops = Crops(plan, "psnr", sources)
-    lr, hr, t_map, bounds, pictures = Resident(crops, sources, 32, 4, torch.device("cpu")).cut(range(12))
+    lr, hr, t_map, bounds, pictures = ResidentPictures(crops, sources, 32, 4, torch.device("cpu")).cut(range(12))
     for number in range(12):
         wanted = crops[number]
         assert torch.equal(lr[number], wanted[0])

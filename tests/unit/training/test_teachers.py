@@ -16,7 +16,7 @@ from fxsr.training.ncnn import load_ncnn_rrdb, read_param
 from fxsr.training.recipe_data import Data, Input, Teacher
 from fxsr.training.rrdb import RRDBNet, build_rrdb
 from fxsr.training.samples import open_samples
-from fxsr.training.teachers import by_tiles, load_teacher, located, match_colours, open_pictures
+from fxsr.training.teachers import by_tiles, load_teacher, locate, match_colours, open_pictures
 from tests.support import write_photos
 
 CPU = torch.device("cpu")
@@ -129,7 +129,7 @@ def inputs(tmp_path: Path, count: int = 3) -> ImageCache:
     return open_samples(tmp_path / "cache", Data(hr=str(tmp_path / "hr"), patch=32), 4, 0)
 
 
-def enlarge(lr: Pixels, title: str) -> Pixels:
+def nearest(lr: Pixels, title: str) -> Pixels:
     return lr.repeat(4, 0).repeat(4, 1)
 
 
@@ -141,13 +141,13 @@ def test_a_teachers_pictures_lie_next_to_the_inputs_and_are_made_once(
 
     def draw(lr: Pixels, title: str) -> Pixels:
         drawn.append(title)
-        return enlarge(lr, title)
+        return nearest(lr, title)
 
     monkeypatch.setattr(teachers, "load_teacher", lambda *_: draw)
     plan = Teacher(source=str(tmp_path / "hr"))  # where it is does not matter here
     for _ in range(2):
         found = open_pictures(cache, plan, "crisp", CPU)
-        assert np.array_equal(found.picture(2), enlarge(cache.input(2), ""))
+        assert np.array_equal(found.picture(2), nearest(cache.input(2), ""))
     assert drawn == ["photo0-0", "photo1-0", "photo2-0"]
 
 
@@ -159,7 +159,7 @@ def test_what_was_cut_short_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
         drawn.append(title)
         if drawn == ["photo0-0", "photo1-0"]:
             raise KeyboardInterrupt
-        return enlarge(lr, title)
+        return nearest(lr, title)
 
     monkeypatch.setattr(teachers, "load_teacher", lambda *_: draw)
     with pytest.raises(KeyboardInterrupt):
@@ -170,7 +170,7 @@ def test_what_was_cut_short_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
     found = open_pictures(cache, Teacher(source=str(tmp_path / "hr")), "crisp", CPU)
     assert drawn == ["photo0-0", "photo1-0", "photo1-0", "photo2-0"]
     for index in range(3):
-        assert np.array_equal(found.picture(index), enlarge(cache.input(index), ""))
+        assert np.array_equal(found.picture(index), nearest(cache.input(index), ""))
 
 
 def test_a_folder_of_ready_pictures_teaches(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_photos_stand_in_for_a_teacher_where_the_recipe_says_so(tmp_path: Path) 
 def test_a_file_may_lie_in_an_installed_package() -> None:
     import numpy
 
-    assert located("numpy/__init__.py", "x") == Path(numpy.__file__)
+    assert locate("numpy/__init__.py", "x") == Path(numpy.__file__)
 
 
 def test_a_ready_picture_of_the_wrong_size_is_named(tmp_path: Path) -> None:
