@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fxsr.cli.panels import HARDWARE, SCRIPTING
+from fxsr.errors import UsageError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=SCRIPTING)]
 Json = Annotated[
@@ -35,4 +36,29 @@ Trust = Annotated[
         rich_help_panel=HARDWARE,
     ),
 ]
-Host = Annotated[str, typer.Option("--host", help="Address to listen on. 0.0.0.0 means all addresses.")]
+
+
+def _check_host(host: str) -> str:
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        reason = "part of it is empty or longer than 63 characters" if host.isascii() else error
+        raise UsageError(f"--host is {host[:80]!r}, which is no address or name of a machine: {reason}") from error
+    return host
+
+
+Host = Annotated[
+    str,
+    typer.Option("--host", callback=_check_host, help="Address to listen on. 0.0.0.0 means all addresses."),
+]
+
+
+def whole_number(value: float, unit: float, option: str) -> int:
+    """`value` times `unit` as a whole number, such as bytes from --max-megabytes.
+
+    Raises:
+        UsageError: it is less than one, or a million units or more; the message names the option.
+    """
+    if not (0 < value < 1e6 and (whole := round(value * unit))):
+        raise UsageError(f"{option} is {value:g}; it must be at least {1 / unit:g} and less than a million")
+    return whole

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli.options import DeviceName, Host, Provider, Trust
+from fxsr.cli.options import DeviceName, Host, Provider, Trust, whole_number
 from fxsr.cli.panels import HARDWARE, INPUT_OUTPUT, SCRIPTING, TILES
 from fxsr.cli.stop import Stop
 from fxsr.errors import UsageError
@@ -104,6 +104,10 @@ def serve(
 
     Example: `fxsr serve`, then `curl -F image=@photo.jpg -F t=0.8 -o photo_x4.jpg localhost:8000/v1/upscale`
     """
+    max_bytes = whole_number(max_megabytes, 1e6, "--max-megabytes")
+    max_pixels = whole_number(max_megapixels, 1e6, "--max-megapixels")
+    if timeout <= 0:
+        raise UsageError(f"--timeout is {timeout:g}; it must be above 0")
     from fxsr.extras import needs
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.serve import server
@@ -113,10 +117,7 @@ def serve(
     with needs("serve"):
         from fxsr.runtime.serve.app import create_app
 
-    for name, limit in (("megabytes", max_megabytes), ("megapixels", max_megapixels)):
-        if not 0 < limit < 1e6:
-            raise UsageError(f"max-{name} is {limit:g}; it must be above 0 and less than a million")
-    settings = Settings(round(max_megabytes * 1e6), round(max_megapixels * 1e6), max_requests, at_once, timeout, token)
+    settings = Settings(max_bytes, max_pixels, max_requests, at_once, timeout, token)
     stop: Stop = context.obj
     with server.listen(host, port) as listener:
         models = server.open_models(

@@ -70,6 +70,8 @@ def train(
     if device not in ("auto", "cpu"):
         raise UsageError(f"--device {device}: it must be auto or cpu; choose GPUs by CUDA_VISIBLE_DEVICES")
     resolved = load_recipe(recipe, overrides or ())
+    if "" in (resolved.data.hr, *resolved.data.hr):
+        raise UsageError("data.hr is empty, which would mean the current folder; name one, . for this one")
     if plot_objective:
         from fxsr.training.plots import plot_weights
 

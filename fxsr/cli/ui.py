@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli.options import DeviceName, Host, Provider, Trust
+from fxsr.cli.options import DeviceName, Host, Provider, Trust, whole_number
 from fxsr.cli.panels import INPUT_OUTPUT
 from fxsr.cli.stop import Stop
 
@@ -45,6 +45,7 @@ def ui(
 
     Example: `fxsr ui --open`
     """
+    max_pixels = whole_number(max_megapixels, 1e6, "--max-megapixels")
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.serve import server
     from fxsr.runtime.serve.settings import Settings
@@ -53,7 +54,7 @@ def ui(
     from fxsr.runtime.upscale.upscaler import load
 
     stop: Stop = context.obj
-    settings = Settings(max_bytes=200 << 20, max_pixels=round(max_megapixels * 1e6))
+    settings = Settings(max_bytes=200 << 20, max_pixels=max_pixels)
     with server.listen(host, port) as listener:
         models = server.open_models(
             engines or [DEFAULT_MODEL], lambda path: load(path, device, provider=provider, trust=trust)
