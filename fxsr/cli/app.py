@@ -6,9 +6,12 @@ missing.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Annotated, NoReturn
 
 import typer
@@ -22,8 +25,10 @@ from fxsr.cli import tmap as cli_tmap
 from fxsr.cli import train as cli_training
 from fxsr.cli import ui as cli_ui
 from fxsr.cli import verify as cli_verify
+from fxsr.cli.command import Command
 from fxsr.cli.options import Json
 from fxsr.cli.stop import Stop
+from fxsr.console import printable
 from fxsr.errors import FxsrError
 
 app = typer.Typer(
@@ -38,6 +43,10 @@ app = typer.Typer(
 def main() -> NoReturn:
     """Run the command line and exit. An error is printed as one line and sets the exit status."""
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # number GPUs as nvidia-smi does
+    _silence_libraries()
+    for stream in (sys.stdout, sys.stderr):  # None if it is closed
+        if isinstance(stream, TextIOWrapper):  # a name that its encoding lacks must not end a run
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(obj=Stop())
     except FxsrError as error:
@@ -51,6 +60,18 @@ def main() -> NoReturn:
         _discard_output()
         sys.exit(1)
     sys.exit(0)
+
+
+def _silence_libraries() -> None:
+    """Keep warnings of libraries off standard error, where each line is one of this program's messages.
+
+    What they warn of is either checked here, such as NaN and the size of images, or of no use to users. `python -W` and
+    a handler of `logging` bring them back.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what no handler takes
+    os.environ.setdefault("VIPS_WARNING", "0")  # libvips is silent if it is set at all
 
 
 def _discard_output() -> None:
@@ -77,7 +98,7 @@ def root(
 app.command(cls=cli_run.RunCommand)(cli_run.run)
 
 
-@app.command()
+@app.command(cls=Command)
 def info(
     file: Annotated[str, typer.Argument(help="A checkpoint, ONNX file, engine, manifest or bundled name.")],
     as_json: Json = False,
@@ -89,7 +110,7 @@ def info(
     print_facts(describe(file), as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def models(as_json: Json = False) -> None:
     """List the bundled models with their model cards, and models that the authors host elsewhere."""
     from fxsr.cli.print import print_models
@@ -99,7 +120,7 @@ def models(as_json: Json = False) -> None:
     print_models(cards, PUBLISHED_MODELS, as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def doctor(as_json: Json = False) -> None:
     """Report what this machine supports, and how to install what is missing."""
     from fxsr.cli.print import print_facts
@@ -109,15 +130,15 @@ def doctor(as_json: Json = False) -> None:
 
 
 app.command(cls=cli_export.ExportCommand)(cli_export.export)
-app.command()(cli_verify.verify)
-app.command()(cli_bench.bench)
-app.command()(cli_training.train)
-app.command("eval")(cli_training.evaluate)
-app.command()(cli_serve.serve)
-app.command()(cli_ui.ui)
+app.command(cls=Command)(cli_verify.verify)
+app.command(cls=Command)(cli_bench.bench)
+app.command(cls=Command)(cli_training.train)
+app.command("eval", cls=Command)(cli_training.evaluate)
+app.command(cls=Command)(cli_serve.serve)
+app.command(cls=Command)(cli_ui.ui)
 app.add_typer(cli_tmap.app, name="tmap")
 
 
 def _complain(message: str) -> None:
     """Print one line on standard error."""
-    typer.echo(f"fxsr: {' '.join(message.split())}", err=True)
+    typer.echo(f"fxsr: {printable(' '.join(message.split()))}", err=True)

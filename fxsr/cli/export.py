@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from fxsr.cli.command import Command
 from fxsr.cli.engine_options import (
     Batch,
     ComputeCapability,
@@ -49,7 +49,7 @@ _REWRITES = ("fold", "phase", "strips", "blocked")
 """What --without can leave out."""
 
 
-class ExportCommand(TyperCommand):
+class ExportCommand(Command):
     """Answers options of earlier releases with what to write instead."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

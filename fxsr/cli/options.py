@@ -36,8 +36,25 @@ Trust = Annotated[
         rich_help_panel=HARDWARE,
     ),
 ]
+
+
+def _check_host(host: str) -> str:
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        reason = "part of it is empty or longer than 63 characters" if host.isascii() else error
+        raise UsageError(f"--host is {host[:80]!r}, which is no address or name of a machine: {reason}") from error
+    return host
+
+
 Host = Annotated[
-    str, typer.Option("--host", rich_help_panel=INPUT_OUTPUT, help="Address to listen on. 0.0.0.0 means all addresses.")
+    str,
+    typer.Option(
+        "--host",
+        callback=_check_host,
+        rich_help_panel=INPUT_OUTPUT,
+        help="Address to listen on. 0.0.0.0 means all addresses.",
+    ),
 ]
 AllowHost = Annotated[
     list[str] | None,

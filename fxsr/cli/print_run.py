@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fxsr.console import plain_console, print_json
+from fxsr.console import plain_console, print_json, printable
 from fxsr.runtime.jobs.jobs import Failure, Forecast
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class RunReport:
         """Begin a file. Returns a function to call with its finished tiles and all its tiles."""
         self._check()
         self._begun += 1
-        label = escape(f"[{self._begun}/{self._total}] {self._name(job.source, job.source.name)}")
+        label = escape(f"[{self._begun}/{self._total}] {printable(self._name(job.source, job.source.name))}")
         self._bar.reset(self._task, description=label)
 
         def progress(done: int, of: int) -> None:
@@ -85,12 +85,13 @@ class RunReport:
         if self._json:
             return
         if isinstance(result, Failure):
-            self._err.print(f"fxsr: {self._name(result.file)}: {' '.join(result.reason.split())}", markup=False)
+            file, reason = printable(self._name(result.file)), printable(" ".join(result.reason.split()))
+            self._err.print(f"fxsr: {file}: {reason}", markup=False)
             return
-        source, target = self._name(result.job.source), self._name(result.job.target)
+        source, target = printable(self._name(result.job.source)), printable(self._name(result.job.target))
         self._out.print(f"{source} -> {target} ({_outcome(result)})", markup=False)
         for note in () if self._silent else result.notes:
-            self._err.print(f"fxsr: {source}: note: {note}", markup=False)
+            self._err.print(f"fxsr: {source}: note: {printable(note)}", markup=False)
 
     def _name(self, place: Place, otherwise: str | None = None) -> str:
         return self._names.get(place, otherwise or str(place))

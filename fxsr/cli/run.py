@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
 
+from fxsr.cli.command import Command
 from fxsr.cli.options import DeviceName, Json, Provider, Quiet, Trust
 from fxsr.cli.panels import HARDWARE, INPUT_OUTPUT, SCRIPTING, STYLE, TILES
 from fxsr.cli.stop import Stop
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 RAY = "--ray"
 
 
-class RunCommand(TyperCommand):
+class RunCommand(Command):
     """Lets --ray stand without its address, which Typer's own options can't do."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -204,7 +204,7 @@ def run(
     """
     from fxsr.cli.print import print_note
     from fxsr.cli.print_run import RunReport
-    from fxsr.cli.stdio import stand_in
+    from fxsr.cli.stdio import DASH, stand_in
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.jobs.jobs import RunOptions
     from fxsr.runtime.jobs.places import is_dir, parse_path, parse_place
@@ -217,18 +217,18 @@ def run(
         raise UsageError(f"suffix {suffix!r} must not hold a path separator")
     if outscale is not None and not 0 < outscale <= 64:
         raise UsageError(f"outscale is {outscale:g}; it must be above 0 and at most 64")
-    if ray is not None and (dry_run or "-" in (*inputs, out)):
+    if ray is not None and (dry_run or DASH in (*inputs, out)):
         raise UsageError("--ray can't be combined with --dry-run, which times this machine, or with -")
     options = RunOptions(style, quality, skip_existing, outscale)
     choice = ModelChoice(engine or DEFAULT_MODEL, device, _parse_tile(tile), overlap, provider, trust)
     parse = parse_path if ray is None else parse_place
     sources = [parse(text) for text in inputs]
     target, maps = (None if text is None else parse(text) for text in (out, t_map))
-    if "-" in inputs and maps is not None and is_dir(maps):
+    if DASH in inputs and maps is not None and is_dir(maps):
         raise UsageError(f"{maps} is a folder, and standard input has no name to find a map by; give a single map")
     stop: Stop = context.obj
     with (
-        stand_in(sources, target, format_name) as files,
+        stand_in(sources, target, format_name, from_stdin=DASH in inputs, to_stdout=out == DASH) as files,
         _open_runner(choice, ray, jobs, dry_run=dry_run) as runner,
     ):
         if not quiet:

@@ -20,7 +20,8 @@ from fxsr.images.formats import FORMATS, WRITABLE
 if TYPE_CHECKING:
     from fxsr.runtime.jobs.places import Place
 
-DASH = Path("-")
+DASH = "-"
+"""A standard stream on the command line. A file of this name is written ./-"""
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,25 @@ class RunFiles:
 
 
 @contextmanager
-def stand_in(inputs: Sequence[Place], out: Place | None, format_name: str | None) -> Iterator[RunFiles]:
-    """Replace `-` by files, which are removed at the end of the block.
+def stand_in(
+    inputs: Sequence[Place], out: Place | None, format_name: str | None, *, from_stdin: bool, to_stdout: bool
+) -> Iterator[RunFiles]:
+    """Replace standard streams by files, which are removed at the end of the block.
 
     An image from standard input goes to standard output unless `out` is given, as PNG unless `format_name` is given.
+
+    Args:
+        from_stdin: one of `inputs` is standard input.
+        to_stdout: `out` is standard output.
 
     Raises:
         UsageError: there are several images for one stream, a stream is closed, or standard output is a terminal.
     """
-    to_stdout = out == DASH or (out is None and DASH in inputs)
-    if not to_stdout and DASH not in inputs:
+    to_stdout = to_stdout or (out is None and from_stdin)
+    if not to_stdout and not from_stdin:
         yield RunFiles(inputs, out)
         return
-    if (to_stdout and sys.stdout is None) or (DASH in inputs and sys.stdin is None):
+    if (to_stdout and sys.stdout is None) or (from_stdin and sys.stdin is None):
         raise UsageError("- is a stream that is closed; open it, or give files")
     if len(inputs) > 1 or inputs[0].is_dir():
         raise UsageError("- takes one image: give one file, or - alone")
@@ -71,8 +78,9 @@ def stand_in(inputs: Sequence[Place], out: Place | None, format_name: str | None
     suffix = FORMATS.get((format_name or "png").lower(), "")  # an unknown format is refused later
     with TemporaryDirectory(prefix="fxsr-") as folder:
         stdin, stdout = Path(folder, "in"), Path(folder, f"out{suffix}")
-        if DASH in inputs:
+        if from_stdin:
             with stdin.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
             inputs = [stdin]
-        yield RunFiles(inputs, stdout if to_stdout else out, stdout if to_stdout else None, stdin)
+        written = stdout if to_stdout else None
+        yield RunFiles(inputs, written or out, written, stdin if from_stdin else None)

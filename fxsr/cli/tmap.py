@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fxsr.cli.command import Command
 from fxsr.cli.options import Json, Quiet
 from fxsr.cli.panels import INPUT_OUTPUT, STYLE
 from fxsr.cli.tmap_files import BitDepth, MapFinish, check_apart, make_each, map_size, read_alpha, write_map
@@ -79,7 +80,7 @@ Bits = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def mask(
     context: typer.Context,
     inputs: Inputs,
@@ -130,7 +131,7 @@ def mask(
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def depth(
     context: typer.Context,
     inputs: Inputs,
@@ -188,7 +189,7 @@ def depth(
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def texture(
     context: typer.Context,
     inputs: Inputs,
@@ -234,7 +235,7 @@ def texture(
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def gradient(
     out: Out,
     size: Annotated[
@@ -306,15 +307,16 @@ def gradient(
     height, width = map_size(size, like)
     try:
         if radial:
-            way = tmap.radial_gradient(height, width, spot, part)
+            way = tmap.radial_gradient_rows(height, width, spot, part)
         else:
-            way = tmap.linear_gradient(height, width, angle, part)
+            way = tmap.linear_gradient_rows(height, width, angle, part)
     except StyleError as error:
         raise UsageError(str(error)) from error
-    write_map(out, way, MapFinish(StyleOptions(range=(start, end)), bits), quiet=quiet, as_json=as_json)
+    rows = MapFinish(StyleOptions(range=(start, end)), bits).stream(height, width, way)
+    write_map(out, rows, quiet=quiet, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def combine(
     maps: Annotated[list[Path], typer.Argument(help="Two or more style maps; all are resized to the first.")],
     out: Out,
@@ -342,4 +344,4 @@ def combine(
     styles = [StyleMap.read(path) for path in maps]
     height, width = styles[0].values.shape
     planes = [style.resized(height, width).values for style in styles]
-    write_map(out, tmap.combine(planes, how.value), finish, quiet=quiet, as_json=as_json)
+    write_map(out, finish(tmap.combine(planes, how.value)), quiet=quiet, as_json=as_json)

@@ -14,15 +14,16 @@ import typer
 
 from fxsr.cli.stop import Stop
 from fxsr.errors import FxsrError, ImageError, UsageError
+from fxsr.files import remove_unfinished
 
 if TYPE_CHECKING:
-    from fxsr.images.image import Picture
+    from fxsr.images.rows import Pixels, Rows
     from fxsr.runtime.jobs.jobs import Done, Failure, Job
-    from fxsr.styles.maps import Plane
+    from fxsr.styles.maps import Plane, PlaneRows
     from fxsr.styles.options import StyleOptions
 
 LARGEST = 2**28
-"""Largest number of pixels in a gradient; the arrays for it fit into a few GB of memory."""
+"""Largest number of pixels in a gradient. Its rows are computed while they are written: the limit is about time."""
 
 _NO_PNG = "{}: style maps are written as PNG; give it a name that ends in .png"
 
@@ -53,17 +54,41 @@ class MapFinish:
 
         return MapFinish(StyleOptions(range=parse_pair(t_range, "--range"), feather=feather), bits)
 
-    def __call__(self, plane: Plane) -> Picture:
+    def __call__(self, plane: Plane) -> Rows:
         """The image to write for a map, (H, W) in 0..1."""
-        import numpy as np
-
-        from fxsr.images.image import Picture
         from fxsr.styles.style_map import StyleMap
 
-        dtype = np.dtype(f"uint{self.bits}")
         height, width = plane.shape
-        values = self.style.over(StyleMap(plane), height, width).rows(slice(0, height))
-        return Picture((values[..., None] * np.iinfo(dtype).max + 0.5).astype(dtype))
+        style = self.style.over(StyleMap(plane), height, width)
+        if not self.style.feather:
+            return self._image(height, width, style.rows)
+        values = style.rows(slice(0, height))  # band by band, the rows around each would be blurred again
+        return self._image(height, width, lambda rows: values[rows])
+
+    def stream(self, height: int, width: int, make: PlaneRows) -> Rows:
+        """The image to write for a map whose rows `make` computes; it is not feathered."""
+        from fxsr.styles.style_map import StyleMap
+
+        def rows(rows: slice) -> Plane:
+            plane = make(rows)
+            return self.style.over(StyleMap(plane), *plane.shape).rows(slice(0, len(plane)))
+
+        return self._image(height, width, rows)
+
+    def _image(self, height: int, width: int, values: PlaneRows) -> Rows:
+        import numpy as np
+
+        from fxsr.images.rows import Rows, band_height
+
+        dtype = np.dtype(f"uint{self.bits}")
+        band = band_height(width, 1, np.dtype(np.float64))
+
+        def pixels(top: int) -> Pixels:
+            part = values(slice(top, min(top + band, height)))
+            levels: Pixels = (part[..., None] * np.iinfo(dtype).max + 0.5).astype(dtype)
+            return levels
+
+        return Rows(height, width, 1, dtype, map(pixels, range(0, height, band)))
 
 
 def make_each(
@@ -81,6 +106,7 @@ def make_each(
     from fxsr.cli.print_run import RunReport
     from fxsr.images.image import READABLE
     from fxsr.runtime.jobs.planning import plan_jobs
+    from fxsr.runtime.jobs.runner import remove_leftovers
 
     if out.suffix.lower() in READABLE - {".png"} and not out.is_dir():  # any other name is a folder's
         raise UsageError(_NO_PNG.format(out))
@@ -89,6 +115,7 @@ def make_each(
         stop.patient = True  # an error that is raised in a callback of libvips is lost
         for failure in plan.failures:
             report.add(failure)
+        remove_leftovers(plan.jobs)
         for job in plan.jobs:
             report.begin(job)
             report.add(_make_map(job, make, finish))
@@ -98,35 +125,34 @@ def make_each(
 
 
 def _make_map(job: Job, make: Callable[[Path], Plane], finish: MapFinish) -> Done | Failure:
-    from fxsr.images.image import write_image
+    from fxsr.images.writing import write_rows
     from fxsr.runtime.jobs.jobs import Done, Failure
     from fxsr.runtime.jobs.places import local
 
     begin = time.perf_counter()
     try:
-        picture = finish(make(local(job.source)))
-        write_image(local(job.target), picture)
+        rows = finish(make(local(job.source)))
+        write_rows(local(job.target), rows)
     except FxsrError as error:
         return Failure(job.source, str(error).removeprefix("style map ").removeprefix(f"{job.source}: "))
     except MemoryError:
         return Failure(job.source, "not enough memory for this image; close other programs or cut it into parts")
-    height, width, _ = picture.pixels.shape
-    return Done(job, time.perf_counter() - begin, (width, height))
+    return Done(job, time.perf_counter() - begin, (rows.width, rows.height))
 
 
-def write_map(out: Path, plane: Plane, finish: MapFinish, *, quiet: bool, as_json: bool) -> None:
+def write_map(out: Path, rows: Rows, *, quiet: bool, as_json: bool) -> None:
     """Write one map, and print a line about it."""
-    from fxsr.console import print_json
-    from fxsr.images.image import write_image
+    from fxsr.console import print_json, printable
+    from fxsr.images.writing import write_rows
 
     if out.suffix.lower() != ".png":
         raise UsageError(_NO_PNG.format(out))
-    write_image(out, finish(plane))
-    height, width = plane.shape
+    remove_unfinished(out.parent)
+    write_rows(out, rows)
     if as_json:
-        print_json({"output": str(out), "size": (width, height)})
+        print_json({"output": str(out), "size": (rows.width, rows.height)})
     elif not quiet:
-        typer.echo(f"{out} ({width}x{height})")
+        typer.echo(f"{printable(str(out))} ({rows.width}x{rows.height})")
 
 
 def check_apart(out: Path, inputs: Sequence[Path]) -> None:
@@ -144,13 +170,13 @@ def map_size(size: str | None, like: Path | None) -> tuple[int, int]:
         UsageError: both or neither are given, or the size is not one.
         ImageError: the image can't be read.
     """
-    from fxsr.images.image import read_image
+    from fxsr.images.reading import open_rows
 
     if (size is None) == (like is None):
         raise UsageError("give either --size WIDTHxHEIGHT or --like IMAGE")
     if like is not None:
-        height, width, _ = read_image(like).pixels.shape
-        return height, width
+        rows = open_rows(like)
+        return rows.height, rows.width
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size or "")
     width, height = (int(number) for number in found.groups()) if found else (0, 0)
     if not 0 < width * height <= LARGEST:

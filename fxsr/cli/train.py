@@ -102,6 +102,8 @@ def train(
             resolved = override_recipe(stored, overrides or ())
     if resolved is None:
         raise UsageError(f"{folder} holds no run to continue; name a recipe to begin one")
+    if "" in (resolved.data.hr, *resolved.data.hr):
+        raise UsageError("data.hr is empty, which would mean the current folder; name one, . for this one")
     if plot_objective:
         from fxsr.training.plots import plot_weights
 

@@ -35,7 +35,7 @@ def open_exr(path: Path, max_pixels: int | None = None, as_data: bool = False) -
 
     Args:
         as_data: return the numbers as they are stored, not as light that is encoded by the sRGB curve. A single channel
-            may have any name, such as Z, and infinity becomes the largest finite number.
+            may have any name, such as Z, and may hold infinity.
 
     Raises:
         TooLargeError: it has more pixels than `max_pixels`.
@@ -64,9 +64,7 @@ def open_exr(path: Path, max_pixels: int | None = None, as_data: bool = False) -
     if len({planes[name].shape for name in names}) > 1:
         raise ImageError(f"{path}: its channels are of different sizes")
     light = np.stack([planes[name].astype(np.float32) for name in names], 2)
-    if as_data and (finite := light[np.isfinite(light)]).size:
-        light[light == np.inf] = finite.max()
-    if not np.isfinite(light).all():
+    if np.isnan(light).any() or not (as_data or np.isfinite(light).all()):
         raise ImageError(f"{path}: holds NaN or infinity")
     notes = [f"channel {name} is left out" for name in planes if name not in names]
     if parts > 1:

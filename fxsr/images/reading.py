@@ -12,6 +12,7 @@ import numpy as np
 from fxsr.errors import ImageError
 from fxsr.images.exr import MAGIC, open_exr
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
+from fxsr.images.source import open_source
 from fxsr.images.tiff_exif import read_exif
 
 if TYPE_CHECKING:
@@ -88,14 +89,7 @@ def _open(path: Path, max_pixels: int | None) -> Rows:
 def _decoder(path: Path) -> pyvips.Image:
     import pyvips
 
-    how = {"access": "sequential", "fail_on": "error"}
-    name = str(path)
-    if name.isprintable() and not name.endswith("]"):
-        return pyvips.Image.new_from_file(name, **how)
-    # libvips reads only UTF-8 names, and takes brackets at their end for options
-    with path.open("rb") as file:
-        source = pyvips.Source.new_from_descriptor(file.fileno())
-    return pyvips.Image.new_from_source(source, "", **how)
+    return pyvips.Image.new_from_source(open_source(path), "", access="sequential", fail_on="error")
 
 
 def _bands(image: pyvips.Image, dtype: np.dtype[Any], path: Path) -> Iterator[Pixels]:
@@ -127,7 +121,7 @@ def _open_bmp(path: Path, max_pixels: int | None) -> Rows:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file) as image:  # given a name, Pillow would map the file
             check_pixels(path, *image.size, max_pixels)
             mode = "L" if image.mode in ("1", "L") else "RGBA" if image.mode == "RGBA" else "RGB"
             pixels = np.asarray(image.convert(mode))

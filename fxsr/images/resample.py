@@ -12,7 +12,17 @@ def resampled(image: pyvips.Image, width: int, height: int, *, linear: bool = Fa
     """Resize an image to exactly this size. Pixels are areas, so the image's borders stay in place.
 
     Uses Lanczos where it shrinks, with averaging, and bicubic where it grows; with `linear`, bilinear in both cases.
+    Alpha is always bilinear: the others overshoot at hard edges, and would leave a rim of half-visible pixels.
     """
+    if (image.width, image.height) == (width, height):
+        return image
+    if image.bands in (2, 4) and not linear:
+        colours = _resampled(image[: image.bands - 1], width, height, linear=False)
+        return colours.bandjoin(_resampled(image[image.bands - 1], width, height, linear=True))
+    return _resampled(image, width, height, linear=linear)
+
+
+def _resampled(image: pyvips.Image, width: int, height: int, *, linear: bool) -> pyvips.Image:
     import pyvips
 
     across, down = width / image.width, height / image.height

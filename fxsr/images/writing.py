@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 _BIG = 2**31
 """Bytes of pixels above which TIFF becomes tiled BigTIFF: classic TIFF ends at 4 GB, for some readers at 2 GB."""
+_LITTLE = 2**20
+"""Free bytes below which a disk counts as full."""
 _LARGE = 2**27
 """Pixels from which JPEG's tables are not optimised, which would hold the coefficients of the whole image."""
 
@@ -67,12 +72,21 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
         try:
             through_vips(fitted, encode)
         except (pyvips.Error, UnicodeEncodeError) as error:  # the latter for a folder's name
-            raise ImageError(f"{path}: cannot be written ({reason(error)})") from error
+            raise ImageError(f"{path}: cannot be written ({_reason(error, temporary.parent)})") from error
         if suffix in (".tif", ".tiff") and "exif-data" in rows.metadata:
             _, exif = rows.metadata["exif-data"]
             if not add_exif(temporary, bytes(exif)):
                 notes += ("EXIF could not be kept",)
     return notes
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """Why libvips could not write to a folder. Its PNG writer loses the system's error."""
+    why = reason(error)
+    if "Unknown error" not in why:
+        return why
+    full = shutil.disk_usage(folder).free < _LITTLE
+    return os.strerror(errno.ENOSPC) if full else "the system gave no reason; is the disk full, or a quota used up?"
 
 
 def check_target(path: Path, width: int, height: int) -> None:

@@ -7,7 +7,7 @@ with is a `fxsr.styles.style_map.StyleMap`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,9 @@ from fxsr.errors import StyleError
 
 Plane = NDArray[np.float32]
 """(H, W); t in 0..1 unless stated otherwise."""
+
+PlaneRows = Callable[[slice], Plane]
+"""A plane whose rows are computed when they are asked for, so that its height needs no memory."""
 
 How = Literal["max", "min", "mean", "multiply", "screen", "add", "subtract"]
 """How `combine` combines maps."""
@@ -79,7 +82,8 @@ def from_depth(
     images seldom use their type's full range, and often have some wrong pixels.
 
     Args:
-        depth: (H, W), of any type and range.
+        depth: (H, W), of any type and range. Infinity, as renderers write it where there is nothing, counts as the
+            largest finite number.
         near: t of the nearest pixels.
         far: t of the farthest pixels.
         gamma: above 1, only the nearest pixels get t near `near`; below 1, most pixels do.
@@ -87,8 +91,12 @@ def from_depth(
             (MiDaS, Depth Anything).
 
     Raises:
-        StyleError: the depth is the same everywhere, or an argument is outside its range.
+        StyleError: the depth is the same everywhere or not a number, or an argument is outside its range.
     """
+    if depth.dtype.kind == "f" and not (usable := np.isfinite(depth)).all():
+        depth = np.where(depth == np.inf, depth[usable].max(initial=-np.inf), depth)
+        if not np.isfinite(depth).all():
+            raise StyleError("the depth holds values that are not numbers, or negative infinity")
     if not (math.isfinite(gamma) and gamma > 0):
         raise StyleError(f"gamma is {gamma}; it must be above 0")
     low, high = (float(level) for level in np.percentile(depth, (1, 99)))
@@ -101,7 +109,12 @@ def from_depth(
 
 
 def linear_gradient(height: int, width: int, angle: float = 0, span: tuple[float, float] = (0, 1)) -> Plane:
-    """A map that rises from 0 to 1 across the picture, and reaches both in corners.
+    """`linear_gradient_rows`, whole."""
+    return linear_gradient_rows(height, width, angle, span)(slice(0, height))
+
+
+def linear_gradient_rows(height: int, width: int, angle: float = 0, span: tuple[float, float] = (0, 1)) -> PlaneRows:
+    """A map of `height` x `width` that rises from 0 to 1 across the picture, and reaches both in corners.
 
     Args:
         angle: direction in degrees in which t rises: 0 to the right, 90 downwards.
@@ -112,27 +125,37 @@ def linear_gradient(height: int, width: int, angle: float = 0, span: tuple[float
     """
     if not math.isfinite(angle):
         raise StyleError(f"angle is {angle}; it must be a number of degrees")
-    x, y = _grid(height, width)
     # exact where the direction is along an axis: else rounding tilts the gradient
     cosine, sine = round(math.cos(math.radians(angle)), 12), round(math.sin(math.radians(angle)), 12)
-    way = x * cosine + y * sine
-    return _rise(way - way.min(), span)
+
+    def way(x: Plane, y: Plane) -> Plane:
+        return x * cosine + y * sine
+
+    least = way(*_corners(height, width)).min()
+    return _rise(height, width, lambda x, y: way(x, y) - least, span)
 
 
 def radial_gradient(
     height: int, width: int, centre: tuple[float, float] = (0.5, 0.5), span: tuple[float, float] = (0, 1)
 ) -> Plane:
-    """A map that rises from 0 in the centre to 1 in the farthest corner.
+    """`radial_gradient_rows`, whole."""
+    return radial_gradient_rows(height, width, centre, span)(slice(0, height))
+
+
+def radial_gradient_rows(
+    height: int, width: int, centre: tuple[float, float] = (0.5, 0.5), span: tuple[float, float] = (0, 1)
+) -> PlaneRows:
+    """A map of `height` x `width` that rises from 0 in the centre to 1 in the farthest corner.
 
     Args:
         centre: x and y as fractions of the width and the height.
-        span: see `linear_gradient`.
+        span: see `linear_gradient_rows`.
 
     Raises:
         StyleError: the span is not two rising numbers in 0..1.
     """
-    x, y = _grid(height, width)
-    return _rise(np.hypot(x - centre[0] * (width - 1), y - centre[1] * (height - 1)), span)
+    across, down = centre[0] * (width - 1), centre[1] * (height - 1)
+    return _rise(height, width, lambda x, y: np.hypot(x - across, y - down), span)
 
 
 def combine(planes: Sequence[Plane], how: How) -> Plane:
@@ -213,15 +236,28 @@ def _box(plane: Plane, half: float) -> Plane:
     return mean
 
 
-def _grid(height: int, width: int) -> tuple[Plane, Plane]:
-    y, x = np.mgrid[:height, :width].astype(np.float32)
+def _grid(rows: slice, width: int) -> tuple[Plane, Plane]:
+    """x and y of each pixel, (h, W) each."""
+    y, x = np.mgrid[rows, :width].astype(np.float32)
     return x, y
 
 
-def _rise(way: Plane, span: tuple[float, float]) -> Plane:
-    """A plane that rises from 0 to 1 while `way` rises between two fractions of its maximum."""
+def _corners(height: int, width: int) -> tuple[Plane, Plane]:
+    """x and y of the four corners, (2, 2) each."""
+    x, y = np.meshgrid(np.array([0, width - 1], np.float32), np.array([0, height - 1], np.float32))
+    return x, y
+
+
+def _rise(height: int, width: int, way: Callable[[Plane, Plane], Plane], span: tuple[float, float]) -> PlaneRows:
+    """A plane that rises from 0 to 1 while `way`, a function of x and y that is largest in a corner, rises between two
+    fractions of its maximum."""
     begin, end = span
     if not 0 <= begin < end <= 1:
         raise StyleError(f"span is {begin:g},{end:g}; it must be two rising fractions in 0..1, such as 0.2,0.8")
-    share = way / max(float(way.max()), 1e-6)
-    return ((share - begin) / (end - begin)).clip(0, 1).astype(np.float32)
+    most = max(float(way(*_corners(height, width)).max()), 1e-6)
+
+    def rows(rows: slice) -> Plane:
+        share = way(*_grid(rows, width)) / most
+        return ((share - begin) / (end - begin)).clip(0, 1).astype(np.float32)
+
+    return rows

@@ -28,7 +28,7 @@ from fxsr.runtime.describe import describe
 from fxsr.runtime.jobs.jobs import FAILURES, Done, Failure, Job, RunOptions, job_failure
 from fxsr.runtime.jobs.pipeline import run_jobs
 from fxsr.runtime.jobs.places import Place, absolute, exists, fetch, rename_files, send
-from fxsr.runtime.jobs.runner import ModelChoice, Results, Runner
+from fxsr.runtime.jobs.runner import ModelChoice, Results, Runner, remove_leftovers
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 from fxsr.styles.style_map import StyleMap
 
@@ -73,6 +73,7 @@ class ClusterRunner(Runner):
         if not jobs:
             return
         with _cluster(self._address) as ray:
+            remove_leftovers(jobs)
             resources = ray.cluster_resources()
             gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
             count = min(len(jobs), self._workers or gpus or max(1, cpus // 2))

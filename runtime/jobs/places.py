@@ -10,7 +10,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -116,25 +117,92 @@ def within(place: Place, folder: Place) -> PurePosixPath | None:
     return PurePosixPath(str(place.relative_to(folder))) if place.is_relative_to(folder) else None
 
 
-def files(folder: Place) -> Iterator[PurePosixPath]:
-    """All files in a folder and the folders below it, as paths relative to it.
+def files(
+    folder: Place,
+    refuse: Callable[[Place, str], None],
+    enter: Callable[[PurePosixPath], bool] = lambda path: True,
+) -> Iterator[PurePosixPath]:
+    """All files in a folder and the folders below it, as paths relative to it. Links to folders are not followed.
+
+    Args:
+        refuse: called with each folder that can't be searched, and why.
+        enter: whether to search a folder below `folder`, given its path relative to it.
 
     Raises:
-        FxsrError: a folder can't be searched.
+        UsageError: a URL can't be reached.
     """
     if isinstance(folder, Path):
-
-        def refuse(error: OSError) -> None:
-            raise FxsrError(f"{error.filename}: cannot be searched ({error.strerror})") from error
-
-        for parent, _, names in os.walk(folder, onerror=refuse):
-            inner = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-            yield from (inner / name for name in names if is_file(Path(parent, name)))
+        yield from _local_files(folder, refuse, enter)
         return
     with _reaching(folder, "searched"):
         found = folder.fs.find(folder.path)
     for name in found:
-        yield PurePosixPath(name[len(folder.path) :].lstrip("/"))
+        path = PurePosixPath(name[len(folder.path) :].lstrip("/"))
+        if all(map(enter, list(path.parents)[:-1])):
+            yield path
+
+
+def _local_files(
+    folder: Path, refuse: Callable[[Place, str], None], enter: Callable[[PurePosixPath], bool]
+) -> Iterator[PurePosixPath]:
+    waiting = [PurePosixPath()]
+    while waiting:
+        inner = waiting.pop()
+        try:
+            with os.scandir(folder / inner) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            for entry in entries:
+                path = inner / entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if enter(path):
+                        waiting.append(path)
+                elif _may_be_file(entry):
+                    yield path
+        except OSError as error:
+            refuse(folder / inner, f"cannot be searched ({error.strerror})")
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file, or a link to nothing, which must not be passed over in silence.
+
+    Raises:
+        PermissionError: the folder may be listed, but its files can't be reached.
+    """
+    try:
+        return stat.S_ISREG(entry.stat().st_mode)
+    except PermissionError:
+        if entry.is_symlink():  # what it leads to can't be reached
+            return True
+        raise
+    except OSError:
+        return entry.is_symlink()
+
+
+def name_fault(place: Place) -> str | None:
+    """Why the file system can't hold a file of this name. None: it can, or the place is a URL."""
+    if not isinstance(place, Path):
+        return None
+    whole = place if place.is_absolute() else Path.cwd() / place
+    there = next((parent for parent in whole.parents if os.path.isdir(parent)), whole.parent)  # noqa: PTH112
+    for part in reversed(whole.relative_to(there).parts):
+        if (length := len(os.fsencode(part))) > (most := _limit(there, "PC_NAME_MAX", 255)):
+            return f"the name of its output would have {length} bytes, and at most {most} are possible"
+    length = max(len(os.fsencode(place)), len(os.fsencode(place.parent)) + _TEMPORARY)
+    if length >= (most := _limit(there, "PC_PATH_MAX", 4096)):
+        return f"the path of its output would have {length} bytes, and at most {most - 1} are possible"
+    return None
+
+
+_TEMPORARY = 48
+"""Most bytes that the name of an unfinished file has."""
+
+
+def _limit(folder: Path, name: str, otherwise: int) -> int:
+    """A limit of a file system; `otherwise` where the system can't say."""
+    try:
+        return os.pathconf(folder, name)
+    except (AttributeError, OSError, ValueError):
+        return otherwise
 
 
 @contextmanager

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import PurePath, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from fxsr.errors import StyleError, UsageError
 from fxsr.images.formats import FORMATS, READABLE, WRITABLE
 from fxsr.runtime.jobs.jobs import Failure, Job, JobPlan
-from fxsr.runtime.jobs.places import Place, absolute, exists, files, is_dir, is_file, local_copy, within
+from fxsr.runtime.jobs.places import (
+    Place,
+    absolute,
+    exists,
+    files,
+    is_dir,
+    is_file,
+    local_copy,
+    name_fault,
+    within,
+)
 from fxsr.styles.style_map import StyleMap
 
 
@@ -20,7 +30,7 @@ def plan_jobs(
     suffix: str | None = None,
     format_name: str | None = None,
     t_map: Place | None = None,
-    resume: bool = False,
+    resume: bool | None = None,
 ) -> JobPlan:
     """Decide what is written where.
 
@@ -36,12 +46,14 @@ def plan_jobs(
             written.
         t_map: one style map for all images, which is decoded here, once; or a folder of maps, in which each image has
             the map at the same place as in its own folder, or else the map with its stem.
-        resume: inputs that are also outputs of other inputs were written by an earlier run, and are left out.
+        resume: whether existing outputs are kept. Then inputs that are also outputs of other inputs were written by an
+            earlier run, and are left out. None: the command can't do so.
 
     Raises:
-        UsageError: the arguments contradict each other.
+        UsageError: the arguments contradict each other, or an input is also the output of another one.
         StyleError: the style map can't be read, or two maps in the folder have the same stem.
     """
+    failures: list[Failure] = []
     if format_name is not None and format_name.lower() not in FORMATS:
         raise UsageError(f"format is {format_name!r}; it must be one of {', '.join(FORMATS)}")
     if out is not None and out.suffix.lower() in WRITABLE and not is_dir(out):
@@ -49,6 +61,8 @@ def plan_jobs(
             raise UsageError(f"{out} names one file, but there may be several inputs; give a folder")
         if format_name is not None and FORMATS[format_name.lower()] != FORMATS[out.suffix.lower()[1:]]:
             raise UsageError(f"{out} and --format {format_name} contradict each other")
+        if suffix is not None:
+            raise UsageError(f"{out} is the output's whole name; leave out --suffix, or give a folder")
         jobs = [Job(inputs[0], out)]
     else:
         if out is not None and out.suffix.lower() in READABLE and not is_dir(out):
@@ -56,12 +70,9 @@ def plan_jobs(
         if out is not None and is_file(out):
             raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
         ending = FORMATS[format_name.lower()] if format_name else None
-        jobs = list(_expand(inputs, scale, out, suffix, ending, t_map))
-    if resume:
-        written = {absolute(job.target) for job in jobs if job.target != job.source}
-        jobs = [job for job in jobs if absolute(job.source) not in written]
-    failures: list[Failure] = []
+        jobs = _once(_expand(inputs, scale, out, suffix, ending, t_map, failures))
     jobs = _refuse(jobs, failures, _source_fault)
+    jobs = _without_outputs(jobs, resume)
     originals = {absolute(job.source): job.source for job in jobs}
     if t_map is not None:
         if is_dir(t_map):
@@ -80,8 +91,9 @@ def _expand(
     suffix: str | None,
     ending: str | None,
     t_map: Place | None,
+    failures: list[Failure],
 ) -> Iterator[Job]:
-    """A job for each input file and for each image in an input folder."""
+    """A job for each input file and for each image in an input folder. Folders that can't be searched are failures."""
     mark = f"_x{scale:g}" if suffix is None else suffix
     for source in inputs:
         if is_dir(source):
@@ -89,8 +101,9 @@ def _expand(
             if out is None and not whole.name:
                 raise UsageError(f"{source}: there is no place next to it for outputs; give -o FOLDER")
             folder = out or whole.with_name(whole.name + mark)
-            inner = sorted(_images(source, [folder, *([t_map] if t_map else [])]))
-            if not inner:
+            before = len(failures)
+            inner = sorted(_images(source, [folder, *([t_map] if t_map else [])], failures))
+            if not inner and len(failures) == before:
                 yield Job(source, folder)  # `_source_fault` refuses it
             for path in inner:
                 yield Job(source / str(path), folder / str(_output_name(path, suffix or "", ending)))
@@ -99,22 +112,47 @@ def _expand(
             yield Job(source, folder / str(_output_name(PurePosixPath(source.name), appended, ending)))
 
 
-def _images(folder: Place, others: Sequence[Place]) -> Iterator[PurePosixPath]:
+def _images(folder: Place, others: Sequence[Place], failures: list[Failure]) -> Iterator[PurePosixPath]:
     """Images in a folder and the folders below it, as paths relative to it.
 
-    Hidden files are left out, and so is what lies in `others`: outputs of an earlier run, style maps.
+    Hidden files and folders are left out, and so is what lies in `others`: outputs of an earlier run, style maps.
+    Folders that can't be searched become failures.
     """
     apart = [absolute(other) for other in others if within(absolute(folder), absolute(other)) is None]
-    for path in files(folder):
-        hidden = any(part.startswith(".") for part in path.parts)
+
+    def counts(path: PurePosixPath) -> bool:
         place = absolute(folder / str(path))
-        if path.suffix.lower() in READABLE and not hidden and all(within(place, other) is None for other in apart):
+        return not path.name.startswith(".") and all(within(place, other) is None for other in apart)
+
+    for path in files(folder, lambda place, reason: failures.append(Failure(place, reason)), counts):
+        if path.suffix.lower() in READABLE and counts(path):
             yield path
 
 
 def _output_name(path: PurePath, suffix: str, ending: str | None) -> PurePath:
     kept = path.suffix if path.suffix.lower() in WRITABLE else ".png"
     return path.with_name(f"{path.stem}{suffix}{ending or kept}")
+
+
+def _once(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs, without those that would do the same again: an input may be named twice, or lie in a named folder."""
+    return list({(absolute(job.source), absolute(job.target)): job for job in reversed(list(jobs))}.values())[::-1]
+
+
+def _without_outputs(jobs: list[Job], resume: bool | None) -> list[Job]:
+    """The jobs, without those whose input is the output of another one and was written by an earlier run.
+
+    Raises:
+        UsageError: there are such, and `resume` does not ask for this.
+    """
+    sources = {absolute(job.source) for job in jobs}
+    targets = {absolute(job.target): job for job in jobs}
+    written = {place: job for place, job in targets.items() if place in sources and place != absolute(job.source)}
+    if not written or resume:
+        return [job for job in jobs if absolute(job.source) not in written]
+    first = next(iter(written.values()))
+    advice = "another -o" if resume is None else "--skip-existing if an earlier run wrote it, or else another -o"
+    raise UsageError(f"the output of {first.source} would replace the input {first.target}; give {advice}")
 
 
 def _refuse(jobs: Iterable[Job], failures: list[Failure], fault: Callable[[Job], str | None]) -> list[Job]:
@@ -132,22 +170,26 @@ def _source_fault(job: Job) -> str | None:
     if is_dir(job.source):
         return "no images in this folder"
     if not exists(job.source):
-        return "no such file"
+        linked = isinstance(job.source, Path) and job.source.is_symlink()
+        return "a link to a file that is not there" if linked else "no such file"
     return None
 
 
 def _target_fault(jobs: Iterable[Job], originals: dict[Place, Place]) -> Callable[[Job], str | None]:
-    """What is wrong with a job's target: it would replace one of `originals`, or the output of another job."""
+    """What is wrong with a job's target: its name is too long, or it would replace one of `originals`, or the output of
+    another job."""
     taken: dict[Place, Place] = {}
     for job in sorted(jobs, key=lambda job: job.source.suffix.lower() != job.target.suffix.lower()):
         taken.setdefault(absolute(job.target), job.source)  # a.png has a better claim to a.png than a.gif
 
     def fault(job: Job) -> str | None:
+        if long := name_fault(job.target):
+            return f"{long}; rename the input, or give a shorter --suffix or -o"
         target = absolute(job.target)
         if target in originals:
-            return f"the output would replace the input {originals[target]}; give --suffix or another -o"
+            return f"the output would replace the input {originals[target]}; give another -o"
         if (first := taken[target]) != job.source:
-            return f"{job.target} is the output of {first} already; give --suffix, --format or run them apart"
+            return f"{job.target} is the output of {first} already; rename one, or run this one apart with another -o"
         return None
 
     return fault
@@ -169,7 +211,7 @@ def _pair(
     """
     maps: dict[PurePosixPath, Place] = {}
     """Style maps by their path inside the folder, without suffix."""
-    for path in sorted(_images(folder, [])):
+    for path in sorted(_images(folder, [], failures)):
         key, place = path.with_suffix(""), folder / str(path)
         if key in maps:
             raise StyleError(f"style maps {maps[key]} and {place} have the same stem; keep one")

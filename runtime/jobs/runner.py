@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
+from fxsr.files import remove_unfinished
 from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.jobs.forecast import forecast_jobs
 from fxsr.runtime.jobs.jobs import Done, Failure, Forecast, Job, RunOptions
@@ -34,6 +36,12 @@ class ModelChoice:
             FxsrError: see `fxsr.load`.
         """
         return load(self.model, self.device, self.tile, self.overlap, provider=self.provider, trust=self.trust)
+
+
+def remove_leftovers(jobs: Sequence[Job]) -> None:
+    """Remove what earlier runs that were killed left unfinished in the folders of outputs; not behind URLs."""
+    for folder in {job.target.parent for job in jobs if isinstance(job.target, Path)}:
+        remove_unfinished(folder)
 
 
 class Runner(Closable, Protocol):
@@ -85,6 +93,7 @@ class LocalRunner(Runner):
         if self._dry_run:
             yield from forecast_jobs(jobs, self._upscaler, options)
         else:
+            remove_leftovers(jobs)
             yield from run_jobs(jobs, self._upscaler, options, begin, self._at_once)
 
     def close(self) -> None:

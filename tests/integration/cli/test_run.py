@@ -145,6 +145,11 @@ def test_masks_in_a_folder_are_resized_and_paired_by_name(folder: Path, tmp_path
         (["photo.bmp", "--tile", "many"], 2, "tile is 'many'; it must be a number of pixels, or auto"),
         (["photo.bmp", "--outscale", "0"], 2, "outscale is 0; it must be above 0"),
         (["-", "photo.bmp"], 2, "- takes one image"),
+        ([""], 2, "an argument is empty"),
+        (["photo.bmp", "-e", ""], 2, "the value of -e is empty"),
+        (["photo.bmp", "-o", "x.png", "--suffix", "_sr"], 2, "x.png is the output's whole name; leave out --suffix"),
+        (["photo.bmp", "--overlap", "256"], 2, "overlap 256 is more than half of tile 256"),
+        (["photo.bmp", "--tile", "64", "--overlap", "64"], 2, "overlap 64 is more than half of tile 64"),
         (["-", "-o", "folder"], 2, "an image from standard input has no name: give -o FILE instead of folder"),
         (["photo.bmp", "-o", "-", "--json"], 2, "would both go to standard output"),
         (["photo.bmp", "-e", "broken.png"], 2, "this kind of file can't be used here"),
@@ -243,7 +248,7 @@ def test_names_with_spaces_brackets_and_umlauts(photo: Any, tmp_path: Path) -> N
     assert "[bold]" in done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_leaves_no_partial_file(number: signal.Signals, photo: Any, tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         write_image(tmp_path / "in" / name, Picture(photo.repeat(8, 0).repeat(8, 1)))

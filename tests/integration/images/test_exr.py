@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fxsr.errors import ImageError
+from fxsr.errors import ImageError, StyleError
 from fxsr.images.image import Picture, read_image, write_image
 from fxsr.styles.style_map import StyleMap
 from tests.support import noise
@@ -31,12 +31,22 @@ def test_exr_of_numbers_is_taken_as_it_is(tmp_path: Path) -> None:
     depth[0, 0] = np.inf
     with OpenEXR.File({"type": OpenEXR.scanlineimage}, {"Z": depth}) as file:
         file.write(str(tmp_path / "z.exr"))
-    depth[0, 0] = 9
     assert np.array_equal(read_image(tmp_path / "z.exr", as_data=True).pixels[..., 0], depth)
     with pytest.raises(ImageError, match="has the channels Z"):
         read_image(tmp_path / "z.exr")
     write_image(tmp_path / "half.exr", Picture(np.full((4, 5, 1), 0.5, np.float32)))  # as light, 0.21
     assert StyleMap.read(tmp_path / "half.exr").values == pytest.approx(0.214, abs=1e-3)
+
+
+def test_a_style_map_that_holds_infinity_is_refused(tmp_path: Path) -> None:
+    import OpenEXR
+
+    values = np.full((4, 5), 0.5, np.float32)
+    values[0, 0] = np.inf
+    with OpenEXR.File({"type": OpenEXR.scanlineimage}, {"Y": values}) as file:
+        file.write(str(tmp_path / "map.exr"))
+    with pytest.raises(StyleError, match=r"map\.exr: style values must lie in 0\.\.1; these reach from 0\.5 to inf"):
+        StyleMap.read(tmp_path / "map.exr")
 
 
 def test_other_channels_of_exr_are_named(tmp_path: Path) -> None:

@@ -115,10 +115,14 @@ def test_urls_keep_their_spelling_and_have_the_names_of_paths() -> None:
 def test_files_behind_a_url_are_listed_read_and_written_whole(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     folder = parse_place("memory://fxsr-test/folder")
+
+    def refused(place: object, reason: str) -> None:
+        raise AssertionError(place)
+
     assert not is_dir(folder)
     send(tmp_path / "a.txt", folder / "deep" / "b.txt")
     assert is_dir(folder)
-    assert [path.as_posix() for path in files(folder)] == ["deep/b.txt"]
+    assert [path.as_posix() for path in files(folder, refused)] == ["deep/b.txt"]
     inner = within(folder / "deep" / "b.txt", folder)
     assert inner is not None
     assert inner.as_posix() == "deep/b.txt"

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,9 +77,22 @@ def test_an_input_is_never_overwritten(photos: Path) -> None:
 
 def test_another_input_is_never_overwritten_either(photos: Path) -> None:
     (photos / "a_x4.jpg").write_bytes(b"x")
-    plan = plan_jobs([photos / "a.jpg", photos / "a_x4.jpg"], 4)
-    assert targets(plan) == ["photos/a_x4_x4.jpg"]
-    assert "would replace the input photos/a_x4.jpg" in plan.failures[0].reason
+    inputs = [photos / "a.jpg", photos / "a_x4.jpg"]
+    with pytest.raises(
+        UsageError, match=r"output of photos/a\.jpg would replace the input photos/a_x4\.jpg; give another"
+    ):
+        plan_jobs(inputs, 4)
+    assert targets(plan_jobs(inputs, 4, Path("out"))) == ["out/a.jpg", "out/a_x4.jpg"]
+
+
+def test_running_twice_in_place_is_refused_before_the_work_and_the_advice_works(photos: Path) -> None:
+    first = plan_jobs([photos], 4, photos, "_sr", resume=False)
+    for job in first.jobs:
+        local(job.target).write_bytes(b"x")
+    with pytest.raises(UsageError, match="give --skip-existing if an earlier run wrote it, or else another -o"):
+        plan_jobs([photos], 4, photos, "_sr", resume=False)
+    assert targets(plan_jobs([photos], 4, photos, "_sr", resume=True)) == targets(first)
+    assert len(plan_jobs([photos], 4, Path("out"), "_sr", resume=False).jobs) == 2 * len(first.jobs)
 
 
 def test_two_inputs_never_share_an_output(photos: Path) -> None:
@@ -84,7 +100,83 @@ def test_two_inputs_never_share_an_output(photos: Path) -> None:
     plan = plan_jobs([photos / "a.jpg", photos / "a.png"], 4, Path("out"), format_name="png")
     assert targets(plan) == ["out/a.png"]
     assert [failure.file.name for failure in plan.failures] == ["a.jpg"]  # the other keeps its format
-    assert "is the output of" in plan.failures[0].reason
+    assert plan.failures[0].reason == (
+        "out/a.png is the output of photos/a.png already; rename one, or run this one apart with another -o"
+    )
+    assert targets(plan_jobs([photos / "a.jpg"], 4, Path("other"), format_name="png")) == ["other/a.png"]
+
+
+def test_an_input_that_is_named_twice_is_done_once(photos: Path) -> None:
+    inputs = [photos, photos / "a.jpg", Path.cwd() / "photos"]
+    assert targets(plan_jobs(inputs, 4, Path("out"))) == ["out/a.jpg", "out/anim.png", "out/b.png", "out/deep/c.tif"]
+    assert not plan_jobs(inputs, 4, Path("out")).failures
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="may enter every folder")
+@pytest.mark.parametrize("mode", [0o000, 0o400])
+def test_a_folder_that_cannot_be_entered_is_named_and_the_others_are_done(photos: Path, mode: int) -> None:
+    (photos / "deep").chmod(mode)
+    plan = plan_jobs([photos], 4, Path("out"))
+    (photos / "deep").chmod(0o700)
+    assert targets(plan) == ["out/a.jpg", "out/anim.png", "out/b.png"]
+    assert [(failure.file, failure.reason) for failure in plan.failures] == [
+        (photos / "deep", "cannot be searched (Permission denied)")
+    ]
+
+
+def test_what_refuses_to_be_searched_is_a_failure_and_its_neighbours_are_done(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def refusing(folder: Any) -> Any:
+        if Path(folder).name == "deep":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    plan = plan_jobs([photos], 4, Path("out"))
+    assert targets(plan) == ["out/a.jpg", "out/anim.png", "out/b.png"]
+    assert [(failure.file, failure.reason) for failure in plan.failures] == [
+        (photos / "deep", "cannot be searched (Permission denied)")
+    ]
+    alone = plan_jobs([photos / "deep"], 4, Path("out"))
+    assert [failure.reason for failure in alone.failures] == ["cannot be searched (Permission denied)"]
+
+
+def test_hidden_folders_are_not_searched(photos: Path) -> None:
+    (photos / ".trash" / "deep").mkdir(parents=True)
+    (photos / ".trash" / "deep" / "old.png").write_bytes(b"x")
+    assert len(plan_jobs([photos], 4, Path("out")).jobs) == 4
+
+
+def test_a_link_to_nothing_is_named(photos: Path) -> None:
+    (photos / "gone.png").symlink_to("nowhere.png")
+    plan = plan_jobs([photos], 4, Path("out"))
+    assert [(failure.file.name, failure.reason) for failure in plan.failures] == [
+        ("gone.png", "a link to a file that is not there")
+    ]
+    assert len(plan.jobs) == 4
+
+
+def test_a_name_that_is_too_long_is_found_before_the_work(photos: Path) -> None:
+    name = "ü" * 125 + ".png"  # 254 bytes
+    (photos / name).write_bytes(b"x")
+    assert targets(plan_jobs([photos / name], 4, Path("out"))) == [f"out/{name}"]
+    (failure,) = plan_jobs([photos / name], 4).failures
+    assert failure.reason == (
+        "the name of its output would have 257 bytes, and at most 255 are possible; rename the input, or give a "
+        "shorter --suffix or -o"
+    )
+    plan = plan_jobs([photos / "a.jpg"], 4, Path("o" * 256, "deeper"))
+    assert "would have 256 bytes" in plan.failures[0].reason
+    plan = plan_jobs([photos / "a.jpg"], 4, Path(*["deep" * 50] * 21))
+    assert "the path of its output would have" in plan.failures[0].reason
+
+
+def test_a_suffix_for_a_file_that_is_named_whole_is_refused(photos: Path) -> None:
+    with pytest.raises(UsageError, match="leave out --suffix"):
+        plan_jobs([photos / "a.jpg"], 4, Path("large.png"), "_sr")
 
 
 def test_missing_files_and_empty_folders_are_failures_and_the_others_are_done(photos: Path) -> None:

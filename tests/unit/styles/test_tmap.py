@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fxsr.cli import tmap as cli_tmap
+from fxsr.cli.tmap_files import BitDepth, MapFinish
 from fxsr.errors import StyleError, UsageError
 from fxsr.images.image import read_image
 from fxsr.styles import maps as tmap
+from fxsr.styles.options import StyleOptions
 from fxsr.styles.style_map import StyleMap, parse_pair
 from fxsr.styles.texture import GRAIN_LIMIT, estimate_grain, texture
 from tests.support import SAMPLE
@@ -132,6 +134,41 @@ def test_a_small_thing_before_a_plain_background_is_found() -> None:
     depth = np.zeros((40, 40), np.uint8)
     depth[5, 5] = 9
     assert tmap.from_depth(depth)[5, 5] == 1
+
+
+def test_infinitely_far_counts_as_the_farthest_depth() -> None:
+    depth = np.linspace(1, 9, 40, dtype=np.float32).reshape(4, 10)
+    sky = depth.copy()
+    sky[-1, -1] = np.inf
+    assert np.allclose(tmap.from_depth(sky), tmap.from_depth(depth))
+    for wrong in (np.nan, -np.inf):
+        sky[0, 0] = wrong
+        with pytest.raises(StyleError, match="not numbers, or negative infinity"):
+            tmap.from_depth(sky)
+    with pytest.raises(StyleError, match="not numbers, or negative infinity"):
+        tmap.from_depth(np.full((2, 2), np.inf))
+
+
+@pytest.mark.parametrize("rows", [tmap.linear_gradient_rows(50, 31, 211), tmap.radial_gradient_rows(50, 31, (0.2, 1))])
+def test_parts_of_a_gradient_are_those_of_the_whole(rows: tmap.PlaneRows) -> None:
+    parts = [rows(slice(top, min(top + 7, 50))) for top in range(0, 50, 7)]
+    assert np.array_equal(np.concatenate(parts), rows(slice(0, 50)))
+
+
+def test_a_large_gradient_is_written_a_few_rows_at_a_time() -> None:
+    made: list[int] = []
+    gradient = tmap.linear_gradient_rows(100_000, 2000, 90)
+
+    def make(rows: slice) -> tmap.Plane:
+        made.append(rows.stop - rows.start)
+        return gradient(rows)
+
+    image = MapFinish(StyleOptions(range=(0.25, 1)), BitDepth.sixteen).stream(100_000, 2000, make)
+    first = next(image.bands)
+    assert (image.height, image.width, image.channels, first.dtype.name) == (100_000, 2000, 1, "uint16")
+    assert first[0, 0, 0] == 16384
+    assert made == [len(first)]
+    assert first.size < 2**20
 
 
 def test_depth_that_tells_nothing_is_refused() -> None:
