@@ -1,0 +1,141 @@
+"""Training runs with teachers, time limits, beginnings from other networks, and resumed ones with changed recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fxsr.errors import FxsrError, UsageError
+from fxsr.training.loop import train
+from fxsr.training.state import RunFolder
+from tests.support import (
+    GOLDEN,
+    SilentMonitor,
+    fxsr_cli,
+    tiny_recipe,
+)
+from tests.training import run, weights
+
+
+def taught(photos: Path) -> list[str]:
+    """Overrides: half of the crops native, and all that came with teachers at once."""
+    inputs = 'data.inputs=[{name="reduced"}, {name="native", native=true, t=[0.5, 1]}]'
+    line = 'line=["photo", "crisp"]'
+    return [
+        inputs,
+        f'teachers.crisp.source="{photos}"',
+        f'psnr.terms=[{{kind="l1", weight=1, {line}}}]',
+        'psnr.between="own"',
+        'conditional.between="own"',
+        'conditional.style={per="pixel", uniform=0.5, ends=0.5, map_every=2}',
+        f'conditional.terms=[{{kind="l1", weight=1, {line}}}, {{kind="adversarial", gan="vanilla", '
+        'weight=[[0, 0], [0.9, 0], [1, 0.01]], target="crisp"}]',
+        'conditional.discriminator={kind="unet", nf=4, sees="weighed"}',
+    ]
+
+
+def test_a_run_with_everything_that_teachers_bring_stops_and_goes_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fxsr.training import teachers
+    from fxsr.training.cache import Pixels
+
+    def draw(lr: Pixels, title: str) -> Pixels:
+        return lr.repeat(4, 0).repeat(4, 1)
+
+    monkeypatch.setattr(teachers, "load_teacher", lambda *_: draw)
+    overrides = taught(photos)
+    straight = run(photos, tmp_path / "straight", *overrides)
+    first = run(photos, tmp_path / "parts", *overrides, stop_after=5)
+    second = run(photos, tmp_path / "parts", *overrides, resume=True)
+    assert first.losses + second.losses == straight.losses
+    for key, value in weights(straight).items():
+        assert np.array_equal(value, weights(second)[key]), key
+
+
+def test_minutes_change_the_steps_and_a_run_ends_in_time(photos: Path, tmp_path: Path) -> None:
+    import time
+
+    recipe = tiny_recipe(photos, "psnr.steps=1000000", "conditional.steps=1000000", "save_every=100000")
+    begin = time.monotonic()
+    watcher = SilentMonitor()
+    outcome = train(recipe, tmp_path, watcher, device="cpu", minutes=0.3)
+    assert time.monotonic() - begin < 40
+    assert any("to end in 0.3 minutes" in line for line in watcher.said)
+    assert outcome.weights.is_file()
+    assert RunFolder(tmp_path, recipe).states()
+
+
+def test_a_plan_trains_nothing(photos: Path, tmp_path: Path) -> None:
+    done = fxsr_cli(
+        "train", GOLDEN / "tiny.toml", "--set", f"data.hr={photos}", "--plan", "--device", "cpu", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "psnr: 4 steps of" in done.stdout
+    assert "memory" in done.stdout
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_resuming_needs_no_repeated_overrides_and_may_lengthen(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(photos, out, "conditional.steps=0", "psnr.schedule=constant")
+    done = fxsr_cli("train", "--resume", "--out", out, "--device", "cpu", "--set", "psnr.steps=6")
+    assert done.returncode == 0, done.stderr
+    assert "continues with psnr.steps = 6; it was 4" in done.stderr
+    assert "psnr stage, step 6, done" in done.stdout
+
+
+def test_a_cosine_stage_cannot_be_lengthened(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path)
+    with pytest.raises(UsageError, match=r"begun with conditional\.steps = 4, not 8"):
+        run(photos, tmp_path, "conditional.steps=8", resume=True)
+
+
+def test_missing_feature_weights_are_found_before_pictures_are_read(photos: Path, tmp_path: Path) -> None:
+    term = 'psnr.terms=[{kind="perceptual", weight=1, layers=["conv1_2"], weights="absent.pth"}]'
+    with pytest.raises(FxsrError, match=r"absent\.pth: no such file"):
+        run(photos, tmp_path, term)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_short_run_logs_its_first_steps(photos: Path, tmp_path: Path) -> None:
+    done = run(photos, tmp_path, "psnr.steps=20", "conditional.steps=0", "log_every=100")
+    assert len(done.losses) == 11  # the first, and every tenth part
+
+
+def test_compiling_changes_nothing_in_either_stage(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(photos, tmp_path / "plain")
+    real = torch.compile
+    compiled: list[object] = []
+
+    def traced(module: torch.nn.Module) -> Any:
+        compiled.append(module)
+        return real(module, backend="eager")  # the compiler's own work takes minutes and is not ours
+
+    monkeypatch.setattr(torch, "compile", traced)
+    fast = run(photos, tmp_path / "compiled", "compile=true", stop_after=6)
+    fast = run(photos, tmp_path / "compiled", "compile=true", resume=True)
+    assert len(compiled) == 3  # two stages, and the second again on resuming
+    for key, value in weights(plain).items():
+        np.testing.assert_allclose(value, weights(fast)[key], atol=1e-5)
+
+
+def test_training_begins_with_an_ncnn_network(photos: Path, tmp_path: Path) -> None:
+    from tests.unit.training.test_teachers import write_ncnn
+
+    network = write_ncnn(tmp_path / "net.param", nb=1, nf=8, gc=4)
+    overrides = ["psnr.steps=1", "psnr.rate=1e-12", "conditional.steps=0"]
+    tuned = run(photos, tmp_path / "run", f"init={tmp_path / 'net.param'}", *overrides)
+    for key, value in network.state_dict().items():
+        assert np.abs(value.numpy() - weights(tuned)[key]).max() < 1e-6, key
+
+
+def test_a_start_that_is_not_there_is_named(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"init: absent\.pth: no such file"):
+        run(photos, tmp_path, "init=absent.pth")

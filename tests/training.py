@@ -1,0 +1,26 @@
+"""Training runs of the smallest network in this process, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fxsr.models.checkpoint import load_checkpoint
+from fxsr.training.loop import Outcome, train
+from tests.support import SilentMonitor, tiny_recipe
+
+
+def run(photos: Path, out: Path, *overrides: str, stop_after: int | None = None, resume: bool = False) -> Outcome:
+    steps = 0
+
+    def should_stop() -> bool:
+        nonlocal steps
+        steps += 1
+        return steps == stop_after
+
+    return train(tiny_recipe(photos, *overrides), out, SilentMonitor(), resume, should_stop, "cpu")
+
+
+def weights(outcome: Outcome) -> Mapping[str, Any]:
+    return load_checkpoint(outcome.weights).weights
