@@ -202,8 +202,8 @@ def match_colours(sr: Pixels, lr: Pixels, side: int) -> Pixels:
     scale = sr.shape[0] // lr.shape[0]
     height, width = lr.shape[:2]
     reduced = sr.reshape(height, scale, width, scale, 3).mean((1, 3), dtype=np.float32)
-    difference = _smooth(lr - reduced, side)
-    return to_uint8(sr + repeat_pixels(difference, scale))
+    difference: NDArray[np.float32] = repeat_pixels(_smooth(lr - reduced, side), scale)
+    return to_uint8(sr + difference)
 
 
 def _smooth(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
