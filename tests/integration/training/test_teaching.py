@@ -91,7 +91,7 @@ def test_resuming_needs_no_repeated_overrides_and_may_lengthen(photos: Path, tmp
 
 def test_a_cosine_stage_cannot_be_lengthened(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path)
-    with pytest.raises(UsageError, match=r"begun with conditional\.steps = 4, not 8"):
+    with pytest.raises(UsageError, match=r"started with conditional\.steps = 4, not 8"):
         run(photos, tmp_path, "conditional.steps=8", resume=True)
 
 
