@@ -41,6 +41,7 @@ def alone_in(out: Path, on_step: Callable[[str], None] = lambda text: None) -> I
 
     path = out / _LOCK
     lock = _file_lock(path)
+    made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         try:
@@ -58,6 +59,9 @@ def alone_in(out: Path, on_step: Callable[[str], None] = lambda text: None) -> I
         yield
     finally:
         _remove(lock, path)
+        if made:
+            with suppress(OSError):
+                out.rmdir()  # if nothing was written
 
 
 @contextmanager

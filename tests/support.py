@@ -103,7 +103,14 @@ def fxsr_process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.
         cwd=cwd,
         env=environment,
         start_new_session=True,
+        preexec_fn=_heed_signals,
     )
+
+
+def _heed_signals() -> None:
+    """In a process that starts: signals end it, also where whoever started the tests ignores them, as nohup does."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

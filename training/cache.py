@@ -116,14 +116,23 @@ def open_cache(
     return ImageCache(data, [Entry(**entry) for entry in json.loads(index.read_text())], scale)
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that does not exist.
+
+    Raises:
+        UsageError: names it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder of images")
+
+
 def find_images(folder: Path) -> list[Path]:
     """Find every image below a folder, sorted by name.
 
     Raises:
         UsageError: the folder does not exist or holds no images.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder of images")
+    check_folder(folder)
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE and path.is_file())
     if not found:
         raise UsageError(f"{folder}: holds no images; {', '.join(sorted(READABLE))} are read")

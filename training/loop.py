@@ -18,7 +18,7 @@ from typing import Protocol
 from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.models.checkpoint import load_start, start_from
-from fxsr.training.cache import open_cache
+from fxsr.training.cache import check_folder, open_cache
 from fxsr.training.crops import Sources
 from fxsr.training.data import batches
 from fxsr.training.ncnn import load_ncnn_rrdb
@@ -114,6 +114,8 @@ def train(
     state = folder.latest(monitor.say) if resume else None
     if not resume and folder.states():
         raise UsageError(f"{out} holds a run already; continue it with --resume, or start another with --out")
+    for each in (*recipe.data.hr_folders, *recipe.data.lr_folders):
+        check_folder(each)
     objectives = {
         name: Objective(stage) for name, stage in recipe.stages.items()
     }  # fails early if feature weights are missing

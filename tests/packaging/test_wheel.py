@@ -15,6 +15,7 @@ from fxsr.errors import install_line
 from tests.support import ROOT, SAMPLE
 
 TORCH_MODULES = (
+    "crops",
     "data",
     "discriminator",
     "features",
@@ -24,13 +25,19 @@ TORCH_MODULES = (
     "monitor",
     "objective",
     "perceptual",
+    "resident",
+    "rrdb",
+    "schedule",
     "state",
+    "targets",
+    "teachers",
     "trainer",
 )
 NEEDS_EXTRA = (
     {"fxsr.models.network": "export"}
     | {f"fxsr.training.{name}": "train" for name in TORCH_MODULES}
-    | {"fxsr.runtime.serve.app": "serve", "fxsr.runtime.ui.page": "ui"}
+    | {"fxsr.benchmarks.gpu.training": "train"}
+    | {"fxsr.runtime.serve.app": "serve", "fxsr.runtime.serve.connections": "serve", "fxsr.runtime.ui.page": "ui"}
 )
 """Modules that can't be imported without an extra, since their classes derive from its classes."""
 

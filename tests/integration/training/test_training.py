@@ -172,7 +172,7 @@ def test_a_run_is_not_overwritten_unasked(photos: Path, tmp_path: Path) -> None:
 
 def test_resuming_with_another_recipe_names_the_difference(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path, stop_after=1)
-    with pytest.raises(UsageError, match=r"begun with conditional\.batch = 4, not 2"):
+    with pytest.raises(UsageError, match=r"started with conditional\.batch = 4, not 2"):
         run(photos, tmp_path, "conditional.batch=2", resume=True)
     assert run(photos, tmp_path, "data.workers=1", "log_every=2", resume=True).finished
 

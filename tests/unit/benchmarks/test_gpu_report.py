@@ -114,11 +114,15 @@ def test_an_interrupt_ends_the_step_and_completes_the_report(run: Callable[..., 
         wait_until((tmp_path / "begun").exists)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored: tests in the background
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        run(steps(PASS, program, PASS))
-    thread.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(steps(PASS, program, PASS))
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     report = read_gpu_report((tmp_path / "out" / "report.json").read_bytes())
     assert outcomes(report) == ["passed", "interrupted"]
     assert report.steps[1].findings[0].name == "first"

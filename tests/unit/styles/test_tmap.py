@@ -140,6 +140,7 @@ def test_infinitely_far_counts_as_the_farthest_depth() -> None:
     depth = np.linspace(1, 9, 40, dtype=np.float32).reshape(4, 10)
     sky = depth.copy()
     sky[-1, -1] = np.inf
+    depth[-1, -1] = depth[-1, -2]  # the largest finite one
     assert np.allclose(tmap.from_depth(sky), tmap.from_depth(depth))
     for wrong in (np.nan, -np.inf):
         sky[0, 0] = wrong
