@@ -30,7 +30,7 @@ def alone_in(out: Path, on_step: Callable[[str], None] = lambda text: None) -> I
     Half-written files of exports that were killed are removed first.
 
     Args:
-        out: the folder. It is created if it does not exist.
+        out: the folder. It is created if it does not exist, and removed again if nothing was written to it.
         on_step: called if another export holds the lock.
 
     Raises:

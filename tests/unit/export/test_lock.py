@@ -12,10 +12,17 @@ from fxsr.export.lock import alone_in, scratch_folder
 
 
 def test_the_lock_lies_in_the_folder_and_goes_with_the_block(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with alone_in(out):
-        assert [path.name for path in out.iterdir()] == [".fxsr-export.lock"]
-    assert list(out.iterdir()) == []
+    with alone_in(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".fxsr-export.lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_folder_stays_only_if_something_was_written(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "nothing"):
+        pass
+    with alone_in(tmp_path / "something"):
+        (tmp_path / "something" / "x").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["something"]
 
 
 def test_a_second_export_waits_whatever_its_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
