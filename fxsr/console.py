@@ -4,36 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-
-_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode categories that change how a terminal shows text, or have no glyph: control characters, invisible format
-characters such as those that reverse the direction, halves of surrogate pairs, and separators of lines."""
-_JOINERS = "\u200c\u200d"
-"""Format characters that scripts and emoji need."""
-
-
-def printable(text: str) -> str:
-    """Text from outside, such as a file's name, that a terminal may be given.
-
-    Characters that would control the terminal or break the line become escapes such as `\\x1b`. A byte that is not
-    valid in the file system's encoding, which Python keeps as a lone surrogate, becomes `\\xff`.
-    """
-    return text if text.isprintable() else "".join(map(_printable, text))
-
-
-def _printable(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if unicodedata.category(character) in _UNSAFE and character not in _JOINERS:
-        return character.encode("unicode_escape", "backslashreplace").decode()
-    return character
 
 
 def plain_console(

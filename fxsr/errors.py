@@ -22,6 +22,14 @@ value, and what to do about it.
 
 from __future__ import annotations
 
+import unicodedata
+
+_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories that change how a terminal shows text, or have no glyph: control characters, invisible format
+characters such as those that reverse the direction, halves of surrogate pairs, and separators of lines."""
+_JOINERS = "\u200c\u200d"
+"""Format characters that scripts and emoji need."""
+
 
 class FxsrError(Exception):
     """Base of all errors raised on purpose."""
@@ -97,7 +105,24 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
-def printable(text: str, most: int = 80) -> str:
-    """A foreign name for a message: control characters, which a terminal would obey, as escapes, and not too long."""
-    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[:most])
-    return f"{shown}..." if len(text) > most else shown
+def printable(text: str) -> str:
+    """Text from outside, such as a file's name, that a terminal may be given.
+
+    Characters that would control the terminal or break the line become escapes such as `\\x1b`. A byte that is not
+    valid in the file system's encoding, which Python keeps as a lone surrogate, becomes `\\xff`.
+    """
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if unicodedata.category(character) in _UNSAFE and character not in _JOINERS:
+        return character.encode("unicode_escape", "backslashreplace").decode()
+    return character
+
+
+def foreign_name(text: str, most: int = 80) -> str:
+    """`printable` for a name out of somebody's file: at most its first `most` characters."""
+    return f"{printable(text[:most])}..." if len(text) > most else printable(text)

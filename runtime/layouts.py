@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import ModelFileError, printable
+from fxsr.errors import ModelFileError, foreign_name
 from fxsr.models.manifest import ModelFacts
 
 Array = NDArray[Any]
@@ -58,7 +58,7 @@ def check_output(facts: ModelFacts, image: Sequence[int], sr: Sequence[int]) -> 
     wanted = tuple(known[axis] for axis in output.layout)
     if tuple(sr) != wanted:
         raise ModelFileError(
-            f"{printable(facts.name)}: its output has the shape {tuple(sr)}, not {wanted}: this is not the "
+            f"{foreign_name(facts.name)}: its output has the shape {tuple(sr)}, not {wanted}: this is not the "
             f"x{scale} model that its description says; export it again"
         )
 

@@ -28,8 +28,7 @@ from fxsr.cli import verify as cli_verify
 from fxsr.cli.command import Command
 from fxsr.cli.options import Json
 from fxsr.cli.stop import Stop
-from fxsr.console import printable
-from fxsr.errors import FxsrError
+from fxsr.errors import FxsrError, printable
 
 app = typer.Typer(
     name="fxsr",

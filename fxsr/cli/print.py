@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fxsr.console import plain_console, print_json
-from fxsr.errors import printable
+from fxsr.errors import foreign_name
 
 if TYPE_CHECKING:
     from fxsr.export import ExportResult
@@ -67,7 +67,7 @@ def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
         console.print(f"{result.onnx.with_name(esrgan.file.file)} ({differs})", markup=False)
     console.print(f"{result.manifest_path}", markup=False)
     for layer, reason in manifest.kept_because.items():
-        console.print(f"{printable(layer)} is kept in float32 ({printable(reason)})", markup=False)
+        console.print(f"{foreign_name(layer)} is kept in float32 ({foreign_name(reason)})", markup=False)
     verification = manifest.verification
     if verification is None:
         console.print("not verified (--no-verify)")
@@ -154,7 +154,7 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     table.add_column(overflow="fold")
     for name, value in facts.items():
         text = "see --json" if isinstance(value, Mapping) else str(value)
-        table.add_row(*(escape(printable(each, _LONGEST)) for each in (name, text)))
+        table.add_row(*(escape(foreign_name(each, _LONGEST)) for each in (name, text)))
     plain_console().print(table)
 
 

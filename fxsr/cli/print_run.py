@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fxsr.console import plain_console, print_json, printable
+from fxsr.console import plain_console, print_json
+from fxsr.errors import printable
 from fxsr.runtime.jobs.jobs import Failure, Forecast
 
 if TYPE_CHECKING:

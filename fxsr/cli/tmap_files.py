@@ -142,7 +142,8 @@ def _make_map(job: Job, make: Callable[[Path], Plane], finish: MapFinish) -> Don
 
 def write_map(out: Path, rows: Rows, *, quiet: bool, as_json: bool) -> None:
     """Write one map, and print a line about it."""
-    from fxsr.console import print_json, printable
+    from fxsr.console import print_json
+    from fxsr.errors import printable
     from fxsr.images.writing import write_rows
 
     if out.suffix.lower() != ".png":

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from fxsr.errors import CheckpointError, UsageError, printable
+from fxsr.errors import CheckpointError, UsageError, foreign_name
 
 SCALES = (2, 4, 8)
 RESIDUAL_SCALE = 0.2
@@ -193,4 +193,4 @@ def _some(what: str, names: list[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{what}: {', '.join(map(printable, names[:3]))}{more}"
+    return f"{what}: {', '.join(map(foreign_name, names[:3]))}{more}"

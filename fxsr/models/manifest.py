@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from fxsr.errors import ModelFileError, UsageError, first_line, printable
+from fxsr.errors import ModelFileError, UsageError, first_line, foreign_name
 from fxsr.files import atomic_path, sha256
 from fxsr.models.config import NetworkConfig
 
@@ -138,7 +138,7 @@ class FileFacts:
 
     def __post_init__(self) -> None:
         if self.file in (".", "..") or re.search(r"[/\\:\x00-\x1f\x7f]", self.file):
-            raise ValueError(f"{printable(self.file)!r} must be the name of a file in the manifest's own folder")
+            raise ValueError(f"{foreign_name(self.file)!r} must be the name of a file in the manifest's own folder")
 
 
 @dataclass(frozen=True)
@@ -333,4 +333,4 @@ def _decode(data: bytes, kind: type[T], source: str) -> T:
             )
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError, UsageError) as error:  # msgspec's errors are ValueErrors
-        raise ModelFileError(f"{source}: not a manifest of fxsr ({printable(first_line(error), 300)})") from error
+        raise ModelFileError(f"{source}: not a manifest of fxsr ({foreign_name(first_line(error), 300)})") from error

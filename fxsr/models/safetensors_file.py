@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import CheckpointError, printable
+from fxsr.errors import CheckpointError, foreign_name
 from fxsr.models.foreign import explain_content
 from fxsr.models.stored import StoredTensor, WeightsFile, item_size
 
@@ -74,10 +74,11 @@ def _tensor(path: Path, key: str, entry: _Entry, begin: int, size: int) -> Store
     first, last = entry.data_offsets
     item = item_size(dtype)
     if not first <= last <= size - begin:
-        raise ValueError(f"it is cut off: the values of {printable(key)} lie beyond its end")
+        raise ValueError(f"it is cut off: the values of {foreign_name(key)} lie beyond its end")
     if item is not None and last - first != math.prod(entry.shape) * item:
         raise ValueError(
-            f"{printable(key)} has {last - first} bytes, which is not {printable(entry.dtype)} of {list(entry.shape)}"
+            f"{foreign_name(key)} has {last - first} bytes, which is not {foreign_name(entry.dtype)} of "
+            f"{list(entry.shape)}"
         )
 
     def read(kind: str) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import CheckpointError, printable
+from fxsr.errors import CheckpointError, foreign_name
 
 _FLOATS = {"float64": "f8", "float32": "f4", "float16": "f2", "bfloat16": "u2"}
 """Types of weights, and how numpy reads them. numpy lacks bfloat16, the upper half of a float32."""
@@ -52,11 +52,11 @@ def check_plain(tensors: Mapping[str, StoredTensor]) -> None:
     for key, tensor in tensors.items():
         if tensor.odd or tensor.dtype.startswith("complex"):
             kind = tensor.odd or f"of type {tensor.dtype}"
-            raise CheckpointError(f"{printable(key)} is not a plain array of real numbers: it is {kind}")
+            raise CheckpointError(f"{foreign_name(key)} is not a plain array of real numbers: it is {kind}")
         if tensor.dtype.startswith(("float8_", "float6_", "float4_")):
             raise CheckpointError(
-                f"{printable(key)} is of type {printable(tensor.dtype)}, whose values need scales kept elsewhere; "
-                "give the weights in float32, float16 or bfloat16"
+                f"{foreign_name(key)} is of type {foreign_name(tensor.dtype)}, whose values need scales kept "
+                "elsewhere; give the weights in float32, float16 or bfloat16"
             )
 
 
@@ -72,7 +72,8 @@ def read_floats(tensors: Mapping[str, StoredTensor]) -> dict[str, NDArray[np.flo
 def _floats(key: str, tensor: StoredTensor) -> NDArray[np.float32]:
     if tensor.dtype not in _FLOATS:
         raise CheckpointError(
-            f"{printable(key)} is of type {printable(tensor.dtype)}; weights are float32, float16, bfloat16 or float64"
+            f"{foreign_name(key)} is of type {foreign_name(tensor.dtype)}; "
+            "weights are float32, float16, bfloat16 or float64"
         )
     values = tensor.read(_FLOATS[tensor.dtype])
     if tensor.dtype == "bfloat16":

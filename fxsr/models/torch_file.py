@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import CheckpointError, first_line, printable
+from fxsr.errors import CheckpointError, first_line, foreign_name
 from fxsr.models.foreign import explain_content
 from fxsr.models.stored import StoredTensor, WeightsFile, item_size
 from fxsr.models.torch_pickle import DamagedPickleError, StorageRef, interpret, odd_tensor
@@ -69,7 +69,7 @@ def _state(path: Path, content: Any) -> dict[str, StoredTensor]:
         raise CheckpointError(f"holds a{kind} instead of a state dict")
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, StoredTensor)}
     if not tensors:
-        names = ", ".join(printable(key) for key in list(content)[:5] if isinstance(key, str))
+        names = ", ".join(foreign_name(key) for key in list(content)[:5] if isinstance(key, str))
         raise CheckpointError(f"holds no tensors; its entries are {names or 'not named'}")
     return tensors
 
@@ -128,8 +128,8 @@ def _other_archive(names: list[str]) -> str:
     if any("archive_format" in name or name.endswith((".pt2", "serialized_exported_program.json")) for name in inside):
         return "this is a program of torch.export; ask its maker for the state dict"
     if model := next((name for name in names if name.endswith((".pth", ".pt", ".safetensors", ".onnx"))), None):
-        return f"this is a zip archive; unpack it, and give the file {printable(model)} in it"
-    some = ", ".join(printable(name) for name in names[:3])
+        return f"this is a zip archive; unpack it, and give the file {foreign_name(model)} in it"
+    some = ", ".join(foreign_name(name) for name in names[:3])
     return f"this is a zip archive of other files ({some or 'empty'}); give a .pth or .safetensors file"
 
 
@@ -195,7 +195,7 @@ class _Tensors:
     def storage(self, ref: StorageRef) -> None:
         item, size = item_size(ref.dtype), self._size_of(ref.key)
         if item is None or size is None or ref.count * item > size:
-            raise DamagedPickleError(f"the values of storage {printable(ref.key)} are missing or cut off")
+            raise DamagedPickleError(f"the values of storage {foreign_name(ref.key)} are missing or cut off")
         self.seen[ref.key] = ref
 
     def tensor(self, ref: StorageRef, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> StoredTensor:

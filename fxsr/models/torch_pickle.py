@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
 
-from fxsr.errors import CheckpointError, printable
+from fxsr.errors import CheckpointError, foreign_name
 from fxsr.models.stored import StoredTensor
 
 _MAX_STEPS = 1_000_000
@@ -320,7 +320,7 @@ def _name(module: Any, name: Any) -> _Name:
         or (module == "torch" and name.isidentifier() and name.islower())  # types, such as torch.float32
     )
     if not known:
-        raise _refusal(printable(text))
+        raise _refusal(foreign_name(text))
     return _Name(text)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import ImageError, ModelFileError, printable
+from fxsr.errors import ImageError, ModelFileError, foreign_name
 from fxsr.images.image import LUMA, repeat_pixels
 from fxsr.images.rows import Pixels, Rows, dtype_peak
 from fxsr.runtime.session import Session, SessionInfo
@@ -208,7 +208,7 @@ def _check_range(pixels: Pixels, info: SessionInfo) -> None:
     if not largest <= peak:  # also if it is NaN
         advice = "; use a model in float32 (fxsr export --fp32)" if info.dtype == np.float16 else ""
         raise ImageError(
-            f"the image holds the value {largest:g}; {printable(info.name)} computes up to {peak:g}{advice}"
+            f"the image holds the value {largest:g}; {foreign_name(info.name)} computes up to {peak:g}{advice}"
         )
 
 
@@ -220,7 +220,7 @@ def _check_finite(sr: NDArray[Any], info: SessionInfo) -> None:
     half = info.precision != "fp32"
     cause = "values of the image may be too large for half precision" if half else "its weights may be damaged"
     advice = "use a model in float32 (fxsr export --fp32)" if half else "check it with fxsr verify"
-    raise ModelFileError(f"{printable(info.name)} gives NaN or infinity: {cause}; {advice}")
+    raise ModelFileError(f"{foreign_name(info.name)} gives NaN or infinity: {cause}; {advice}")
 
 
 def _grey_sr(sr: NDArray[Any]) -> NDArray[Any]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fxsr.console import printable
+from fxsr.errors import printable
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fxsr.cli.print import print_facts
-from fxsr.errors import printable
+from fxsr.errors import foreign_name
 
 
 def test_control_characters_of_a_model_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,4 +17,4 @@ def test_control_characters_of_a_model_do_not_reach_the_terminal(capsys: pytest.
 
 
 def test_long_names_are_cut() -> None:
-    assert printable("x" * 100, 5) == "xxxxx..."
+    assert foreign_name("x" * 100, 5) == "xxxxx..."
