@@ -56,6 +56,9 @@ Host = Annotated[
         help="Address to listen on. 0.0.0.0 means all addresses.",
     ),
 ]
+Port = Annotated[
+    int, typer.Option("--port", min=0, max=65535, rich_help_panel=INPUT_OUTPUT, help="Port; 0 means any free port.")
+]
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli.options import AllowHost, DeviceName, Host, Provider, Trust, check_limit, host_names, whole_units
+from fxsr.cli.options import AllowHost, DeviceName, Host, Port, Provider, Trust, check_limit, host_names, whole_units
 from fxsr.cli.panels import HARDWARE, INPUT_OUTPUT, SCRIPTING, TILES
 from fxsr.cli.stop import Stop
 from fxsr.errors import DeviceLostError
@@ -27,9 +27,7 @@ def serve(
     ] = None,
     host: Host = "127.0.0.1",
     allow_hosts: AllowHost = None,
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, rich_help_panel=INPUT_OUTPUT, help="Port; 0 means any free port.")
-    ] = 8000,
+    port: Port = 8000,
     max_megabytes: Annotated[
         float,
         typer.Option("--max-megabytes", rich_help_panel=INPUT_OUTPUT, help="Largest size of a request body."),

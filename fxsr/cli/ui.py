@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fxsr.cli.options import AllowHost, DeviceName, Host, Provider, Trust, host_names, whole_units
+from fxsr.cli.options import AllowHost, DeviceName, Host, Port, Provider, Trust, host_names, whole_units
 from fxsr.cli.panels import INPUT_OUTPUT
 from fxsr.cli.stop import Stop
 
@@ -26,9 +26,7 @@ def ui(
     ] = None,
     host: Host = "127.0.0.1",
     allow_hosts: AllowHost = None,
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, rich_help_panel=INPUT_OUTPUT, help="Port; 0 means any free port.")
-    ] = 7860,
+    port: Port = 7860,
     open_browser: Annotated[
         bool, typer.Option("--open", rich_help_panel=INPUT_OUTPUT, help="Open the page in a browser.")
     ] = False,

@@ -89,8 +89,8 @@ def _upscale(model: ServedModel, flow: Flow, planes: Array, style: Array) -> Arr
 
 def _tensors(model: ServedModel) -> tuple[tuple[TensorFacts, ...], tuple[TensorFacts, ...]]:
     """Inputs and outputs of the graph that is served."""
-    if model.facts:
-        return model.facts.inputs, model.facts.outputs
+    if facts := model.info.facts:
+        return facts.inputs, facts.outputs
     dtype, scale = model.info.dtype.name, model.info.scale
     lr = TensorFacts("lr", dtype, "NCHW", ("n", 3, "h", "w"))
     t_map = TensorFacts("t_map", dtype, "NCHW", ("n_t", 1, "h_t", "w_t"))
@@ -116,7 +116,7 @@ def _check(array: Array | None, tensor: TensorFacts) -> None:
 
 def _planes(model: ServedModel, inputs: Mapping[str, Array]) -> tuple[Array, Array]:
     """`lr` as (N, 3, H, W), and `t_map`, as floats in 0..1."""
-    packed = model.facts is not None and model.facts.packed
+    packed = model.info.facts is not None and model.info.facts.packed
     planes = inputs["lr_t" if packed else "lr"]
     if planes.dtype == np.uint8:
         planes = planes.transpose(0, 3, 1, 2) / np.float32(255)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fxsr.errors import UsageError
 from fxsr.extras import needs
+from fxsr.models.file import model_name
 from fxsr.runtime.upscale.upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def open_models(models: Sequence[str], open_one: Callable[[str], Upscaler]) -> C
             for model in models:
                 name, path = _split_name(model)
                 upscaler = open_one(path)
-                name = name or Path(path).name.removesuffix(Path(path).suffix).removesuffix(".rtx")
+                name = name or model_name(Path(path))
                 if name in upscalers:
                     upscaler.close()
                     raise UsageError(f"two models are called {name}; give one as --engine NAME={path}")

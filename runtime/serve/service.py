@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from fxsr.errors import DeviceLostError, FxsrError
-from fxsr.models.manifest import ModelFacts
 from fxsr.runtime.serve.exchange import Receive
 from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.scheduler import BatchReport, Flow, Scheduler
@@ -29,8 +28,6 @@ class ServedModel:
 
     name: str
     info: SessionInfo
-    facts: ModelFacts | None
-    """What the graph's file says about it; None for a checkpoint."""
     tile: int
     """Largest tile side, LR pixels."""
     overlap: int
@@ -68,7 +65,7 @@ class Service(Closable):
             upscalers = open_upscalers()
             for name, up in upscalers.items():
                 info = up.session.info
-                models[name] = ServedModel(name, info, info.facts, up.tile, up.overlap)
+                models[name] = ServedModel(name, info, up.tile, up.overlap)
             return {name: up.session for name, up in upscalers.items()}
 
         self.settings = settings
