@@ -1,0 +1,1 @@
+from benchmarks.picture_commands import *

@@ -1,0 +1,1 @@
+from benchmarks.speed_commands import *
