@@ -110,12 +110,17 @@ def info(
 
 
 @app.command(cls=Command)
-def models(as_json: Json = False) -> None:
+def models(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also tell how each bundled model was made.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """List the bundled models with their model cards, and models that the authors host elsewhere."""
     from fxsr.cli.print import print_models
-    from fxsr.models.bundled import PUBLISHED_MODELS, bundled_file, bundled_models
+    from fxsr.models.bundled import PUBLISHED_MODELS, bundled_models, model_card
 
-    cards = {name: bundled_file(name, ".md").read_text(encoding="utf-8") for name in bundled_models()}
+    cards = {name: model_card(name, history=verbose or as_json) for name in bundled_models()}
     print_models(cards, PUBLISHED_MODELS, as_json)
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_MODEL = "fxsr-pd-x4-small"
+_HISTORY = "\n## History\n"
+"""Heading of a card's last part."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,17 @@ def bundled_file(name: str, ending: str) -> Path:
         ending: ".onnx", ".safetensors" or ".md".
     """
     return _folder() / f"{name}{ending}"
+
+
+def model_card(name: str, history: bool = True) -> str:
+    """A bundled model's card, Markdown.
+
+    Args:
+        name: one of `bundled_models()`.
+        history: include the last part, which tells how the model was made.
+    """
+    card = bundled_file(name, ".md").read_text(encoding="utf-8")
+    return card if history else card.partition(_HISTORY)[0]
 
 
 def _folder() -> Path:

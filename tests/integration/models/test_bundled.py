@@ -9,13 +9,13 @@ from fxsr.export.verify.cases import make_cases
 from fxsr.export.verify.verify import threshold, verify
 from fxsr.images.image import read_image
 from fxsr.metrics import luma, psnr
-from fxsr.models.bundled import bundled_file, bundled_models
+from fxsr.models.bundled import bundled_file, bundled_models, model_card
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.open import open_session
 from fxsr.runtime.session import CPU
 from fxsr.training.losses import reduce, weave
-from tests.support import SAMPLE
+from tests.support import SAMPLE, fxsr_cli
 
 
 @pytest.mark.parametrize("name", bundled_models())
@@ -33,7 +33,14 @@ def test_a_bundled_model_has_a_card_that_names_its_licence_and_data(name: str) -
     card = bundled_file(name, ".md").read_text(encoding="utf-8")
     assert card.startswith(f"# {name}\n")
     for heading in ("Licence", "Training data", "Limits"):
-        assert heading in card
+        assert heading in model_card(name, history=False)
+
+
+def test_models_tells_how_a_model_was_made_only_when_asked() -> None:
+    short, long = fxsr_cli("models"), fxsr_cli("models", "--verbose")
+    assert short.returncode == long.returncode == 0
+    assert "History" not in short.stdout
+    assert long.stdout.count("History") == len(bundled_models())
 
 
 @pytest.mark.parametrize("name", bundled_models())
