@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from fxsr.errors import CheckpointError, OutOfMemoryError, UsageError
-from fxsr.training.loop import train
+from fxsr.models.checkpoint import load_checkpoint
+from fxsr.training.loop import Outcome, train
 from fxsr.training.memory import least_memory
 from fxsr.training.recipes import recipe_from_json
 from fxsr.training.resume import read_recipe, read_state
@@ -42,6 +44,11 @@ def resume(photos: Path, folder: Path) -> list[str]:
     watcher = SilentMonitor()
     assert train(tiny_recipe(photos, "save_every=1"), folder, watcher, True, device="cpu").finished
     return watcher.said
+
+
+def same_weights(folder: Path, straight: Outcome) -> bool:
+    found, wanted = load_checkpoint(folder / "tiny.safetensors").weights, weights(straight)
+    return found.keys() == wanted.keys() and all(np.array_equal(found[key], wanted[key]) for key in wanted)
 
 
 def change(path: Path, edit: Callable[[Content], object]) -> None:
@@ -101,8 +108,7 @@ def test_a_run_continues_from_the_state_before_an_odd_one(photos: Path, folder: 
     newest = RunFolder.states_in(folder)[-1]
     change(newest, lambda content: content["parts"].update(optimiser={}))
     assert f"{newest.name}: not a readable training state" in resume(photos, folder)[0]
-    straight, outcome = run(photos, tmp_path / "straight"), folder / "tiny.safetensors"
-    assert outcome.read_bytes() == straight.weights.read_bytes()
+    assert same_weights(folder, run(photos, tmp_path / "straight"))
 
 
 @pytest.mark.parametrize("module", ["os", "torch.nn"])
@@ -122,7 +128,7 @@ def test_settings_of_optimisers_are_those_of_the_recipe(photos: Path, folder: Pa
     path = RunFolder.states_in(folder)[-1]
     change(path, lambda content: content["parts"]["optimiser"]["param_groups"][0].update(betas="x", amsgrad=True))
     assert resume(photos, folder) == []
-    assert (folder / "tiny.safetensors").read_bytes() == run(photos, tmp_path / "straight").weights.read_bytes()
+    assert same_weights(folder, run(photos, tmp_path / "straight"))
 
 
 def test_states_of_earlier_versions_with_other_names_of_parts_are_read(folder: Path) -> None:
