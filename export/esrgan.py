@@ -10,10 +10,11 @@ from fxsr.export.graph.bake import bake, esrgan_weights
 from fxsr.export.verify.cases import CaseShapes, make_cases
 from fxsr.export.verify.verify import agreement
 from fxsr.extras import needs
-from fxsr.files import atomic_path, sha256
+from fxsr.files import sha256
 from fxsr.models.checkpoint import Checkpoint
 from fxsr.models.config import is_style, state_shapes
 from fxsr.models.manifest import EsrganFacts, FileFacts
+from fxsr.models.torch_save import save_torch
 from fxsr.runtime.backends.torch import TorchSession
 from fxsr.runtime.session import CPU, Array
 
@@ -37,13 +38,11 @@ def write_esrgan(checkpoint: Checkpoint, t: float, path: Path) -> EsrganFacts:
         UsageError: this network can't be written as an ESRGAN.
         FxsrError: the file can't be written.
     """
-    with needs("export"):
-        import torch
-
     config = checkpoint.config
     plain = esrgan_weights(config, bake(config, checkpoint.weights, t))
-    with atomic_path(path) as temporary:
-        torch.save({key: torch.from_numpy(value) for key, value in plain.items()}, temporary)
+    with needs("export"):
+        import torch
+    save_torch({key: torch.from_numpy(value) for key, value in plain.items()}, path, "export")
     # an ESRGAN is this network with style layers that change nothing
     still = {key: np.zeros(shape, np.float32) for key, shape in state_shapes(config).items() if is_style(key)}
     whole: list[Array] = []

@@ -102,7 +102,8 @@ def export_model(request: ExportRequest, on_event: Callable[[BuildEvent], None] 
             write_manifest(manifest_path(onnx), manifest)
         engine = request.out / facts.file.file
         if request.check and facts.verification is None and find_gpus():
-            manifest = _check_engine(onnx, engine, manifest, facts, step)
+            source = load_checkpoint(request.checkpoint, digest) if manifest.model.precision == "bf16" else None
+            manifest = _check_engine(ComparedModel(onnx, source, manifest.model), engine, manifest, facts, step)
             write_manifest(manifest_path(onnx), manifest)
         lost = tuple(name for name in lost if name != engine.name)
         return ExportResult(onnx, manifest_path(onnx), manifest, engine, reused, lost)
@@ -163,11 +164,14 @@ def _export_graph(
 
 
 def _check_engine(
-    onnx: Path, engine: Path, manifest: Manifest, facts: EngineFacts, step: Callable[[str], None]
+    graph: ComparedModel, engine: Path, manifest: Manifest, facts: EngineFacts, step: Callable[[str], None]
 ) -> Manifest:
-    """Compare the engine with its graph, if this machine can run it. Returns the manifest with the result."""
+    """Compare the engine with its graph, if this machine can run it. Returns the manifest with the result.
+
+    Args:
+        graph: in bfloat16 with its checkpoint, of which ONNX Runtime runs another graph.
+    """
     step("verifying the engine against the graph")
-    graph = ComparedModel(onnx, graph=manifest.model)
     compiled = ComparedModel(engine, graph=manifest.model, engine=EngineFile(engine, manifest, facts))
     photos = dict(islice(bundled_photos().items(), 1))  # the graph was verified on all; tiles may be large
     try:

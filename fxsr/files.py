@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,15 +17,21 @@ from fxsr.errors import FxsrError
 if sys.platform != "win32":
     import fcntl
 
+_LITTLE = 2**20
+"""Free bytes of a disk that counts as full."""
 _UNFINISHED = re.compile(r"\.fxsr-[0-9a-f]{12}\.part(\.\w+)?")
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, with the same suffix, and rename it to `path` at the end.
 
     Missing folders are made. If the block raises or is interrupted, the temporary file is removed and an older file
     at `path` stays as it was. If the program is killed, `remove_unfinished` removes the temporary file later.
+
+    Args:
+        path: the file to write.
+        durable: wait until the file is on the disk, so that it is also whole after a power cut.
 
     Raises:
         FxsrError: `path` can't be written.
@@ -40,9 +47,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary = ends.enter_context(_plain_folder(path.parent)) / name
             ends.enter_context(_owned(temporary))
             yield temporary
+            if durable:
+                _sync(temporary)
             os.replace(temporary, path)
+            if durable and sys.platform != "win32":
+                _sync(temporary.parent)
         except OSError as error:
             raise FxsrError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on the disk."""
+    number = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 @contextmanager
@@ -102,6 +122,11 @@ def _remove_ownerless(path: Path) -> None:
             path.unlink()
         finally:
             os.close(number)
+
+
+def disk_is_full(folder: Path) -> bool:
+    """Whether hardly anything can be written to a folder's disk, for libraries that lose the system's error."""
+    return shutil.disk_usage(folder).free < _LITTLE
 
 
 def sha256(path: Path) -> str:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fxsr.errors import UsageError
+from fxsr.errors import UsageError, printable
 from fxsr.extras import needs
-from fxsr.files import atomic_path
+from fxsr.files import atomic_path, remove_unfinished
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,5 +49,16 @@ def plot_file(path: Path, width: float, height: float) -> Iterator[Figure]:
 
     figure: Any = Figure((width, height), layout="constrained")
     yield figure
+    _take_literally(figure)
+    remove_unfinished(path.parent)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=_DPI)
+
+
+def _take_literally(figure: Any) -> None:
+    """Keep names in titles and legends from being read as formulas, and bytes that are not text from failing."""
+    for panel in figure.axes:
+        legend = panel.get_legend()
+        for text in (panel.title, panel.xaxis.label, panel.yaxis.label, *(legend.get_texts() if legend else ())):
+            text.set_parse_math(False)
+            text.set_text(printable(text.get_text()))

@@ -177,5 +177,5 @@ class SilentMonitor:
 
     def advance(self, stage: str, step: int) -> None: ...
 
-    def measure(self, stage: str, step: int, generator: Any) -> float | None:
+    def measure(self, stage: str, step: int, generator: Any, advance: Callable[[], None]) -> float | None:
         return None

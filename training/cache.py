@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import ImageError, UsageError
-from fxsr.files import atomic_path
+from fxsr.errors import ImageError, UsageError, first_line
+from fxsr.files import atomic_path, remove_unfinished
 from fxsr.images.image import READABLE, read_image, three_channels
 from fxsr.training.resize import reduce_uint8
 
@@ -99,21 +100,64 @@ def open_cache(
         tell: receives messages for the user.
 
     Raises:
+        FxsrError: the cache can't be written.
         UsageError: no folder is given, one is missing, or none of the images can be used.
     """
     if not hr_folders:
         raise UsageError("no folder of training images is given; --set data.hr=FOLDER")
     sources = list(find_pairs(hr_folders, lr_folders))
     stem = folder / _key(sources, scale, smallest)
+
+    def write(file: BinaryIO) -> list[Entry]:
+        entries = list(_write(file, sources, scale, smallest, tell))
+        if not entries:
+            raise UsageError(f"none of the {len(sources)} images in {', '.join(map(str, hr_folders))} can be used")
+        return entries
+
+    return kept_or_made(stem, scale, write, tell)
+
+
+def kept_or_made(
+    stem: Path, scale: int, write: Callable[[BinaryIO], list[Entry]], tell: Callable[[str], None]
+) -> ImageCache:
+    """Open the cache whose files begin with `stem`; make it if it is missing or damaged.
+
+    Args:
+        stem: path of the files without their endings.
+        scale: HR size over LR size.
+        write: writes the pixels to a file, and returns their places.
+        tell: receives messages for the user.
+
+    Raises:
+        FxsrError: the files can't be written.
+    """
     index, data = stem.with_suffix(".json"), stem.with_suffix(".bin")
-    if not (index.is_file() and data.is_file()):
-        with atomic_path(data) as temporary, temporary.open("wb") as file:
-            entries = list(_write(file, sources, scale, smallest, tell))
-            if not entries:
-                raise UsageError(f"none of the {len(sources)} images in {', '.join(map(str, hr_folders))} can be used")
-        with atomic_path(index) as temporary:
-            temporary.write_text(json.dumps([asdict(entry) for entry in entries]))
-    return ImageCache(data, [Entry(**entry) for entry in json.loads(index.read_text())], scale)
+    if index.is_file() and data.is_file():
+        try:
+            entries = _read_index(index, data.stat().st_size, scale)
+            return ImageCache(data, entries, scale)
+        except (OSError, ValueError, RecursionError) as error:
+            tell(f"{data}: this cache is damaged ({first_line(error)}); its pictures are read again")
+    remove_unfinished(stem.parent)
+    with atomic_path(data, durable=True) as temporary, temporary.open("wb") as file:
+        entries = write(file)
+    with atomic_path(index, durable=True) as temporary:
+        temporary.write_text(json.dumps(msgspec.to_builtins(entries)))  # escapes names that are not valid UTF-8
+    return ImageCache(data, entries, scale)
+
+
+def _read_index(path: Path, size: int, scale: int) -> list[Entry]:
+    """The places of a cache's images; raises ValueError if they are not those in a file of `size` bytes."""
+    entries = msgspec.convert(json.loads(path.read_text(encoding="utf-8")), list[Entry])
+    end = 0
+    for entry in entries:
+        if entry.hr != end or min(entry.height, entry.width) < scale or entry.height % scale or entry.width % scale:
+            raise ValueError("the places of its images make no sense")
+        pixels = entry.height * entry.width
+        end += 3 * ((0 if entry.native else pixels) + pixels // scale**2)
+    if not entries or end != size:
+        raise ValueError(f"it has {size:,} bytes instead of {end:,}")
+    return entries
 
 
 def check_folder(folder: Path) -> None:

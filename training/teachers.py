@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import CheckpointError, ImageError, UnavailableError, UsageError, first_line
+from fxsr.errors import CheckpointError, FxsrError, ImageError, UnavailableError, UsageError, first_line
 from fxsr.extras import needs
 from fxsr.images.image import repeat_pixels
+from fxsr.locks import held
 from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, read_rgb
 from fxsr.training.recipe_data import Teacher
 from fxsr.training.resize import to_uint8
@@ -65,6 +66,7 @@ def open_pictures(
     device: torch.device,
     progress: Callable[[str, int, int], None] = lambda what, done, count: None,
     untaught: Collection[int] = (),
+    tell: Callable[[str], None] = lambda _: None,
 ) -> TeacherPictures:
     """Open a teacher's pictures of all inputs; compute missing ones first.
 
@@ -75,16 +77,27 @@ def open_pictures(
         device: device on which a network runs.
         progress: called after each picture with its kind, the number done and the total.
         untaught: numbers of the kinds of input for which the photo replaces the teacher's picture.
+        tell: receives messages for the user.
 
     Raises:
+        FxsrError: the pictures can't be written.
         UsageError: the teacher does not exist, or its folder lacks a picture.
         UnavailableError: the package that contains the teacher is not installed.
         CheckpointError: the teacher's file can't be read.
     """
     path = cache.path.with_name(f"{cache.path.stem}-{_key(teacher, name)}.bin")
+    wanted = _offsets(cache.entries)[-1]
+    if path.is_file() and (size := path.stat().st_size) != wanted:
+        tell(f"{path}: these pictures are damaged ({size:,} bytes instead of {wanted:,}); they are made again")
+        path.unlink()
     if not path.is_file():
         draw = load_teacher(teacher, name, cache.scale, device)
-        _make(path, cache, draw, teacher.colours, name, progress, untaught)
+        try:
+            with held(path.with_suffix(".lock"), "train"):  # runs may share a cache
+                if not path.is_file():
+                    _make(path, cache, draw, teacher.colours, name, progress, untaught)
+        except OSError as error:
+            raise FxsrError(f"cannot write {path}: {error.strerror or error}") from error
     return TeacherPictures(path, cache.entries)
 
 
@@ -100,7 +113,6 @@ def _make(
     """Append the pictures to a `.part` file and rename it when complete; an incomplete picture is computed again."""
     offsets, count = _offsets(cache.entries), len(cache)
     partial = path.with_suffix(".part")
-    partial.parent.mkdir(parents=True, exist_ok=True)
     with partial.open("ab") as file:
         done = int(np.searchsorted(offsets, file.tell(), "right")) - 1
         file.truncate(offsets[done])

@@ -8,12 +8,11 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from fxsr.errors import FxsrError, UsageError
 from fxsr.extras import needs
-from fxsr.models.config import is_style
 from fxsr.training.data import Batch
 from fxsr.training.discriminator import build_discriminator
 from fxsr.training.objective import Objective
 from fxsr.training.recipe import Recipe, Stage
-from fxsr.training.state import RunState
+from fxsr.training.resume import RunState, split_style
 from fxsr.training.targets import Targets, own_line
 
 with needs("train"):
@@ -53,6 +52,8 @@ class Trainer:
             )
         self.done = 0
         self.best: float | None = None
+        self.measured = True
+        """False: the measurement that is due after the last step was not made."""
         set_seed(recipe.seed)
         self.objective = self._place(objective or Objective(self.stage))
         self._finite: dict[str, Tensor] = {}
@@ -180,16 +181,17 @@ class Trainer:
             }
         if self.accelerator.scaler is not None:
             parts["scaler"] = self.accelerator.scaler.state_dict()
-        return RunState(self.recipe, self.name, self.done, parts, self.best)
+        return RunState(self.recipe, self.name, self.done, parts, self.best, self.measured)
 
     def load(self, state: RunState) -> None:
-        self.done, self.best = state.step, state.best
+        """Continue from a state that `fxsr.training.resume` checked."""
+        self.done, self.best, self.measured = state.step, state.best, state.measured
         self.raw.load_state_dict(state.parts["generator"])
         self.average.load_state_dict(state.parts["average"])
-        self.optimiser.load_state_dict(state.parts["optimiser"])
+        _restore(self.optimiser, state.parts["optimiser"])
         if self.discriminator and self.raw_discriminator:
             self.raw_discriminator.load_state_dict(state.parts["discriminator"])
-            self.discriminator_optimiser.load_state_dict(state.parts["discriminator_optimiser"])
+            _restore(self.discriminator_optimiser, state.parts["discriminator_optimiser"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.parts["scaler"])
 
@@ -218,11 +220,13 @@ def _ema(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
 
 def _groups(generator: Generator, style_rate: float) -> list[dict[str, Any]]:
     """Parameter groups with the factors of their learning rates: style layers, and all others."""
-    style: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, parameter in generator.named_parameters():
-        (style if is_style(name) else rest).append(parameter)
+    rest, style = split_style(generator.named_parameters())
     return [{"params": rest, "factor": 1.0}, {"params": style, "factor": style_rate}]
+
+
+def _restore(optimiser: Any, averages: Mapping[str, Any]) -> None:
+    """Give an optimiser its averages back; its settings are the recipe's."""
+    optimiser.load_state_dict({**averages, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def _set_rate(optimiser: Any, rate: float) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from fxsr.benchmarks.speed.flops import count_macs, probe_gemm
 from fxsr.errors import OutOfMemoryError, StyleError, UsageError
 from fxsr.models.file import ModelFile
+from fxsr.runtime.machine.memory import available_memory
 from fxsr.runtime.session import Array, Session
 from fxsr.runtime.timing import Timing
 from fxsr.styles.style_map import DEFAULT_T, StyleMap
@@ -128,11 +129,20 @@ class Bench:
             FxsrError: the session can't run it.
         """
         try:
+            self._check_memory(workload)
             self._inputs = workload.arrays(self.session.info.dtype)
             self.session.run(*self._inputs)
         except MemoryError as error:
             size = f"{workload.height}x{workload.width}"
             raise OutOfMemoryError(f"too little memory for {size} in batches of {workload.batch}") from error
+
+    def _check_memory(self, workload: Workload) -> None:
+        """Raise MemoryError if the images can't fit, before the system begins to end other programs."""
+        pixels = workload.batch * workload.height * workload.width
+        need = 3 * pixels * (4 + self.session.info.dtype.itemsize * (1 + self.session.info.scale**2))
+        free = available_memory()
+        if free is not None and need > free:
+            raise MemoryError
 
     def warm_up(self, most: float = MAX_WARM_UP) -> WarmUp:
         """Run until run times are stable, or for `most` seconds."""

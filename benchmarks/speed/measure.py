@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from fxsr.benchmarks.speed.bench import MAX_WARM_UP, Bench, Stats, WarmUp, Workload, part_stats, summarise
 from fxsr.benchmarks.speed.interleave import BenchProcess, compare_rounds, interleave
@@ -26,6 +25,7 @@ from fxsr.models.manifest import Precision
 from fxsr.runtime.machine.name import machine
 from fxsr.runtime.session import Device, SessionInfo
 from fxsr.runtime.timing import Timing
+from fxsr.scratch import scratch_folder
 from fxsr.styles.options import check_style_is_free
 from fxsr.styles.style_map import DEFAULT_T
 
@@ -110,7 +110,7 @@ def measure_models(
     measurements: list[Measurement] = []
     comparisons: list[SpeedComparison] = []
     peaks = _Peaks()
-    with TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         ready = []
         for number, subject in enumerate(subjects):
             with _collect_error(subject, faults):

@@ -10,7 +10,7 @@ import numpy as np
 
 from fxsr.errors import FxsrError, UnavailableError, first_line
 from fxsr.runtime.backends.onnxruntime import read_facts
-from fxsr.runtime.layouts import from_graph, to_graph
+from fxsr.runtime.layouts import check_output, from_graph, to_graph
 from fxsr.runtime.session import CPU, Array, Session, SessionInfo
 
 
@@ -41,11 +41,13 @@ class OpenVinoSession(Session):
         return self._info
 
     def run(self, lr: Array, t_map: Array) -> Array:
+        feed = to_graph(self._facts, lr, t_map)
         try:
-            results = self._model(to_graph(self._facts, lr, t_map))
-        except RuntimeError as error:
+            sr = np.asarray(self._model(feed)["sr"])
+        except (RuntimeError, KeyError) as error:
             raise FxsrError(f"OpenVINO failed: {first_line(error)}") from error
-        return from_graph(self._facts, np.asarray(results["sr"]))
+        check_output(self._facts, next(iter(feed.values())).shape, sr.shape)
+        return from_graph(self._facts, sr)
 
     def close(self) -> None:
         del self._model

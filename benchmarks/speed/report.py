@@ -14,7 +14,7 @@ import msgspec
 from fxsr.benchmarks.speed.bench import PeakMemory, Stats, WarmUp, Workload
 from fxsr.benchmarks.speed.interleave import Ratio
 from fxsr.errors import FxsrError
-from fxsr.files import atomic_path
+from fxsr.files import atomic_path, remove_unfinished
 from fxsr.models.manifest import Precision
 
 SCHEMA = 1
@@ -127,6 +127,7 @@ def write_report(path: Path, report: BenchReport) -> None:
     Raises:
         FxsrError: the file can't be written.
     """
+    remove_unfinished(path.parent)
     with atomic_path(path) as temporary:
         temporary.write_bytes(report.to_json())
 

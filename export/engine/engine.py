@@ -27,6 +27,9 @@ from fxsr.runtime.backends.tensorrt.capabilities import RTX_TARGETS, rtx_gpus, r
 from fxsr.runtime.backends.tensorrt.engine_file import EXTRAS
 from fxsr.runtime.machine.gpu import Gpu, find_gpus
 
+_MAX_WORKSPACE = 1_000_000
+"""MB."""
+
 
 def choose_flavour(wanted: str) -> Flavour | None:
     """The flavour that `--engine` selects on this machine.
@@ -89,8 +92,8 @@ def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool) -
     """
     if options.opt_level is not None and not 0 <= options.opt_level <= 5:
         raise UsageError(f"--opt-level {options.opt_level}: it must be 0 to 5")
-    if options.workspace_mb is not None and options.workspace_mb < 1:
-        raise UsageError(f"--workspace {options.workspace_mb}: it must be 1 MB or more")
+    if options.workspace_mb is not None and not 1 <= options.workspace_mb <= _MAX_WORKSPACE:
+        raise UsageError(f"--workspace {options.workspace_mb}: it must be 1 to {_MAX_WORKSPACE} MB")
     if flavour == "tensorrt":
         if options.compute_capabilities:
             raise UsageError(

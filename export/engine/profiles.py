@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fxsr.errors import UsageError
+from fxsr.errors import UsageError, foreign_name
 from fxsr.models.manifest import ModelFacts, Profile, Shape, ShapeRange
 from fxsr.runtime.upscale.tiles import DEFAULT_TILE
 
@@ -14,6 +14,7 @@ Sizes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """Height and width of the smallest, usual and largest tile, in LR pixels."""
 Counts = tuple[int, int, int]
 
+_MAX_SIDE, _MAX_BATCH = 16384, 1024
 _FAR = 2
 """With a style map, an opt side below half of the max side costs up to ten times the memory (docs/engines.md)."""
 
@@ -49,6 +50,7 @@ def parse_tiles(tile: int | None, shapes: str | None, batch: str) -> Tiles:
     Raises:
         UsageError: a value has another form, is out of order or out of range.
     """
+    batch = foreign_name(batch, 40)
     counts = [_number(part, f"--batch {batch}: write one number, or MIN,OPT,MAX") for part in batch.split(",")]
     if len(counts) not in (1, 3) or sorted(counts) != counts:
         raise UsageError(f"--batch {batch}: write one number, or MIN,OPT,MAX in ascending order")
@@ -57,17 +59,19 @@ def parse_tiles(tile: int | None, shapes: str | None, batch: str) -> Tiles:
         raise UsageError("--tile and --shapes exclude each other: give one size, or a range of sizes")
     if shapes is None:
         side = DEFAULT_TILE if tile is None else tile
-        if side < 1:
-            raise UsageError(f"--tile {side}: an engine needs a tile size of 1 or more")
+        if not 1 <= side <= _MAX_SIDE:
+            raise UsageError(f"--tile {side}: an engine needs a tile size of 1 to {_MAX_SIDE}")
         return Tiles(((side, side),) * 3, (few, usual, many))
-    help_text = f"--shapes {shapes}: write MIN,OPT,MAX as HEIGHTxWIDTH each, such as 64x64,256x256,512x512"
-    sizes = [re.fullmatch(r"(\d+)x(\d+)", part.strip()) for part in shapes.split(",")]
+    help_text = (
+        f"--shapes {foreign_name(shapes, 40)}: write MIN,OPT,MAX as HEIGHTxWIDTH each, such as 64x64,256x256,512x512"
+    )
+    sizes = [re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", part.strip()) for part in shapes.split(",")]
     if len(sizes) != 3 or not all(sizes):
         raise UsageError(help_text)
     small, middle, large = ((int(size[1]), int(size[2])) for size in sizes if size)
     for axis in (0, 1):
-        if not 1 <= small[axis] <= middle[axis] <= large[axis]:
-            raise UsageError(f"{help_text}; they must be 1 or more and ascend")
+        if not 1 <= small[axis] <= middle[axis] <= large[axis] <= _MAX_SIDE:
+            raise UsageError(f"{help_text}; they must be 1 to {_MAX_SIDE} and ascend")
     return Tiles((small, middle, large), (few, usual, many))
 
 
@@ -97,8 +101,8 @@ def _range(shape: Sequence[int | str], layout: str, tiles: Tiles, sizes: Sizes) 
 
 
 def _number(text: str, otherwise: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise UsageError(otherwise)
+    if not re.fullmatch("[0-9]{1,9}", text.strip()) or not 1 <= int(text) <= _MAX_BATCH:
+        raise UsageError(f"{otherwise}, from 1 to {_MAX_BATCH}")
     return int(text)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.export.graph.graph import options_of, save_graph
-from fxsr.export.lock import alone_in, scratch_folder
+from fxsr.export.lock import alone_in
 from fxsr.export.verify.cases import CaseShapes, make_cases
 from fxsr.export.verify.runners import RunnerSession, claim_backend, engine_runner, onnx_runner
 from fxsr.export.verify.verify import ByteSession, threshold, verify
@@ -25,6 +25,7 @@ from fxsr.runtime.backends.onnxruntime import OrtSession, read_facts
 from fxsr.runtime.backends.tensorrt.engine_file import EngineFile, read_engine
 from fxsr.runtime.backends.torch import TorchSession
 from fxsr.runtime.session import CPU, Session
+from fxsr.scratch import scratch_folder
 
 Photos = Mapping[str, NDArray[np.float32]]
 
@@ -35,6 +36,7 @@ class ComparedModel:
 
     path: Path
     checkpoint: Checkpoint | None = field(default=None, repr=False)
+    """The file's contents if it is a checkpoint; of a graph, what it was made from, if that is at hand."""
     graph: ModelFacts | None = None
     """Facts about the graph. None: the file is a checkpoint."""
     engine: EngineFile | None = None
@@ -86,8 +88,9 @@ class ComparedModel:
 
     def _source(self, against: ComparedModel) -> Checkpoint:
         assert self.graph is not None
-        if against.checkpoint and against.checkpoint.digest == self.graph.checkpoint_sha256:
-            return against.checkpoint
+        for known in (self.checkpoint, against.checkpoint):
+            if known and known.digest == self.graph.checkpoint_sha256:
+                return known
         if (found := _bundled(self.graph)) is not None:
             return load_checkpoint(found)
         raise UsageError(

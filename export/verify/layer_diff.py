@@ -11,7 +11,6 @@ import numpy as np
 
 from fxsr.errors import UsageError
 from fxsr.export.graph.graph import GraphOptions, model_facts, options_of, save_graph
-from fxsr.export.lock import scratch_folder
 from fxsr.export.verify.cases import Case, CaseShapes, make_cases
 from fxsr.export.verify.compare import ComparedModel, Photos, engine_shapes
 from fxsr.export.verify.runners import RunnerSession, claim_backend, onnx_runner
@@ -19,6 +18,7 @@ from fxsr.export.verify.verify import agreement, threshold
 from fxsr.models.manifest import EngineFacts, ModelFacts, is_intact
 from fxsr.runtime.backends.tensorrt.engine_file import EngineFile
 from fxsr.runtime.session import Array
+from fxsr.scratch import scratch_folder
 
 _SHAPES = CaseShapes(((32, 32),), (1,))
 _ROUNDINGS = 16

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from fxsr.export.graph.graph import GraphOptions, layer_names, save_graph
-from fxsr.export.lock import scratch_folder
 from fxsr.export.verify.cases import Case, CaseShapes, make_cases
 from fxsr.export.verify.verify import HALF_LIMIT, agreement
 from fxsr.models.checkpoint import Checkpoint
 from fxsr.models.manifest import Precision
 from fxsr.runtime.backends.onnxruntime import OrtSession
 from fxsr.runtime.session import CPU, Array
+from fxsr.scratch import scratch_folder
 
 _ALWAYS: dict[Precision, dict[str, str]] = {
     "fp32": {},

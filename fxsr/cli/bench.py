@@ -13,6 +13,7 @@ from fxsr.cli.panels import INPUT_OUTPUT, SCRIPTING, STYLE
 from fxsr.errors import UsageError
 
 _TIMING = "Timing"
+_MAX_RUNS = 1_000_000
 
 
 def bench(
@@ -124,8 +125,8 @@ def bench(
         if not 0 <= duration <= 3600:
             raise UsageError(f"{name} {duration:g}: write a number from 0 to 3600")
     for name, count in (("--runs", runs), ("--rounds", rounds)):
-        if count < 1:
-            raise UsageError(f"{name} {count}: it must be 1 or more")
+        if not 1 <= count <= _MAX_RUNS:
+            raise UsageError(f"{name} {count}: it must be 1 to {_MAX_RUNS:,}")
     sizes = tuple(dict.fromkeys(map(_parse_size, size or ())))
     for height, width in sizes or ((1, 1),):
         Workload(height, width, 1 if batch is None else batch, t)  # raises if a value is out of range

@@ -1,4 +1,4 @@
-"""What every command checks about its arguments: none is empty by mistake, and numbers are finite."""
+"""What every command checks about its arguments: none is empty by mistake, and numbers are finite and not huge."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typer.core import TyperCommand
 from fxsr.errors import UsageError
 
 _MAY_BE_EMPTY = "--suffix"
+_LARGEST = 1_000_000_000
+"""Limit of whole numbers that have no narrower one."""
 
 
 class Command(TyperCommand):
-    """A command that refuses what a shell's unset variable leaves, and numbers that are infinite or not numbers."""
+    """A command that refuses what a shell's unset variable leaves, and numbers that are infinite, NaN or huge."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         check_words(args)
@@ -23,6 +25,8 @@ class Command(TyperCommand):
             value = ctx.params.get(parameter.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise UsageError(f"{parameter.opts[0]} is {value}; it must be a finite number")
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise UsageError(f"{parameter.opts[0]} is beyond all measure; it may be at most {_LARGEST:,}")
         return rest
 
 

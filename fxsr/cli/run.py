@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from fxsr.cli.command import Command
 from fxsr.cli.options import DeviceName, Json, Provider, Quiet, Trust
 from fxsr.cli.panels import HARDWARE, INPUT_OUTPUT, SCRIPTING, STYLE, TILES
 from fxsr.cli.stop import Stop
-from fxsr.errors import StyleError, UsageError
+from fxsr.errors import StyleError, UsageError, foreign_name
 
 if TYPE_CHECKING:
     from fxsr.runtime.jobs.runner import ModelChoice, Runner
@@ -169,6 +170,7 @@ def run(
         typer.Option(
             "--jobs",
             min=1,
+            max=1024,
             rich_help_panel=HARDWARE,
             help="Images in work at once, so that one is decoded and one is encoded while one is upscaled. With --ray: "
             "number of workers. [default: 2; with --ray one per GPU, or one per two CPUs]",
@@ -275,8 +277,8 @@ def _style_options(t: float | None, feather: float | None, t_range: str | None, 
 
 
 def _parse_tile(text: str | None) -> int | Literal["auto"] | None:
-    if text is None or text.isdecimal():
+    if text is None or re.fullmatch("[0-9]{1,9}", text):
         return None if text is None else int(text)
     if text == "auto":
         return "auto"
-    raise UsageError(f"tile is {text!r}; it must be a number of pixels, or auto")
+    raise UsageError(f"tile is {foreign_name(text)!r}; it must be a number of pixels, or auto")

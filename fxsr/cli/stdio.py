@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from fxsr.errors import UsageError
+from fxsr.errors import FxsrError, UsageError
 from fxsr.images.formats import FORMATS, WRITABLE
+from fxsr.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from fxsr.runtime.jobs.places import Place
@@ -76,11 +76,17 @@ def stand_in(
     if to_stdout and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; send it to a file or a program, or give -o FILE")
     suffix = FORMATS.get((format_name or "png").lower(), "")  # an unknown format is refused later
-    with TemporaryDirectory(prefix="fxsr-") as folder:
+    with scratch_folder() as folder:
         stdin, stdout = Path(folder, "in"), Path(folder, f"out{suffix}")
         if from_stdin:
-            with stdin.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
+            try:
+                with stdin.open("wb") as file:
+                    shutil.copyfileobj(sys.stdin.buffer, file)
+            except OSError as error:
+                reason = error.strerror or error
+                raise FxsrError(
+                    f"cannot keep standard input in {folder} ({reason}); set TMPDIR to a folder with room"
+                ) from error
             inputs = [stdin]
         written = stdout if to_stdout else None
         yield RunFiles(inputs, written or out, written, stdin if from_stdin else None)

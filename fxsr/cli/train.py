@@ -47,6 +47,7 @@ def train(
         typer.Option(
             "--minutes",
             min=0.1,
+            max=1e6,
             help="Time limit. The recipe's steps are adjusted so that it ends on time.",
             rich_help_panel=HARDWARE,
         ),

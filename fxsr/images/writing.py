@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fxsr.errors import ImageError
-from fxsr.files import atomic_path
+from fxsr.files import atomic_path, disk_is_full
 from fxsr.images.exr import write_exr
 from fxsr.images.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE
 from fxsr.images.reading import reason, vips_bands
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 _BIG = 2**31
 """Bytes of pixels above which TIFF becomes tiled BigTIFF: classic TIFF ends at 4 GB, for some readers at 2 GB."""
-_LITTLE = 2**20
-"""Free bytes below which a disk counts as full."""
 _LARGE = 2**27
 """Pixels from which JPEG's tables are not optimised, which would hold the coefficients of the whole image."""
 
@@ -85,8 +82,11 @@ def _reason(error: Exception, folder: Path) -> str:
     why = reason(error)
     if "Unknown error" not in why:
         return why
-    full = shutil.disk_usage(folder).free < _LITTLE
-    return os.strerror(errno.ENOSPC) if full else "the system gave no reason; is the disk full, or a quota used up?"
+    return (
+        os.strerror(errno.ENOSPC)
+        if disk_is_full(folder)
+        else "the system gave no reason; is the disk full, or a quota used up?"
+    )
 
 
 def check_target(path: Path, width: int, height: int) -> None:

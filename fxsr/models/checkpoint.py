@@ -82,6 +82,19 @@ def load_checkpoint(path: Path | str, digest: str | None = None) -> Checkpoint:
     return Checkpoint(config, weights, about, digest or sha256(path), training)
 
 
+def load_arrays(path: Path | str) -> Weights:
+    """The tensors of any network, by name, as float32.
+
+    Raises:
+        CheckpointError: the file can't be read, is damaged, or holds something else.
+    """
+    path = Path(path)
+    file = _read(path)[0]
+    with _named(path):
+        check_plain(file.tensors)
+        return _finite(read_floats(file.tensors))
+
+
 def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weights:
     """Weights to start training a network of `config` from.
 
@@ -95,12 +108,7 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
     Raises:
         CheckpointError: the file holds another network; the message names the parameters that differ.
     """
-    path = Path(path)
-    file = _read(path)[0]
-    with _named(path):
-        check_plain(file.tensors)
-        state: Weights = read_floats(file.tensors)
-    return start_from(state, config, fresh, str(path))
+    return start_from(load_arrays(path), config, fresh, str(path))
 
 
 def start_from(state: Weights, config: NetworkConfig, fresh: Weights, name: str) -> Weights:
@@ -142,7 +150,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         CheckpointError: the weights are not those of `checkpoint.config`.
         FxsrError: the file can't be written.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     path = Path(path)
     if path.suffix.lower() != ".safetensors":
@@ -152,8 +160,8 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     metadata = {_HEADER: json.dumps(vars(checkpoint.about))}
     if checkpoint.training:
         metadata[_TRAINING] = checkpoint.training
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    with atomic_path(path, durable=True) as temporary:
+        temporary.write_bytes(save(tensors, metadata))  # its `save_file` loses the error of a full disk
 
 
 def _read(path: Path) -> tuple[WeightsFile, About, str]:

@@ -11,6 +11,8 @@ from typing import Literal, TypeAlias, get_args
 from fxsr.errors import CheckpointError, UsageError, foreign_name
 
 SCALES = (2, 4, 8)
+MAX_CHANNELS, MAX_BLOCKS = 4096, 200
+"""Limits of a configuration, which may come from a file that somebody edited: the published network has 64 and 23."""
 RESIDUAL_SCALE = 0.2
 """Factor of every residual branch of an RRDB. Plain residual blocks have no such factor."""
 SLOPE = 0.2
@@ -57,8 +59,9 @@ class NetworkConfig:
         if not dense and self.gc:
             raise UsageError(f"gc is {self.gc}; it must be 0 with trunk rb, which has no dense blocks")
         for name in ("nf", "gc", "nb", "nc") if dense else ("nf", "nb", "nc"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+            value, most = getattr(self, name), MAX_BLOCKS if name == "nb" else MAX_CHANNELS
+            if not 1 <= value <= most:
+                raise UsageError(f"{name} is {value}; it must be from 1 to {most}")
 
     @property
     def trunk_name(self) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fxsr.errors import CheckpointError, first_line, foreign_name
 from fxsr.models.foreign import explain_content
 from fxsr.models.stored import StoredTensor, WeightsFile, item_size
-from fxsr.models.torch_pickle import DamagedPickleError, StorageRef, interpret, odd_tensor
+from fxsr.models.torch_pickle import MAX_STEPS, DamagedPickleError, StorageRef, interpret, odd_tensor
 
 _KIND = "a PyTorch checkpoint"
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
@@ -44,21 +44,38 @@ def read_torch(path: Path) -> WeightsFile:
     Raises:
         CheckpointError: the file can't be read, is of another kind, damaged, or holds no state dict.
     """
+    content = read_content(path)
+    try:
+        return WeightsFile(_state(content))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def read_content(path: Path, max_steps: int = MAX_STEPS) -> Any:
+    """What `torch.save` wrote: dict, list, tuple, numbers and text, with a `StoredTensor` in the place of each tensor.
+
+    Args:
+        path: the file.
+        max_steps: largest number of instructions in its pickle.
+
+    Raises:
+        CheckpointError: the file can't be read, is of another kind, or damaged.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(4)
         if head == b"PK\x03\x04":
-            return WeightsFile(_state(path, _read_zip(path)))
+            return _read_zip(path, max_steps)
         if head[:1] != b"\x80":
             raise ValueError("unknown contents")
-        return WeightsFile(_state(path, _read_pickles(path)))
+        return _read_pickles(path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except _FAULTS as error:
         raise CheckpointError(explain_content(path, _KIND, error)) from error
 
 
-def _state(path: Path, content: Any) -> dict[str, StoredTensor]:
+def _state(content: Any) -> dict[str, StoredTensor]:
     """The tensors of a state dict, by name."""
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -80,7 +97,7 @@ def _kind(content: Any) -> str:
     return getattr(content, "kind", None) or type(content).__name__
 
 
-def _read_zip(path: Path) -> Any:
+def _read_zip(path: Path, max_steps: int) -> Any:
     """What the pickle in an archive describes."""
     try:
         archive = zipfile.ZipFile(path)
@@ -105,15 +122,18 @@ def _read_zip(path: Path) -> Any:
         data = BytesIO(archive.read(pickle))
     sizes = {name.removeprefix(f"{folder}data/"): entry.file_size for name, entry in entries.items()}
     read: dict[str, bytearray] = {}
+    opened: list[zipfile.ZipFile] = []  # once for all values: opening it reads the list of all entries
 
     def storage(ref: StorageRef) -> bytearray:
+        if not opened:
+            opened.append(zipfile.ZipFile(path))
         if ref.key not in read:
-            with zipfile.ZipFile(path) as archive, archive.open(f"{folder}data/{ref.key}") as file:
+            with opened[0].open(f"{folder}data/{ref.key}") as file:
                 read[ref.key] = bytearray(file.read())
         return read[ref.key]
 
     tensors = _Tensors(sizes.get, storage, big=order == b"big")
-    content = interpret(data, tensors)
+    content = interpret(data, tensors, max_steps)
     tensors.check_total()
     return content
 

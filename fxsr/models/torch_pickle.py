@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from fxsr.errors import CheckpointError, foreign_name
 from fxsr.models.stored import StoredTensor
 
-_MAX_STEPS = 1_000_000
+MAX_STEPS = 1_000_000
 """Instructions of a pickle. A state dict of the published size has 60,000, with Adam's state 200,000."""
 _LITERALS = (
     "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 SHORT_BINSTRING BINSTRING "
@@ -102,7 +102,7 @@ class DamagedPickleError(ValueError):
     """A pickle that no `torch.save` writes."""
 
 
-def interpret(data: BytesIO, tensors: Tensors) -> Any:
+def interpret(data: BytesIO, tensors: Tensors, max_steps: int = MAX_STEPS) -> Any:
     """The value of the pickle at the current position of `data`, which is then behind it.
 
     Values are dict, list, tuple, int, float, str, bytes, bool, None, `StoredTensor` and `Inert`.
@@ -110,6 +110,7 @@ def interpret(data: BytesIO, tensors: Tensors) -> Any:
     Args:
         data: pickles.
         tensors: called for each storage and each plain tensor.
+        max_steps: largest number of instructions.
 
     Raises:
         CheckpointError: it holds other objects, or code; the message begins with "refused".
@@ -118,8 +119,8 @@ def interpret(data: BytesIO, tensors: Tensors) -> Any:
     machine = _Machine(tensors)
     try:
         for step, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if step > _MAX_STEPS:
-                raise CheckpointError(f"refused, since its description has more than {_MAX_STEPS:,} steps")
+            if step > max_steps:
+                raise CheckpointError(f"refused, since its description has more than {max_steps:,} steps")
             if opcode.name == "STOP":
                 return machine.pop()
             machine.step(opcode.name, argument)

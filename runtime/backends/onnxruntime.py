@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from fxsr.runtime.device.open import open_device
 from fxsr.runtime.layouts import check_output, from_graph, to_graph
 from fxsr.runtime.session import CPU, Array, Device, Session, SessionInfo, tile_error
 from fxsr.runtime.timing import Timing
+from fxsr.scratch import scratch_folder
 
 _OUT_OF_MEMORY = re.compile("Failed to allocate memory|bad_alloc|out of memory|ALLOC_FAILED", re.IGNORECASE)
 """Messages of ONNX Runtime about a lack of memory. The classes of these errors differ between code paths."""
@@ -99,7 +99,7 @@ class OrtSession(Session):
 
     def profile_layers(self, lr: Array, t_map: Array) -> list[tuple[str, float]]:
         """Medians over several runs. They are taken in a separate session, since profiling makes a session slower."""
-        with TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             session = open_graph(self._path, self._info.device, self._provider, Path(folder) / "profile").session
             for _ in range(1 + _PROFILED_RUNS):  # the first warms up
                 session.run(["sr"], to_graph(self._facts, lr, t_map))

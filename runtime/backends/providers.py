@@ -244,7 +244,8 @@ def _cache_folder(provider: str) -> Path:
 def _create(ort: Any, path: Path, options: Any, providers: list[Any] | None) -> Any:
     chosen = {} if providers is None else {"providers": providers}
     try:
-        session = ort.InferenceSession(str(path), options, **chosen)
+        utf8 = not any("\ud800" <= character <= "\udfff" for character in str(path))  # it opens no other names
+        session = ort.InferenceSession(str(path) if utf8 else path.read_bytes(), options, **chosen)
     except Exception as error:  # ONNX Runtime's errors have no common base class
         if (foreign := foreign_file(read_head(path))) is not None:
             raise ModelFileError(f"{path}: not an ONNX file: {foreign}") from error

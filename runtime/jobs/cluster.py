@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from fxsr.errors import DeviceError, FxsrError, UsageError, first_line
@@ -30,6 +29,7 @@ from fxsr.runtime.jobs.pipeline import run_jobs
 from fxsr.runtime.jobs.places import Place, absolute, exists, fetch, rename_files, send
 from fxsr.runtime.jobs.runner import ModelChoice, Results, Runner, remove_leftovers
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
+from fxsr.scratch import scratch_folder
 from fxsr.styles.style_map import StyleMap
 
 _ADDRESS = re.compile(r"(.+):(\d{1,5})")
@@ -142,7 +142,7 @@ def _do(job: Job, upscaler: Upscaler, options: RunOptions) -> Done | Failure:
     try:
         if options.skip_existing and exists(job.target):
             return Done(_bare(job))
-        with TemporaryDirectory(prefix="fxsr-") as folder:
+        with scratch_folder() as folder:
             names: dict[Path, str] = {}
 
             def copied(place: Place, name: str, *, read: bool = True) -> Path:

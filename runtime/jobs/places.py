@@ -14,12 +14,12 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fxsr.errors import FxsrError, UsageError, first_line
 from fxsr.extras import needs
 from fxsr.files import atomic_path
+from fxsr.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -217,7 +217,7 @@ def local_copy(place: Place) -> Iterator[Path]:
     if isinstance(place, Path):
         yield place
         return
-    with TemporaryDirectory(prefix="fxsr-") as folder:
+    with scratch_folder() as folder:
         copy = Path(folder, f"copy{place.suffix}")
         fetch(place, copy)
         with errors_naming({copy: str(place)}):

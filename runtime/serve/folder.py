@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO
 
-from fxsr.errors import UsageError
+from fxsr.errors import FxsrError, UsageError
 from fxsr.runtime.session import Closable
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-_PREFIX = "fxsr-files-"
-_LOCK = ".lock"
+from fxsr.scratch import LOCK, scratch_folder
 
 
 class OwnFolder(Closable):
@@ -34,19 +25,15 @@ class OwnFolder(Closable):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        _remove_abandoned()
+        self._ends = ExitStack()
         try:
-            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        except OSError as error:
-            place = f"{tempfile.gettempdir()} ({error.strerror})" if tempfile.tempdir else "the temporary folder"
-            raise UsageError(f"can't make a folder in {place}; set TMPDIR to a folder with room") from error
-        self._lock = _locked(self.path / _LOCK)
+            self.path = self._ends.enter_context(scratch_folder())
+        except FxsrError as error:
+            raise UsageError(str(error)) from error
 
     def close(self) -> None:
         """Remove the folder and all that is in it."""
-        if self._lock:
-            self._lock.close()
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._ends.close()
 
     def subfolder(self) -> Path:
         """A new folder in it."""
@@ -57,7 +44,7 @@ class OwnFolder(Closable):
         files = []
         for path in self.path.rglob("*"):
             with suppress(OSError):
-                if path.name != _LOCK and path.is_file():
+                if path.name != LOCK and path.is_file():
                     files.append((path.stat(), path))
         size = sum(about.st_size for about, _ in files)
         for about, path in sorted(files, key=lambda file: file[0].st_mtime):
@@ -73,29 +60,3 @@ class OwnFolder(Closable):
         """Mark a file as used now."""
         with suppress(OSError):
             os.utime(file)
-
-
-def _locked(path: Path) -> IO[str] | None:
-    """A file that this process holds a lock on. None: there are no locks here."""
-    if fcntl is None:
-        return None
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another process has it, or this file system has no locks
-        file.close()
-        return None
-    return file
-
-
-def _remove_abandoned() -> None:
-    """Remove the folders of this user's processes that ended without doing so."""
-    with suppress(OSError):  # such as an unreadable temporary folder
-        for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-            with suppress(OSError):
-                if folder.is_symlink() or not (folder / _LOCK).is_file() or folder.stat().st_uid != os.getuid():
-                    continue
-                lock = _locked(folder / _LOCK)
-                if lock:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    lock.close()

@@ -17,6 +17,7 @@ from fxsr.runtime.serve.service import ServedModel
 from fxsr.runtime.serve.tensors import DATATYPES, InferRequest
 from fxsr.runtime.session import Array
 from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
+from fxsr.runtime.upscale.upscaling import check_finite
 
 _MAX_NUMBERS = 1 << 20
 """Largest number of values in an output that is sent as JSON."""
@@ -81,7 +82,9 @@ def _upscale(model: ServedModel, flow: Flow, planes: Array, style: Array) -> Arr
         raise StyleError("style values must lie in 0..1")
     if model.tile == 0 or max(planes.shape[2:]) <= model.tile:
         tiles = [Tile(TilePosition(0, 0, index), *pair) for index, pair in enumerate(zip(planes, style, strict=True))]
-        return np.stack([sr for _, sr in upscale_tiles(flow, tiles, lambda text: None)])
+        sr = np.stack([sr for _, sr in upscale_tiles(flow, tiles, lambda text: None)])
+        check_finite(sr, model.info)
+        return sr
     upscaler = model.upscaler(flow)
     images = [upscaler(lr.transpose(1, 2, 0), t_map[0]) for lr, t_map in zip(planes, style, strict=True)]
     return np.stack(images).transpose(0, 3, 1, 2)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fxsr.errors import UnavailableError
 from fxsr.runtime.device.open import open_device
-from fxsr.runtime.machine.cgroup import memory_left
+from fxsr.runtime.machine.memory import available_memory
 from fxsr.runtime.session import Device, SessionInfo
 from fxsr.runtime.upscale.tiles import DEFAULT_TILE
 
@@ -35,10 +33,4 @@ def free_memory(device: Device) -> int | None:
                 return memory.available()[0]
         except UnavailableError:
             return None
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
-    left = memory_left()
-    return free if left is None else min(free, left)
+    return available_memory()

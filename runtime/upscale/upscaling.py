@@ -91,7 +91,7 @@ class ImageUpscaling:
             note("this model takes and gives 8 bits: finer steps, and values outside 0..1, are lost")
         for tile, sr in upscale_tiles(self._session, self._tiles(), note):
             plane, tile_row, column = tile.position
-            _check_finite(sr, info)
+            check_finite(sr, info)
             in_colour = plane == ImagePlane.COLOUR and self._colours == 3
             canvases[plane].add(tile_row, column, sr if in_colour else _grey_sr(sr))
             advance(1)
@@ -212,8 +212,12 @@ def _check_range(pixels: Pixels, info: SessionInfo) -> None:
         )
 
 
-def _check_finite(sr: NDArray[Any], info: SessionInfo) -> None:
-    """Refuse a tile with NaN or infinity, which would end up as black. The sum is cheap, and holds them if any does."""
+def check_finite(sr: NDArray[Any], info: SessionInfo) -> None:
+    """Refuse a tile with NaN or infinity, which would end up as black. The sum is cheap, and holds them if any does.
+
+    Raises:
+        ModelFileError: there are such values.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(sr.sum()) or np.isfinite(sr).all():
             return

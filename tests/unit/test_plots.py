@@ -34,3 +34,13 @@ def test_a_plot_that_fails_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), plot_file(tmp_path / "p.png", 2, 1):
         _ = 1 / 0
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a$b$.onnx", "a$\\frac$.onnx", "x\udcff.onnx", "a\x1bb.onnx"])
+def test_names_in_plots_are_no_formulas_and_need_not_be_text(name: str, tmp_path: Path) -> None:
+    with plot_file(tmp_path / "p.png", 2, 1) as figure:
+        panel = figure.subplots()
+        panel.plot([0, 1], [0, 1], label=name)
+        panel.set(title=name)
+        panel.legend()
+    assert (tmp_path / "p.png").is_file()

@@ -11,8 +11,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from fxsr.errors import UsageError
+from fxsr.errors import UsageError, first_line, foreign_name
 from fxsr.training.recipe import Recipe
+
+_MAX_SIZE = 1_000_000
+"""Bytes of a recipe's file."""
+_BOUND = tuple(f"Expected `{kind}` {relation}" for kind in ("int", "float") for relation in "<>")
+"""How msgspec begins a message about a number that is out of range."""
 
 
 def bundled_recipes() -> dict[str, Path]:
@@ -33,12 +38,16 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     bundled = bundled_recipes()
     path = bundled.get(str(source), Path(source))
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(_MAX_SIZE + 1)
+        if len(text) > _MAX_SIZE:
+            raise UsageError(f"{path}: larger than {_MAX_SIZE:,} bytes, which no recipe is")
+        table = tomllib.loads(text.decode())
     except (FileNotFoundError, IsADirectoryError):
         names = ", ".join(bundled)
         raise UsageError(f"{source}: no such recipe; give a TOML file or one of {names}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: not a readable TOML file ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not a readable TOML file ({_reason(error)})") from error
     for override in overrides:
         _override(table, override)
     return _decode(table, str(path))
@@ -62,18 +71,48 @@ def recipe_from_json(text: str) -> Recipe:
     Raises:
         UsageError: the text is not a recipe.
     """
-    return _decode(json.loads(text), "the stored recipe")
+    try:
+        table = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"the stored recipe is not JSON ({_reason(error)})") from error
+    return _decode(table, "the stored recipe")
 
 
 def _decode(table: Mapping[str, Any], where: str) -> Recipe:
     try:
         return msgspec.convert(table, Recipe)
+    except RecursionError as error:
+        raise UsageError(f"{where}: nested too deep") from error
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         key = path.rstrip("`").lstrip(".").replace("[...]", "")
         if message.startswith("Invalid enum value") and (choices := _choices(key)):
             message += f"; it must be one of {', '.join(choices)}"
+        elif message.startswith(_BOUND) and (value := _value(table, path)):
+            message += f"; it is {value}"
+        elif "matching regex" in message:
+            message = "it holds a zero byte"
         raise UsageError(f"{where}: {key}: {message}" if key else f"{where}: {message}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a text is neither TOML nor JSON."""
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    if type(error) is ValueError:
+        return "a number has too many digits"
+    return first_line(error)
+
+
+def _value(table: Any, path: str) -> str:
+    """The value at a place such as `.psnr.terms[0].betas`, to be shown; empty if the place has a name of its own."""
+    for part in re.findall(r"[^.\[\]`]+", path):
+        if isinstance(table, dict) and part not in table:
+            return ""
+        table = table[int(part)] if isinstance(table, list | tuple) else table[part]
+    if isinstance(table, int) and abs(table) >= 10**20:
+        return "a number of too many digits"
+    return foreign_name(repr(table), 40)
 
 
 def _choices(key: str) -> list[str]:
@@ -101,12 +140,15 @@ def _is_part(kind: Any) -> bool:
 
 def _override(table: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
+    override = foreign_name(override)
     if not (key.strip() and equals):
         raise UsageError(f"--set {override}: write it as key=value, such as conditional.steps=200")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word or a path
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--set {override}: not a value ({_reason(error)})") from error
     *parents, last = key.strip().split(".")
     place: Any = table
     for part in parents:
@@ -119,7 +161,7 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 
 def _item(place: Any, part: str, override: str) -> Any:
-    if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
+    if isinstance(place, list) and re.fullmatch("[0-9]{1,9}", part) and int(part) < len(place):
         return place[int(part)]
     held = f"a list of {len(place)}, numbered from 0" if isinstance(place, list) else "a plain value"
-    raise UsageError(f"--set {override}: there is no {part!r} in {held}")
+    raise UsageError(f"--set {override}: there is no {foreign_name(part)!r} in {held}")

@@ -89,7 +89,7 @@ def test_a_size_too_large_leaves_the_others(checkpoint: Path) -> None:
         (("{model}", "--size", "8by8"), 2, "write HEIGHTxWIDTH"),
         (("{model}", "--t", "2"), 2, "t is 2"),
         (("{model}", "--t", "0.5", "--t-map"), 2, "exclude each other"),
-        (("{model}", "--runs", "0"), 2, "must be 1 or more"),
+        (("{model}", "--runs", "0"), 2, "must be 1 to 1,000,000"),
         (("{model}", "--compare"), 2, "two models or more"),
         (("{model}", "--plot", "p.txt"), 2, "plots are written as"),
         (("{model}", "--device", "gpu"), 2, "must be auto, cpu, cuda"),

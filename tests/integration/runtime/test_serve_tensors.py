@@ -155,3 +155,29 @@ def ask(client: Any, model: str, binary: bool = True, **inputs: NDArray[Any]) ->
         tensor.set_data_from_numpy(array, binary_data=binary)
         given.append(tensor)
     return client.infer(model, given, outputs=[triton.InferRequestedOutput("sr", binary_data=binary)]).as_numpy("sr")
+
+
+@pytest.mark.parametrize("side", [24, 60], ids=["one tile", "tiles"])
+def test_results_that_are_not_finite_are_an_error(side: int, server: Serving) -> None:
+    lr = triton.InferInput("lr", [1, 3, side, side], "FP16")
+    lr.set_data_from_numpy(np.full((1, 3, side, side), 65000, np.float16))  # half precision can't hold the result
+    t_map = triton.InferInput("t_map", [1, 1, 1, 1], "FP16")
+    t_map.set_data_from_numpy(np.zeros((1, 1, 1, 1), np.float16))
+    with (
+        triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client,
+        pytest.raises(InferenceServerException, match="gives NaN or infinity"),
+    ):
+        client.infer("fp16", [lr, t_map])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_inputs_that_are_not_finite_are_refused(value: float, server: Serving) -> None:
+    lr = triton.InferInput("lr", [1, 3, 8, 8], "FP32")
+    lr.set_data_from_numpy(np.full((1, 3, 8, 8), value, np.float32))
+    t_map = triton.InferInput("t_map", [1, 1, 1, 1], "FP32")
+    t_map.set_data_from_numpy(np.zeros((1, 1, 1, 1), np.float32))
+    with (
+        triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client,
+        pytest.raises(InferenceServerException, match="the image holds NaN or infinity"),
+    ):
+        client.infer("fp32", [lr, t_map])

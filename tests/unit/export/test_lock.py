@@ -1,4 +1,4 @@
-"""Locks of folders, and temporary folders that killed exports left behind."""
+"""Locks of folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from threading import Event, Thread
 
 import pytest
 
-from fxsr.export.lock import alone_in, scratch_folder
+from fxsr.export.lock import alone_in
+from fxsr.files import atomic_path
 
 
 def test_the_lock_lies_in_the_folder_and_goes_with_the_block(tmp_path: Path) -> None:
@@ -42,22 +43,9 @@ def test_a_second_export_waits_whatever_its_temporary_folder(tmp_path: Path, mon
     assert entered.is_set()
 
 
-def test_the_next_export_removes_what_no_living_process_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "fxsr-export-0123.lock").touch()
-    (tmp_path / "fxsr-export-0123").mkdir()
-    (tmp_path / "fxsr-export-0123" / "graph.onnx").touch()
-    with scratch_folder() as first:
-        (first / "graph.onnx").touch()
-        with scratch_folder() as second:
-            assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {first.name, second.name}
-            assert (first / "graph.onnx").exists()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_half_written_files_of_a_killed_export_are_removed(tmp_path: Path) -> None:
-    (tmp_path / ".fxsr-0123.part.onnx").touch()
-    (tmp_path / ".fxsr-0123.part.png").touch()  # another command may be writing it
-    with alone_in(tmp_path):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == [".fxsr-0123.part.png"]
+    (tmp_path / ".fxsr-0123456789ab.part.onnx").touch()
+    with atomic_path(tmp_path / "photo.png") as unfinished:  # another command is writing it
+        with alone_in(tmp_path):
+            pass
+        assert [path.name for path in tmp_path.iterdir()] == [unfinished.name]

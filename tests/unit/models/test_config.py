@@ -49,12 +49,19 @@ def test_config_is_inferred_from_shapes(config: NetworkConfig) -> None:
 @pytest.mark.parametrize("sound", [NetworkConfig(), NetworkConfig(trunk="rb", nb=16, gc=0)], ids=["rrdb", "rb"])
 @pytest.mark.parametrize("field", ["nf", "nb", "nc"])
 def test_sizes_below_one_are_refused(sound: NetworkConfig, field: str) -> None:
-    with pytest.raises(UsageError, match=f"{field} is 0; it must be 1 or more"):
+    with pytest.raises(UsageError, match=f"{field} is 0; it must be from 1 to"):
         NetworkConfig(**vars(sound) | {field: 0})
 
 
+@pytest.mark.parametrize(("field", "most"), [("nf", 4096), ("gc", 4096), ("nc", 4096), ("nb", 200)])
+def test_sizes_beyond_all_measure_are_refused(field: str, most: int) -> None:
+    assert vars(NetworkConfig(**{field: most}))[field] == most  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"{field} is {10**8}; it must be from 1 to {most}"):
+        NetworkConfig(**{field: 10**8})  # type: ignore[arg-type]
+
+
 def test_dense_blocks_need_growth() -> None:
-    with pytest.raises(UsageError, match="gc is 0; it must be 1 or more"):
+    with pytest.raises(UsageError, match="gc is 0; it must be from 1 to 4096"):
         NetworkConfig(gc=0)
 
 

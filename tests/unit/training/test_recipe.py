@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_type_hints
 
+import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import fields
 from numpy.typing import NDArray
 
 from fxsr.errors import UsageError
@@ -174,13 +178,103 @@ def test_every_key_is_described() -> None:
 
 
 def keys(part: type) -> set[str]:
-    import msgspec
-    from msgspec.structs import fields
-
     found = set()
     for field in fields(part):
         found.add(field.name)
-        for inner in (field.type, *getattr(field.type, "__args__", ())):
+        for inner in within(field.type):
             if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
                 found |= keys(inner)
     return found
+
+
+def within(kind: Any) -> Iterator[Any]:
+    yield kind
+    for inner in getattr(kind, "__args__", ()):
+        yield from within(inner)
+
+
+def bounded(kind: Any) -> bool:
+    """Whether a type, if it is made of numbers, limits them on both sides."""
+    metas = [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    if any((meta.ge, meta.gt) != (None, None) and (meta.le, meta.lt) != (None, None) for meta in metas):
+        return True
+    return kind not in (int, float) and all(map(bounded, getattr(kind, "__args__", ())))
+
+
+def test_every_number_of_a_recipe_has_a_range() -> None:
+    ranges = {"weight", "blur", "resize", "noise", "quality", "jpeg", "t"}  # checked when a recipe is made
+    free = {f"{part.__name__}.{key}" for part in parts(Recipe) for key in numbers(part) if key not in ranges}
+    assert free == set()
+
+
+def numbers(part: type) -> list[str]:
+    return [key for key, kind in get_type_hints(part, include_extras=True).items() if not bounded(kind)]
+
+
+def parts(part: type) -> set[type]:
+    found = {part}
+    for kind in get_type_hints(part, include_extras=True).values():
+        for inner in within(kind):
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                found |= parts(inner)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("psnr.rate=inf", "psnr.rate: Expected `float` <= 1.0; it is inf"),
+        ("psnr.rate=1e300", "psnr.rate: Expected `float` <= 1.0; it is 1e+300"),
+        ("psnr.clip=inf", "psnr.clip: Expected `float` <= 1000000.0; it is inf"),
+        ("psnr.floor=nan", "psnr.floor: Expected `float` >= 0.0; it is nan"),
+        ("psnr.batch=99999999999", "psnr.batch: Expected `int` <= 65536; it is 99999999999"),
+        (f"psnr.batch={10**24}", "psnr.batch: Expected `int` <= 65536; it is a number of too many digits"),
+        ("psnr.milestones=[5, 99999999999]", "psnr.milestones[1]: Expected `int` <= 1000000000; it is 99999999999"),
+        ("network.nb=100000000", "network.nb: Expected `int` <= 200"),
+        ("network.nf=10000000", "network.nf: Expected `int` <= 4096"),
+        ("data.workers=100000", "data.workers: Expected `int` <= 256"),
+        ("psnr.terms.0.weight=nan", "`weight` is nan at a knot; it must be from 0 to 1e+06"),
+        ("psnr.terms.0.weight=[[0, 1], [nan, 1], [1, 1]]", "they must ascend within 0 to 1"),
+        ("data.degradation.blur=[nan, 1]", "`blur` is [nan, 1]; it must ascend within 0 to 20"),
+        (f"seed=0x{'f' * 9000}", "seed: Expected `int` <= 4294967295; it is a number of too many digits"),
+        ('data.hr="a\\u0000b"', "data.hr: it holds a zero byte"),
+        ("name=..", "`name` is '..'; it names files and a folder"),
+        (f"name={'é' * 70}", "at most 100 bytes"),
+    ],
+)
+def test_numbers_and_names_beyond_all_measure_are_refused(override: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_recipe("fxsr-pd-x4", [override])
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"a={'[' * 10_000}{']' * 10_000}", "nested too deep"),
+        (f"seed={'9' * 6000}", "a number has too many digits"),
+        (f"description='{'x' * 1_000_000}'", "larger than 1,000,000 bytes"),
+        ("name='\xff'", "not a readable TOML file"),
+    ],
+    ids=["nested", "digits", "size", "text"],
+)
+def test_files_that_would_break_the_parser_are_refused(text: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(UsageError, match=reason) as caught:
+        load_recipe(path)
+    assert len(str(caught.value)) < 500
+    if reason.startswith(("nested", "a number")):  # the same values by --set
+        with pytest.raises(UsageError, match=reason):
+            load_recipe("fxsr-pd-x4", [text])
+
+
+@pytest.mark.parametrize(
+    ("kind", "patch", "wanted"), [("unet", 12, "multiples of 8"), ("patch", 4, "8 or more"), ("vgg128", 64, "128 only")]
+)
+def test_crops_that_a_discriminator_cannot_see_are_refused(kind: str, patch: int, wanted: str) -> None:
+    overrides = [f"conditional.discriminator.kind={kind}", f"data.patch={patch}"]
+    overrides += ["psnr.steps=0", 'conditional.terms=[{kind="adversarial", weight=1}]']
+    with pytest.raises(UsageError, match=f"the {kind} discriminator takes {wanted}"):
+        load_recipe("fxsr-pd-x4", overrides)

@@ -1,0 +1,1 @@
+from training.event_log import *
