@@ -14,6 +14,7 @@ import numpy as np
 
 from fxsr.errors import ImageError
 from fxsr.files import atomic_path
+from fxsr.images.bmp import bmp_fits, write_bmp
 from fxsr.images.exr import write_exr
 from fxsr.images.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE
 from fxsr.images.reading import reason, vips_bands
@@ -34,7 +35,7 @@ _LARGE = 2**27
 
 
 def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int, int] | None = None) -> tuple[str, ...]:
-    """Write an image in the format of its suffix. Only WebP and BMP hold the image whole.
+    """Write an image in the format of its suffix. Only WebP holds the image whole.
 
     TIFF files beyond 2 GB become tiled BigTIFF.
 
@@ -63,7 +64,7 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
         def encode(image: pyvips.Image) -> None:
             image = resampled(_describe(image, fitted), width, height)
             if suffix == ".bmp":
-                _write_bmp(temporary, image)
+                write_bmp(temporary, image.height, image.width, image.bands, vips_bands(image))
             elif suffix == ".exr":
                 write_exr(temporary, image.height, image.width, image.bands, vips_bands(image))
             else:
@@ -105,6 +106,8 @@ def check_target(path: Path, width: int, height: int) -> None:
         raise ImageError(
             f"{path}: {width}x{height} is too large for {suffix} (at most {limit} a side); use png or tiff"
         )
+    if suffix == ".bmp" and not bmp_fits(width, height):
+        raise ImageError(f"{path}: {width}x{height} is too large for .bmp (at most 4 GB a file); use png or tiff")
 
 
 def _describe(image: pyvips.Image, rows: Rows) -> pyvips.Image:
@@ -184,10 +187,3 @@ def _options(suffix: str, image: pyvips.Image, quality: int) -> Mapping[str, Any
             return options | {"bigtiff": True, "tile": True, "tile_width": 256, "tile_height": 256}
         case _:
             return {"compression": 6}
-
-
-def _write_bmp(path: Path, image: pyvips.Image) -> None:
-    from PIL import Image
-
-    pixels = image.numpy()
-    Image.fromarray(pixels.reshape(image.height, image.width) if image.bands == 1 else pixels).save(path, format="BMP")
