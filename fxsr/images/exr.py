@@ -107,7 +107,7 @@ def _notes(parts: Sequence[Part], number: int, names: tuple[str, ...], as_data: 
     if len(notes) > _FEW:
         notes = [f"{len(notes)} channels are left out: {', '.join(note.split()[1] for note in notes)}"]
     if len(parts) > 1:
-        notes.append(f"has {len(parts)} parts; only {'the first' if number == 0 else f'number {number + 1}'} is upscaled")
+        notes.append(f"has {len(parts)} parts; only {f'number {number + 1}' if number else 'the first'} is upscaled")
     if note := frame_note(part.data, part.display):
         notes.append(note)
     if not math.isclose(part.aspect, 1, rel_tol=1e-4):

@@ -192,12 +192,7 @@ def _at(values: list[int], index: int) -> int:
 
 
 def _fault(file: BinaryIO, part: Part, offsets: tuple[int, ...], size: int, extra: int) -> str | None:
-    """What is wrong with the blocks of a part, those of smaller levels left out. `extra` bytes, the part's number, lie
-    before each."""
-    if part.tiled:
-        across, down, _ = struct.unpack("<IIB", part.attributes["tiles"])
-        left, top, right, bottom = part.data
-        offsets = offsets[: -(-(right - left + 1) // across) * -(-(bottom - top + 1) // down)]
+    """What is wrong with the blocks of a part. `extra` bytes, the part's number, lie before each."""
     if missing := sum(not 0 < offset < size for offset in offsets):
         return f"it ends too early: {missing} of its {len(offsets)} blocks are missing"
     leader = struct.Struct("<4ii" if part.tiled else "<ii")

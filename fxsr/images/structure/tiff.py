@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from fxsr.errors import ImageError
-from fxsr.images.source import Span
+from fxsr.images.source import Part, Span
 from fxsr.images.structure.base import Structure, damaged, file_size, read_exactly
 from fxsr.images.structure.jpeg_source import jpeg_fault
 
@@ -47,6 +47,11 @@ class _Layout:
     def word(self) -> str:
         return "Q" if self.big else "I"
 
+    @property
+    def width(self) -> int:
+        """Bytes of an offset."""
+        return 8 if self.big else 4
+
 
 def examine_tiff(path: Path) -> Structure:
     """Read the first directory of a TIFF file. Uncompressed strips are left to the decoder, which knows what it needs.
@@ -58,22 +63,26 @@ def examine_tiff(path: Path) -> Structure:
         size = file_size(file)
         try:
             layout = _read_layout(file)
-            directory, following = _read_directory(file, layout, layout.first)
+            directory, following, at = _read_directory(file, layout, layout.first)
         except (EOFError, struct.error):
             raise damaged(path, "it ends too early: its directory is cut") from None
-        notes = () if _is_chain(file, layout, following) else ("its directory of further pages is cut or damaged",)
+        notes: tuple[str, ...] = ()
+        parts: tuple[Part, ...] = ()
+        if not _is_chain(file, layout, following):
+            notes = ("its directory of further pages is cut or damaged",)
+            parts = Span(0, at), bytes(layout.width), Span(at + layout.width, size)  # libtiff would give up
     if _is_raw(directory):
         raise ImageError(f"{path}: is a camera raw file (DNG, NEF, ARW or another); develop it to TIFF or JPEG first")
     compression = _value(directory, _COMPRESSION, _NONE)
     if compression == _NONE:
-        return Structure(notes)
+        return Structure(notes, parts)
     places, lengths = (_TILES, _TILE_SIZES) if _TILES in directory else (_STRIPS, _STRIP_SIZES)
     starts, sizes = (directory.get(tag, np.zeros(0)).astype(np.int64) for tag in (places, lengths))
     strips = tuple(Span(start, start + length) for start, length in zip(starts.tolist(), sizes.tolist(), strict=False))
     if beyond := sum(strip.stop > size for strip in strips):
         raise damaged(path, f"it ends too early: {beyond} of its {len(strips)} strips or tiles lie behind its end")
     tables = directory.get(_JPEG_TABLES, np.zeros(0)).astype(np.uint8).tobytes().removesuffix(b"\xff\xd9")
-    return Structure(notes, check=partial(_check, path, compression, strips, tables))
+    return Structure(notes, parts, check=partial(_check, path, compression, strips, tables))
 
 
 def _check(path: Path, compression: int, strips: tuple[Span, ...], tables: bytes) -> None:
@@ -113,17 +122,18 @@ def _read_layout(file: BinaryIO) -> _Layout:
     return _Layout(order, big, first)
 
 
-def _read_directory(file: BinaryIO, layout: _Layout, start: int) -> tuple[Directory, int]:
-    """The entries that say what the pixels are, and where the next directory is.
+def _read_directory(file: BinaryIO, layout: _Layout, start: int) -> tuple[Directory, int, int]:
+    """The entries that say what the pixels are, where the next directory is, and where that is stated.
 
     Raises:
         EOFError: the file ends first.
     """
     file.seek(start)
     (count,) = struct.unpack(f"{layout.order}{'Q' if layout.big else 'H'}", read_exactly(file, 8 if layout.big else 2))
-    entry = struct.Struct(f"{layout.order}HH{layout.word}{8 if layout.big else 4}s")
+    entry = struct.Struct(f"{layout.order}HH{layout.word}{layout.width}s")
     entries = read_exactly(file, entry.size * min(count, _MOST))
-    (following,) = struct.unpack(f"{layout.order}{layout.word}", read_exactly(file, 8 if layout.big else 4))
+    at = file.tell()
+    (following,) = struct.unpack(f"{layout.order}{layout.word}", read_exactly(file, layout.width))
     found = {}
     for tag, kind, number, value in entry.iter_unpack(entries):
         if tag not in _NEEDED and tag != _DNG:
@@ -134,7 +144,7 @@ def _read_directory(file: BinaryIO, layout: _Layout, start: int) -> tuple[Direct
             value = read_exactly(file, length)
         whole = np.frombuffer(value[:length], f"{layout.order}{_TYPES.get(kind, 'B')}")
         found[tag] = whole if kind in _TYPES else np.zeros(1, np.uint8)
-    return found, following
+    return found, following, at
 
 
 def _is_chain(file: BinaryIO, layout: _Layout, start: int) -> bool:
@@ -145,7 +155,7 @@ def _is_chain(file: BinaryIO, layout: _Layout, start: int) -> bool:
             if start in seen:
                 return False
             seen.add(start)
-            _, start = _read_directory(file, layout, start)
+            _, start, _ = _read_directory(file, layout, start)
     except (EOFError, struct.error):
         return False
     return True
