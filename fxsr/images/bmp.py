@@ -235,7 +235,7 @@ def _colours(path: Path, header: _Header, rows: NDArray[np.uint8]) -> Pixels:
     width, depth = header.width, header.depth
     if depth <= 8:
         bits = np.unpackbits(rows, 1)[:, : width * depth].reshape(len(rows), width, depth)
-        return _look_up(path, header, np.packbits(bits, 2)[..., 0] >> 8 - depth)
+        return _look_up(path, header, np.packbits(bits, 2)[..., 0] >> np.uint8(8 - depth))
     if depth == 24:
         return np.ascontiguousarray(rows[:, : 3 * width].reshape(len(rows), width, 3)[..., ::-1])
     words = np.ascontiguousarray(rows[:, : width * depth // 8]).view(f"<u{depth // 8}")

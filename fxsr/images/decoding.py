@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fxsr.errors import first_line
 from fxsr.images.kinds import Kind
 from fxsr.images.rows import check_pixels
 from fxsr.images.source import FileSource
@@ -94,11 +95,12 @@ def _open_heic(path: Path, max_pixels: int | None) -> tuple[pyvips.Image, list[s
     try:
         with path.open("rb") as file:
             opened = pi_heif.open_heif(file, convert_hdr_to_8bit=False)
-            check_pixels(path, *opened.size, max_pixels)
+            stated_width, stated_height = opened.size
+            check_pixels(path, stated_width, stated_height, max_pixels)
             bits = opened.info.get("bit_depth", 8)
             pixels = np.asarray(opened)
-    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError) as error:
-        raise damaged(path, str(error)) from error
+    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError, LookupError) as error:
+        raise damaged(path, first_line(error)) from error
     if bits > 8:
         pixels = ((pixels >> 16 - bits) * (65535 / ((1 << bits) - 1)) + 0.5).astype(np.uint16)
     height, width = pixels.shape[:2]

@@ -55,7 +55,7 @@ _UNPACK = "unpack it and give the images inside"
 _AGAIN = "get the picture itself again"
 
 _STRANGERS: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the picture", "run `git lfs pull`"),
+    (0, b"version https://git-lfs.github.com/spec/", "a Git LFS pointer", "run `git lfs pull`"),
     (0, b"%PDF", "a PDF document", _EXPORT),
     (0, b"%!PS", "a PostScript drawing", _EXPORT),
     (0, b"\xc5\xd0\xd3\xc6", "a PostScript drawing", _EXPORT),
@@ -116,7 +116,7 @@ _STRANGERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x28\xb5\x2f\xfd", "Zstandard-compressed data", _UNPACK),
     (257, b"ustar", "a tar archive", _UNPACK),
     (0, b"\x1aE\xdf\xa3", "a Matroska or WebM video", "extract its frames as PNG first"),
-    (0, b"\0\x05\x16\x07", "a macOS resource fork, not the picture", "give the file whose name lacks the ._"),
+    (0, b"\0\x05\x16\x07", "a macOS resource fork", "give the file whose name lacks the ._"),
     (0, b"\x7fELF", "a program", _AGAIN),
     (0, b"MZ", "a program", _AGAIN),
 )
@@ -145,7 +145,7 @@ def find_kind(path: Path) -> Kind:
             return kind
         what, advice = kind or _text(head) or _blank(head, file) or ("", "")
     if what:
-        raise ImageError(f"{path}: is {what}; {advice}")
+        raise ImageError(f"{path}: not an image that can be read: it is {what}; {advice}")
     names = ", ".join(kind for kind in Kind)
     raise ImageError(f"{path}: not an image that can be read: its first bytes fit none of {names}")
 
@@ -205,22 +205,22 @@ def _text(head: bytes) -> tuple[str, str] | None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"<"):
         if tag := _TAGGED.search(start):
-            return ("an SVG drawing", _EXPORT) if tag[1].lower() == b"svg" else ("an HTML page, not a picture", _AGAIN)
+            return ("an SVG drawing", _EXPORT) if tag[1].lower() == b"svg" else ("an HTML page", _AGAIN)
         if start[:9].lower() == b"<!doctype":
             svg = b"svg" in start[:200].lower()
-            return ("an SVG drawing", _EXPORT) if svg else ("an HTML page, not a picture", _AGAIN)
+            return ("an SVG drawing", _EXPORT) if svg else ("an HTML page", _AGAIN)
         return "an XML document; if it is an SVG drawing, its root is beyond the first 4 KB", _EXPORT
     if _PNM.match(start):
         return "a PNM picture (PBM, PGM, PPM, PAM or PFM)", _CONVERT
     if _MATRIX.match(start):
-        return "a text of numbers, not a picture", _CONVERT
+        return "a text of numbers", _CONVERT
     if b"\0" not in head and not any(byte < 9 or (13 < byte < 32 and byte != 27) for byte in head):
         try:
             head.decode()
         except UnicodeDecodeError as error:
             if error.start < len(head) - 3:  # the last character may be cut
                 return None
-        return "a text file, not a picture", _AGAIN
+        return "a text file", _AGAIN
     return None
 
 

@@ -5,6 +5,7 @@ Decoders differ in what they let pass. So what is missing is found here, by the 
 format: a file whose pixels are all there is read, with a note, and a file whose pixels are cut is refused.
 """
 
-from fxsr.images.structure.structure import Structure, examine
+from fxsr.images.structure.base import Structure
+from fxsr.images.structure.structure import examine
 
 __all__ = ["Structure", "examine"]

@@ -11,6 +11,9 @@ from typing import BinaryIO
 from fxsr.errors import ImageError
 from fxsr.images.source import Part, Span
 
+LONGEST = 10_000_000
+"""The longest side that libvips takes, in pixels; beyond it, GLib prints a line of its own."""
+
 
 @dataclass(frozen=True)
 class Scan:

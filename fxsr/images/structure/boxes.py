@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from fxsr.images.structure.base import Structure, damaged, file_size
+from fxsr.images.structure.base import LONGEST, Structure, damaged, file_size
 
 _MOST = 1 << 24
 """Largest box whose contents are looked at."""
+_VALUE = 200
+"""Bytes of a property that are read."""
 
 
 def examine_boxes(path: Path) -> Structure:
@@ -27,7 +29,13 @@ def examine_boxes(path: Path) -> Structure:
                 raise damaged(path, f"it ends too early: {stop - size} bytes are missing")
             names.add(name)
             if name == b"meta" and stop - start <= _MOST:
-                roles = _auxiliary(file, start, stop)
+                for kind, value in _properties(file, start + 4, stop):
+                    if kind == b"auxC":
+                        roles.add(value.partition(b"\0")[0].decode("latin-1"))
+                    elif kind == b"ispe" and len(value) >= 8:
+                        width, height = struct.unpack_from(">2I", value)
+                        if max(width, height) > LONGEST:
+                            raise damaged(path, f"it states a size of {width}x{height}")
     if b"meta" not in names:
         raise damaged(path, "it ends before its pixels begin")
     if b"moov" in names:
@@ -55,25 +63,13 @@ def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]
         at = stop
 
 
-def _auxiliary(file: BinaryIO, start: int, stop: int) -> set[str]:
-    """What the auxiliary images among the items are for, by the properties auxC (23008-12, 6.5.8)."""
-    found: set[str] = set()
-    for name, inner, end in _boxes(file, start + 4, stop):
-        if end > stop:
-            break
-        if name in (b"iprp", b"ipco"):
-            found |= _properties(file, inner, end)
-    return found
-
-
-def _properties(file: BinaryIO, start: int, stop: int) -> set[str]:
-    found: set[str] = set()
-    for name, inner, end in _boxes(file, start, stop):
-        if end > stop:
-            break
-        if name == b"ipco":
-            found |= _properties(file, inner, end)
-        elif name == b"auxC":
-            file.seek(inner + 4)
-            found.add(file.read(min(end - inner - 4, 200)).partition(b"\0")[0].decode("latin-1"))
-    return found
+def _properties(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
+    """Name and value of the properties of items (23008-12, 6.5), which lie in ipco in iprp in meta."""
+    for outer in (b"iprp", b"ipco"):
+        inside = next(((at, end) for name, at, end in _boxes(file, start, stop) if name == outer and end <= stop), None)
+        if inside is None:
+            return
+        start, stop = inside
+    for name, at, end in _boxes(file, start, stop):
+        file.seek(at + 4)  # after version and flags
+        yield name, file.read(max(0, min(end - at - 4, _VALUE)))

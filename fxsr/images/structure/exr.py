@@ -81,6 +81,12 @@ class Part:
         return tuple(found)
 
     @property
+    def tiles(self) -> tuple[int, int, int]:
+        """Width and height of tiles, and the mode of their levels."""
+        across, down, mode = struct.unpack("<IIB", self.attributes["tiles"])
+        return across, down, mode
+
+    @property
     def lines(self) -> int:
         """Lines that are compressed together."""
         return _LINES.get(self.compression, 1)
@@ -107,7 +113,7 @@ def examine_exr(path: Path) -> tuple[Part, ...]:
             for part, offsets in [(part, _offsets(file, part)) for part in parts]:
                 if why := _fault(file, part, offsets, size, 4 if version & _MULTI_PART else 0):
                     raise damaged(path, why)
-        except (EOFError, struct.error, KeyError, IndexError, ValueError, OverflowError):
+        except (EOFError, struct.error, LookupError, ValueError, ArithmeticError):
             raise damaged(path, "it ends too early, or its header is damaged") from None
     return parts
 
@@ -164,7 +170,7 @@ def _count(part: Part) -> int:
     width, height = right - left + 1, bottom - top + 1
     if not part.tiled:
         return -(-height // part.lines)
-    across, down, mode = struct.unpack("<IIB", part.attributes["tiles"])
+    across, down, mode = part.tiles
     up = mode >> 4
     columns, rows = (
         [-(-side // tile) for side in _levels(whole, up)] for whole, tile in ((width, across), (height, down))
@@ -218,7 +224,7 @@ def _raw(part: Part, place: list[int]) -> int:
     """The size of a block without compression; `place` is what stands before it."""
     left, top, right, bottom = part.data
     if part.tiled:
-        across, down, mode = struct.unpack("<IIB", part.attributes["tiles"])
+        across, down, mode = part.tiles
         column, row, level, level_down = place
         wide = min(across, _at(_levels(right - left + 1, mode >> 4), level) - column * across)
         high = min(down, _at(_levels(bottom - top + 1, mode >> 4), level_down) - row * down)

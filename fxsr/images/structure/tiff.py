@@ -14,12 +14,12 @@ import numpy as np
 
 from fxsr.errors import ImageError
 from fxsr.images.source import Part, Span
-from fxsr.images.structure.base import Structure, damaged, file_size, read_exactly
+from fxsr.images.structure.base import LONGEST, Structure, damaged, file_size, read_exactly
 from fxsr.images.structure.jpeg_source import jpeg_fault
 
 _SUBFILE, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _STRIP_SIZES = 254, 259, 262, 273, 279
 _TILES, _TILE_SIZES, _SUB_IFDS, _DNG = 324, 325, 330, 50706
-_JPEG_TABLES = 347
+_WIDTH, _HEIGHT, _JPEG_TABLES = 256, 257, 347
 _CFA, _LINEAR_RAW, _NONE, _JPEG, _DEFLATE = 32803, 34892, 1, 7, (8, 32946)
 _NEEDED = {*range(254, 267), *range(273, 285), 317, 320, *range(322, 326), 330, 332, 338, 339, 347, *range(529, 533)}
 """Tags that say what the pixels are."""
@@ -73,6 +73,9 @@ def examine_tiff(path: Path) -> Structure:
             parts = Span(0, at), bytes(layout.width), Span(at + layout.width, size)  # libtiff would give up
     if _is_raw(directory):
         raise ImageError(f"{path}: is a camera raw file (DNG, NEF, ARW or another); develop it to TIFF or JPEG first")
+    width, height = (_value(directory, tag, 1) for tag in (_WIDTH, _HEIGHT))
+    if not 0 < max(width, height) <= LONGEST:
+        raise damaged(path, f"it states a size of {width}x{height}; no side may exceed {LONGEST}")
     compression = _value(directory, _COMPRESSION, _NONE)
     if compression == _NONE:
         return Structure(notes, parts)
