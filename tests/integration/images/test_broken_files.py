@@ -20,7 +20,7 @@ PHOTO: Pixels = np.kron(noise(3, np.uint8, (15, 20)), np.ones((8, 8, 1), np.uint
 EOI = b"\xff\xd9"
 
 
-def saved(kind: str, pixels: Pixels = PHOTO, **options: object) -> bytes:
+def saved(kind: str, pixels: Pixels = PHOTO, /, **options: object) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **options)
     return file.getvalue()
