@@ -42,6 +42,7 @@ app = typer.Typer(
 def main() -> NoReturn:
     """Run the command line and exit. An error is printed as one line and sets the exit status."""
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # number GPUs as nvidia-smi does
+    os.environ.setdefault("VIPS_BLOCK_UNTRUSTED", "1")  # loaders of libvips that nothing here calls, such as SVG's
     _silence_libraries()
     for stream in (sys.stdout, sys.stderr):  # None if it is closed
         if isinstance(stream, TextIOWrapper):  # a name that its encoding lacks must not end a run

@@ -94,9 +94,23 @@ def run(
         ),
     ] = None,
     quality: Annotated[
-        int,
-        typer.Option("--quality", min=1, max=100, rich_help_panel=INPUT_OUTPUT, help="Quality of JPEG and WebP files."),
-    ] = 95,
+        int | None,
+        typer.Option(
+            "--quality",
+            min=1,
+            max=100,
+            rich_help_panel=INPUT_OUTPUT,
+            help="Quality of JPEG and WebP files. [default: 95; lossless WebP stays lossless]",
+        ),
+    ] = None,
+    lossless: Annotated[
+        bool,
+        typer.Option(
+            "--lossless",
+            rich_help_panel=INPUT_OUTPUT,
+            help="Write WebP files without loss, and refuse outputs as JPEG. The other formats are always lossless.",
+        ),
+    ] = False,
     outscale: Annotated[
         float | None,
         typer.Option(
@@ -221,7 +235,9 @@ def run(
         raise UsageError(f"outscale is {outscale:g}; it must be above 0 and at most 64")
     if ray is not None and (dry_run or DASH in (*inputs, out)):
         raise UsageError("--ray can't be combined with --dry-run, which times this machine, or with -")
-    options = RunOptions(style, quality, skip_existing, outscale)
+    if lossless and quality is not None:
+        raise UsageError("--lossless and --quality contradict each other; give one of them")
+    options = RunOptions(style, quality, skip_existing, outscale, lossless)
     choice = ModelChoice(engine or DEFAULT_MODEL, device, _parse_tile(tile), overlap, provider, trust)
     parse = parse_path if ray is None else parse_place
     sources = [parse(text) for text in inputs]

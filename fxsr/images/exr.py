@@ -6,9 +6,10 @@ which is extended beyond 1, and divided by alpha. Colours under alpha 0 are lost
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,21 +18,29 @@ from numpy.typing import NDArray
 
 from fxsr.errors import ImageError, first_line
 from fxsr.extras import needs
+from fxsr.images.exr_frame import frame_note, framed, srgb_matrix
 from fxsr.images.rows import Pixels, Rows, check_pixels
+from fxsr.images.structure.base import damaged
+from fxsr.images.structure.exr import Part, examine_exr
 
 MAGIC = b"\x76\x2f\x31\x01"
 _NAMES = {1: ("Y",), 2: ("Y", "A"), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
 _BLOCK = 16
 """Lines that this module compresses together."""
 _ZIP, _FLOAT = 3, 2
-_NOT_PLAIN = 0x1A00
-"""Bits in a file's version field: tiles, deep data, several parts."""
-_LINES = {3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
-"""Lines that each kind of compression takes together, where it is more than one."""
+_FEW = 3
+"""Number of channels that get a note of their own."""
+_KNOWN = {
+    *("channels", "compression", "dataWindow", "displayWindow", "lineOrder", "pixelAspectRatio", "screenWindowCenter"),
+    *("screenWindowWidth", "chromaticities", "tiles", "type", "name", "version", "chunkCount", "view", "preview"),
+}
+"""Header entries that every file has, or that are read."""
 
 
 def open_exr(path: Path, max_pixels: int | None = None, as_data: bool = False) -> Rows:
-    """Read a grey or RGB image, with or without alpha. Other channels are left out, with a note.
+    """Read a grey or RGB image, with or without alpha: the first part that holds one. What it shows is its display
+    window: pixels outside of it are left out, and where none are stored it is black and transparent. Colours of other
+    primaries are converted to those of sRGB. All that is left out is named in a note.
 
     Args:
         as_data: return the numbers as they are stored, not as light that is encoded by the sRGB curve. A single channel
@@ -44,39 +53,70 @@ def open_exr(path: Path, max_pixels: int | None = None, as_data: bool = False) -
     """
     with needs("exr"):
         import OpenEXR
-    if _is_cut(path):  # the library would print a lot on standard error
-        raise ImageError(f"{path}: not an image that can be read, or a damaged one (it ends too early)")
+    parts = examine_exr(path)
+    number, names = _choose(path, parts, as_data)
+    part = parts[number]
+    for left, top, right, bottom in (part.data, part.display):
+        check_pixels(path, right - left + 1, bottom - top + 1, max_pixels)
+    notes = _notes(parts, number, names, as_data)
     try:
-        if max_pixels is not None:
-            (left, top), (right, bottom) = OpenEXR.File(str(path), header_only=True).header()["dataWindow"]
-            check_pixels(path, int(right - left) + 1, int(bottom - top) + 1, max_pixels)
         with OpenEXR.File(str(path), separate_channels=True) as file:
-            planes = {name: channel.pixels for name, channel in file.channels().items()}
-            parts = len(file.parts)
+            planes = {name: channel.pixels for name, channel in file.channels(number).items()}
+            whole = len(file.parts) == len(parts)
     except (RuntimeError, OSError, ValueError) as error:
-        raise ImageError(f"{path}: not an image that can be read, or a damaged one ({first_line(error)})") from error
-    kinds = [names for names in _NAMES.values() if set(names) <= set(planes)]
-    if as_data and len(planes) == 1:
-        kinds = [tuple(planes)]
-    if not kinds:
-        raise ImageError(f"{path}: has the channels {', '.join(planes)}; R, G, B or Y, and A, can be upscaled")
-    names = kinds[-1]
-    if len({planes[name].shape for name in names}) > 1:
-        raise ImageError(f"{path}: its channels are of different sizes")
+        raise damaged(path, first_line(error)) from error
+    if not whole or not set(names) <= set(planes):  # the library leaves out parts that it can't read
+        raise damaged(path, "a part of it can't be decoded")
     light = np.stack([planes[name].astype(np.float32) for name in names], 2)
     if np.isnan(light).any() or not (as_data or np.isfinite(light).all()):
         raise ImageError(f"{path}: holds NaN or infinity")
-    notes = [f"channel {name} is left out" for name in planes if name not in names]
-    if parts > 1:
-        notes.append(f"has {parts} parts; only the first is upscaled")
     if not as_data:
         colours = light
         if names[-1] == "A":
             colours, alpha = light[..., :-1], light[..., -1:]
             colours /= np.where(alpha > 0, alpha, 1)
+        if colours.shape[2] == 3 and (matrix := srgb_matrix(part.chromaticities)) is not None:
+            colours[...] = colours @ matrix.T
         colours[...] = _encode(colours)
-    rows = Rows.of(light)
-    return Rows(rows.height, rows.width, rows.channels, rows.dtype, rows.bands, notes=tuple(notes))
+    return framed(path, light, part.data, part.display, tuple(notes))
+
+
+def _choose(path: Path, parts: Sequence[Part], as_data: bool) -> tuple[int, tuple[str, ...]]:
+    """The number of the part to read, and its channels in their order."""
+    found: list[str] = []
+    for number, part in enumerate(parts):
+        channels = {channel.name: channel for channel in part.channels}
+        found += channels
+        kinds = [names for names in _NAMES.values() if set(names) <= set(channels)]
+        if as_data and len(channels) == 1:
+            kinds = [tuple(channels)]
+        if not kinds:
+            continue
+        if {"RY", "BY"} & set(channels) and "Y" in kinds[-1]:
+            raise ImageError(f"{path}: stores luminance and chroma apart (Y, RY, BY); convert it to RGB first")
+        if any(channels[name].sampling != (1, 1) for name in kinds[-1]):
+            raise ImageError(f"{path}: has subsampled channels; convert it to full resolution first")
+        return number, kinds[-1]
+    raise ImageError(f"{path}: has the channels {', '.join(found)}; R, G, B or Y, and A, can be upscaled")
+
+
+def _notes(parts: Sequence[Part], number: int, names: tuple[str, ...], as_data: bool) -> list[str]:
+    """What is not read, or was converted."""
+    part = parts[number]
+    notes = [f"channel {channel.name} is left out" for channel in part.channels if channel.name not in names]
+    if len(notes) > _FEW:
+        notes = [f"{len(notes)} channels are left out: {', '.join(note.split()[1] for note in notes)}"]
+    if len(parts) > 1:
+        notes.append(f"has {len(parts)} parts; only {f'number {number + 1}' if number else 'the first'} is upscaled")
+    if note := frame_note(part.data, part.display):
+        notes.append(note)
+    if not math.isclose(part.aspect, 1, rel_tol=1e-4):
+        notes.append(f"its pixels are {part.aspect:g} times as wide as high, which is not kept")
+    if not as_data and srgb_matrix(part.chromaticities) is not None:
+        notes.append("its colours were converted from its own primaries to those of sRGB")
+    if lost := [name for name in part.attributes if name not in _KNOWN]:
+        notes.append(f"header entries are not kept: {', '.join(lost)}")
+    return notes
 
 
 def write_exr(path: Path, height: int, width: int, channels: int, bands: Iterator[Pixels]) -> None:
@@ -99,45 +139,6 @@ def write_exr(path: Path, height: int, width: int, channels: int, bands: Iterato
             _write_block(file, top, lines[..., order].transpose(0, 2, 1))
         file.seek(table)
         file.write(struct.pack(f"<{blocks}Q", *offsets))
-
-
-def _is_cut(path: Path) -> bool:
-    """Whether a file is truncated. Checked for files of scan lines only, not for tiles or several parts."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(4)
-        try:
-            (version,) = struct.unpack("<I", file.read(4))
-            if version & _NOT_PLAIN:
-                return False
-            values = dict(iter(lambda: _attribute(file), None))
-            _, top, _, bottom = struct.unpack("<4i", values[b"dataWindow"])
-            lines = _LINES.get(values[b"compression"][0], 1)
-            blocks = -(-(bottom + 1 - top) // lines)
-            if not 0 < 8 * blocks < size:
-                return True
-            offsets = struct.unpack(f"<{blocks}Q", file.read(8 * blocks))
-            file.seek(max(offsets) + 4)
-            (length,) = struct.unpack("<i", file.read(4))
-        except (struct.error, KeyError, IndexError, ValueError, OverflowError):
-            return True
-        return bool(file.tell() + length > size)
-
-
-def _attribute(file: BinaryIO) -> tuple[bytes, bytes] | None:
-    """Name and value of the next header entry; None at the end of the header."""
-    name = _word(file)
-    if not name:
-        return None
-    kind = _word(file)
-    (length,) = struct.unpack("<i", file.read(4))
-    if not kind or length < 0:
-        raise ValueError
-    return name, file.read(length)
-
-
-def _word(file: BinaryIO) -> bytes:
-    return b"".join(iter(lambda: file.read(1).strip(b"\0"), b""))
 
 
 def _header(height: int, width: int, names: list[str]) -> bytes:

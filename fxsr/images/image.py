@@ -1,8 +1,8 @@
 """Images as whole arrays, with the metadata that should be kept.
 
-libvips reads and writes PNG, JPEG, WebP and TIFF, and reads all its other formats; Pillow handles BMP, which libvips
-lacks. Pixels are converted only where a format requires it: CMYK and Lab become sRGB on reading; depth or alpha that
-the output format can't hold is reduced on writing. `fxsr.images.reading` and `fxsr.images.writing` stream images
+libvips reads and writes PNG, JPEG, WebP and TIFF, and reads GIF and AVIF; libheif reads HEIC. BMP and EXR have modules
+of their own. Pixels are converted only where a format requires it: CMYK and Lab become sRGB on reading; depth or alpha
+that the output format can't hold is reduced on writing. `fxsr.images.reading` and `fxsr.images.writing` stream images
 instead of holding them whole.
 """
 
@@ -90,11 +90,11 @@ def read_image(path: Path | str, as_data: bool = False) -> Picture:
     return Picture(rows.whole(), rows.metadata, rows.notes)
 
 
-def write_image(path: Path | str, picture: Picture, quality: int = 95) -> tuple[str, ...]:
+def write_image(path: Path | str, picture: Picture, quality: int | None = None) -> tuple[str, ...]:
     """Write an image, whole or not at all, in the format of its suffix.
 
     Args:
-        quality: quality of JPEG and WebP, 1..100.
+        quality: quality of JPEG and WebP, 1..100; None: 95.
 
     Returns:
         What the format could not hold, one line each.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fxsr.errors import ImageError
-from fxsr.images.exr import MAGIC, open_exr
+from fxsr.images.bmp import open_bmp
+from fxsr.images.decoding import open_decoder
+from fxsr.images.exr import open_exr
+from fxsr.images.kinds import Kind, find_kind
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
-from fxsr.images.source import open_source
 from fxsr.images.tiff_exif import read_exif
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ _MIRRORED = 2
 def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = False) -> Rows:
     """Open an image. Its orientation is applied, and palettes and CMYK become RGB.
 
-    Only a few rows are in memory at a time. Exceptions, loaded whole: BMP and EXR files, photos whose EXIF orientation
+    Only a few rows are in memory at a time. Exceptions, loaded whole: EXR files, photos whose EXIF orientation
     must be applied, and formats that can only be decoded whole (interlaced PNG, progressive JPEG, WebP, HEIC, GIF). One
     thread must read all bands.
 
@@ -44,23 +46,21 @@ def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = F
     with _errors(path):
         if not path.is_file():
             raise ImageError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if not magic:
-            raise ImageError(f"{path}: empty file")
-        if magic[:2] == b"BM":
-            return _open_bmp(path, max_pixels)
-        if magic == MAGIC:
+        kind = find_kind(path)
+        if kind is Kind.BMP:
+            return open_bmp(path, max_pixels)
+        if kind is Kind.EXR:
             return open_exr(path, max_pixels, as_data)
-        return _open(path, max_pixels)
+        return _open(path, kind, max_pixels)
 
 
-def _open(path: Path, max_pixels: int | None) -> Rows:
+def _open(path: Path, kind: Kind, max_pixels: int | None) -> Rows:
     import pyvips
 
-    image = _decoder(path)
+    decoder = open_decoder(path, kind, max_pixels)
+    image = decoder.image
     check_pixels(path, image.width, image.height, max_pixels)
-    notes = []
+    notes = list(decoder.notes)
     if image.get_typeof("n-pages") and image.get("n-pages") > 1:
         notes.append(f"has {image.get('n-pages')} pages or frames; only the first is upscaled")
     if image.get_typeof("orientation") and image.get("orientation") > 1:
@@ -83,21 +83,17 @@ def _open(path: Path, max_pixels: int | None) -> Rows:
     if "exif-data" not in kept and (exif := read_exif(path)):
         kept["exif-data"] = pyvips.GValue.blob_type, exif
     dtype = np.dtype(_DTYPES[image.format])
-    return Rows(image.height, image.width, image.bands, dtype, _bands(image, dtype, path), kept, tuple(notes))
+    bands = _bands(image, dtype, path, decoder.check)
+    return Rows(image.height, image.width, image.bands, dtype, bands, kept, tuple(notes), decoder.lossless)
 
 
-def _decoder(path: Path) -> pyvips.Image:
-    import pyvips
-
-    return pyvips.Image.new_from_source(open_source(path), "", access="sequential", fail_on="error")
-
-
-def _bands(image: pyvips.Image, dtype: np.dtype[Any], path: Path) -> Iterator[Pixels]:
+def _bands(image: pyvips.Image, dtype: np.dtype[Any], path: Path, check: Callable[[], None]) -> Iterator[Pixels]:
     with _errors(path):
         for pixels in vips_bands(image):
             if dtype.kind == "f" and not np.isfinite(pixels).all():
                 raise ImageError(f"{path}: holds NaN or infinity")
             yield pixels.astype(dtype, copy=False)
+        check()
 
 
 def vips_bands(image: pyvips.Image) -> Iterator[Pixels]:
@@ -115,19 +111,6 @@ def vips_bands(image: pyvips.Image) -> Iterator[Pixels]:
 
 def _is_kept(name: str) -> bool:
     return name.startswith(_KEPT) and name != "exif-ifd0-Orientation" and not name.startswith("exif-ifd1")
-
-
-def _open_bmp(path: Path, max_pixels: int | None) -> Rows:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with path.open("rb") as file, Image.open(file) as image:  # given a name, Pillow would map the file
-            check_pixels(path, *image.size, max_pixels)
-            mode = "L" if image.mode in ("1", "L") else "RGBA" if image.mode == "RGBA" else "RGB"
-            pixels = np.asarray(image.convert(mode))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: not an image that can be read, or a damaged one ({error})") from error
-    return Rows.of(pixels.reshape(*pixels.shape[:2], -1))
 
 
 @contextmanager

@@ -35,6 +35,8 @@ class Rows:
     """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values. Orientation is applied."""
     notes: tuple[str, ...] = ()
     """What could not be kept on reading, one line each."""
+    lossless: bool = False
+    """Whether it was read from a file that holds it exactly, in a format that may also lose, such as WebP."""
 
     @staticmethod
     def of(pixels: Pixels, metadata: Mapping[str, tuple[int, Any]] | None = None) -> Rows:

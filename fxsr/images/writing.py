@@ -13,6 +13,7 @@ import numpy as np
 
 from fxsr.errors import ImageError
 from fxsr.files import atomic_path, disk_is_full
+from fxsr.images.bmp import bmp_fits, write_bmp
 from fxsr.images.exr import write_exr
 from fxsr.images.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE
 from fxsr.images.reading import reason, vips_bands
@@ -24,20 +25,28 @@ from fxsr.images.vips_pipe import through_vips
 if TYPE_CHECKING:
     import pyvips
 
+_QUALITY = 95
 _BIG = 2**31
 """Bytes of pixels above which TIFF becomes tiled BigTIFF: classic TIFF ends at 4 GB, for some readers at 2 GB."""
 _LARGE = 2**27
 """Pixels from which JPEG's tables are not optimised, which would hold the coefficients of the whole image."""
 
 
-def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int, int] | None = None) -> tuple[str, ...]:
-    """Write an image in the format of its suffix. Only WebP and BMP hold the image whole.
+def write_rows(
+    path: Path | str,
+    rows: Rows,
+    quality: int | None = None,
+    size: tuple[int, int] | None = None,
+    lossless: bool = False,
+) -> tuple[str, ...]:
+    """Write an image in the format of its suffix. Only WebP holds the image whole.
 
     TIFF files beyond 2 GB become tiled BigTIFF.
 
     Args:
-        quality: quality of JPEG and WebP, 1..100.
+        quality: quality of JPEG and WebP, 1..100. None: 95, or lossless WebP for rows of a lossless WebP file.
         size: width and height to resample it to; None keeps its size.
+        lossless: the file must hold all pixels exactly; see `check_target`.
 
     Returns:
         What the format could not hold, one line each.
@@ -52,7 +61,8 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
     path = Path(path)
     suffix = path.suffix.lower()
     width, height = size or (rows.width, rows.height)
-    check_target(path, width, height)
+    check_target(path, width, height, lossless)
+    lossless |= quality is None and rows.lossless
     fitted, notes = _fit(rows, suffix)
 
     with atomic_path(path) as temporary:
@@ -60,11 +70,11 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
         def encode(image: pyvips.Image) -> None:
             image = resampled(_describe(image, fitted), width, height)
             if suffix == ".bmp":
-                _write_bmp(temporary, image)
+                write_bmp(temporary, image.height, image.width, image.bands, vips_bands(image))
             elif suffix == ".exr":
                 write_exr(temporary, image.height, image.width, image.bands, vips_bands(image))
             else:
-                image.write_to_file(str(temporary), **_options(suffix, image, quality))
+                image.write_to_file(str(temporary), **_options(suffix, image, quality or _QUALITY, lossless))
 
         try:
             through_vips(fitted, encode)
@@ -89,22 +99,26 @@ def _reason(error: Exception, folder: Path) -> str:
     )
 
 
-def check_target(path: Path, width: int, height: int) -> None:
+def check_target(path: Path, width: int, height: int, lossless: bool = False) -> None:
     """Refuse an image that can't be written, before it is upscaled.
 
     Raises:
-        ImageError: the format is unknown, or can't hold an image of this size.
+        ImageError: the format is unknown, can't hold an image of this size, or loses although `lossless` is demanded.
     """
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         raise ImageError(
             f"{path}: cannot write {suffix or 'a file without suffix'}; choose {', '.join(sorted(WRITABLE))}"
         )
+    if lossless and suffix in (".jpg", ".jpeg"):
+        raise ImageError(f"{path}: JPEG files can't be lossless; choose the format png or webp")
     limit = SIDE_LIMIT.get(suffix)
     if limit and max(height, width) > limit:
         raise ImageError(
             f"{path}: {width}x{height} is too large for {suffix} (at most {limit} a side); use png or tiff"
         )
+    if suffix == ".bmp" and not bmp_fits(width, height):
+        raise ImageError(f"{path}: {width}x{height} is too large for .bmp (at most 4 GB a file); use png or tiff")
 
 
 def _describe(image: pyvips.Image, rows: Rows) -> pyvips.Image:
@@ -168,11 +182,13 @@ def _on_white(pixels: Pixels) -> Pixels:
     return laid
 
 
-def _options(suffix: str, image: pyvips.Image, quality: int) -> Mapping[str, Any]:
+def _options(suffix: str, image: pyvips.Image, quality: int, lossless: bool) -> Mapping[str, Any]:
     match suffix:
         case ".jpg" | ".jpeg":
             optimize = image.width * image.height < _LARGE
             return {"Q": quality, "subsample_mode": "off", "optimize_coding": optimize}
+        case ".webp" if lossless:
+            return {"lossless": True, "exact": True}
         case ".webp":
             return {"Q": quality, "smart_subsample": True}
         case ".tif" | ".tiff":
@@ -184,10 +200,3 @@ def _options(suffix: str, image: pyvips.Image, quality: int) -> Mapping[str, Any
             return options | {"bigtiff": True, "tile": True, "tile_width": 256, "tile_height": 256}
         case _:
             return {"compression": 6}
-
-
-def _write_bmp(path: Path, image: pyvips.Image) -> None:
-    from PIL import Image
-
-    pixels = image.numpy()
-    Image.fromarray(pixels.reshape(image.height, image.width) if image.bands == 1 else pixels).save(path, format="BMP")

@@ -34,7 +34,7 @@ def _forecast(job: Job, upscaler: Upscaler, options: RunOptions, pace: _Pace) ->
         return Done(job)
     image = open_rows(local(job.source), options.max_pixels)
     size = output_size(image.width, image.height, options.outscale or upscaler.scale)
-    check_target(target, *size)
+    check_target(target, *size, options.lossless)
     if job.t_map is not None and not isinstance(job.t_map, StyleMap):
         StyleMap.read(local(job.t_map), options.max_pixels)  # to find maps that can't be read
     tiles = upscaler.tile_count(image)

@@ -28,12 +28,14 @@ class RunOptions:
     """How every job is done."""
 
     style: StyleOptions = field(default_factory=StyleOptions)
-    quality: int = 95
-    """Quality of JPEG and WebP, 1..100."""
+    quality: int | None = None
+    """Quality of JPEG and WebP, 1..100. None: 95, and lossless WebP stays lossless."""
     skip_existing: bool = False
     """Leave existing outputs as they are."""
     outscale: float | None = None
     """Size of outputs relative to their inputs; None: the model's scale."""
+    lossless: bool = False
+    """Whether outputs must hold all pixels exactly; JPEG files can't."""
     max_pixels: int | None = None
     """Largest number of pixels in an image or style map; larger ones are refused before they are decoded. Outputs may
     have this number times the square of the model's scale. None: no limit."""

@@ -195,12 +195,12 @@ def _prepare_output(
     upscaled = upscaler.stream(image.rows, image.style, progress, notes.append)
     size = output_size(image.rows.width, image.rows.height, options.outscale or upscaler.scale)
     target = local(job.target)
-    check_target(target, *size)
+    check_target(target, *size, options.lossless)
     if options.max_pixels is not None:
         check_pixels(target, *size, options.max_pixels * upscaler.scale**2)
     return _OutputImage(upscaled, size, notes)
 
 
 def _write(job: Job, output: _OutputImage, options: RunOptions, begin: float) -> Done:
-    lost = write_rows(local(job.target), output.rows, options.quality, output.size)
+    lost = write_rows(local(job.target), output.rows, options.quality, output.size, options.lossless)
     return Done(job, time.perf_counter() - begin, output.size, (*output.rows.notes, *output.notes, *lost))

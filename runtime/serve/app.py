@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import fxsr
-from fxsr.errors import DeviceLostError, FxsrError
+from fxsr.errors import DeviceLostError, FxsrError, UsageError
 from fxsr.extras import needs
 from fxsr.images.formats import FORMATS
 from fxsr.runtime.jobs.jobs import RunOptions
@@ -136,7 +136,11 @@ class _Routes:
                 json_schema_extra={"enum": [*FORMATS]},
             ),
         ] = None,
-        quality: Annotated[int, Form(ge=1, le=100, description="Quality of JPEG and WebP.")] = 95,
+        quality: Annotated[
+            int | None,
+            Form(ge=1, le=100, description="Quality of JPEG and WebP. Default: 95; lossless WebP stays lossless."),
+        ] = None,
+        lossless: Annotated[bool, Form(description="WebP without loss. Excludes quality and the format JPEG.")] = False,
         outscale: Annotated[
             float | None, Form(gt=0, le=64, description="Size relative to the image. Default: the model's scale.")
         ] = None,
@@ -147,8 +151,11 @@ class _Routes:
         check_style_is_free(served_model.name, served_model.info.baked_t, t, t_map)
         if format is not None:
             format_suffix(format)  # before the image is stored
+        if lossless and quality is not None:
+            raise UsageError("lossless and quality contradict each other; set one of them")
         limit = self._service.settings.max_pixels
-        options = RunOptions(StyleOptions(t, feather=t_feather), quality, outscale=outscale, max_pixels=limit)
+        style_options = StyleOptions(t, feather=t_feather)
+        options = RunOptions(style_options, quality, outscale=outscale, lossless=lossless, max_pixels=limit)
         folders: list[TemporaryDirectory[str]] = []
 
         def work(flow: Flow) -> Response:

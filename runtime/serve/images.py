@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fxsr.errors import FxsrError, ImageError, StyleError, TooLargeError, UsageError
-from fxsr.images.formats import FORMATS
-from fxsr.images.reading import open_rows
+from fxsr.errors import FxsrError, ImageError, StyleError, UsageError
+from fxsr.images.formats import FORMATS, WRITABLE
+from fxsr.images.kinds import find_kind
 from fxsr.runtime.jobs.jobs import Job, RunOptions
 from fxsr.runtime.jobs.pipeline import do_job
 from fxsr.runtime.jobs.places import errors_naming
@@ -28,18 +28,6 @@ MEDIA_TYPES = {
 }
 FORMAT_NAMES = tuple({suffix: name for name, suffix in reversed(FORMATS.items())}.values())[::-1]
 """One name of `fxsr.images.formats.FORMATS` for each format."""
-_MOST_BMP = 64_000_000
-"""Largest number of pixels of a BMP file: its writer holds the image whole, 192 MB, and the file as well."""
-_MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", ".png"),
-    (b"\xff\xd8\xff", ".jpg"),
-    (b"RIFF", ".webp"),
-    (b"II*\0", ".tif"),
-    (b"MM\0*", ".tif"),
-    (b"II+\0", ".tif"),
-    (b"MM\0+", ".tif"),
-    (b"BM", ".bmp"),
-)
 
 
 @dataclass(frozen=True)
@@ -66,18 +54,16 @@ class ClientFile:
             yield
 
     def suffix(self, error: type[FxsrError] = ImageError) -> str:
-        """The suffix of its format, by its first bytes. Formats whose readers follow links, run scripts or are less
-        well tested are refused: the file may come from anyone.
+        """The suffix of its format, by its first bytes.
 
         Raises:
-            FxsrError: an `error`, if it has none of these formats.
+            FxsrError: an `error`, if it has none of the formats that are read.
         """
-        with self.path.open("rb") as file:
-            head = file.read(12)
-        for magic, suffix in _MAGIC:
-            if head.startswith(magic) and (magic != b"RIFF" or head[8:] == b"WEBP"):
-                return suffix
-        raise error(f"{self.name}: not a PNG, JPEG, WebP, TIFF or BMP file")
+        with self.named():
+            try:
+                return find_kind(self.path).suffix
+            except ImageError as why:
+                raise error(str(why)) from why
 
     def read_style(self, max_pixels: int) -> StyleMap:
         """Read it as a style map.
@@ -116,17 +102,17 @@ def upscale_file(
         t_map: its style map; None: `options.style` alone.
         folder: where the output is written; for this request alone.
         options: with `max_pixels`.
-        format_name: one of `fxsr.images.formats.FORMATS`, in any case; None keeps the image's format.
+        format_name: one of `fxsr.images.formats.FORMATS`, in any case; None keeps the image's format, or takes
+            PNG where that can't be written.
         progress: called after each tile.
 
     Raises:
         FxsrError: it can't be done; the message holds no path of this machine.
     """
-    suffix = image.suffix()
-    target = folder / f"output{format_suffix(format_name) if format_name else suffix}"
+    kept = image.suffix()
+    suffix = format_suffix(format_name) if format_name else kept if kept in WRITABLE else ".png"
+    target = folder / f"output{suffix}"
     with image.named(), errors_naming({target: target.name}):
-        if target.suffix == ".bmp":
-            _check_bmp(image.path, options.outscale or upscaler.scale, options.max_pixels)
         done = do_job(Job(image.path, target, t_map), upscaler, options, progress)
     return UpscaledFile(target, MEDIA_TYPES[target.suffix], done.notes)
 
@@ -141,18 +127,3 @@ def format_suffix(name: str) -> str:
         return FORMATS[name.lower()]
     except KeyError:
         raise UsageError(f"format: {name[:20]!r} is none of {', '.join(FORMATS)}") from None
-
-
-def _check_bmp(image: Path, scale: float, max_pixels: int | None) -> None:
-    """Refuse an output that is too large for a BMP file.
-
-    Raises:
-        FxsrError: it is, or the image can't be read.
-    """
-    rows = open_rows(image, max_pixels)
-    pixels = rows.width * rows.height * scale**2
-    if pixels > _MOST_BMP:
-        raise TooLargeError(
-            f"the result would have {pixels / 1e6:.0f} megapixels, and BMP files may have {_MOST_BMP / 1e6:.0f}: "
-            "set format to png or tiff"
-        )

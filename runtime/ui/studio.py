@@ -12,8 +12,11 @@ import pyvips
 from numpy.typing import NDArray
 
 from fxsr.images.image import Picture, three_channels, write_image
+from fxsr.images.reading import open_rows
+from fxsr.images.resample import resampled
 from fxsr.images.rows import Pixels, dtype_peak
-from fxsr.runtime.jobs.jobs import RunOptions
+from fxsr.images.vips_pipe import through_vips
+from fxsr.runtime.jobs.jobs import RunOptions, output_size
 from fxsr.runtime.serve.folder import OwnFolder
 from fxsr.runtime.serve.images import ClientFile, upscale_file
 from fxsr.runtime.serve.photos import OpenPhoto, PhotoStore
@@ -191,8 +194,7 @@ class Studio(Closable):
             if self._running.get(who) == flow.abandon:
                 del self._running[who]
         target = upscaled.file.rename(folder / f"{photo.name}_x{served_model.info.scale}{upscaled.file.suffix}")
-        after = pyvips.Image.thumbnail(str(target), SHOWN, height=SHOWN, size="down", no_rotate=True)
-        after = _image(after.numpy())
+        after = _image(shown(target))
         before = _image(self._photos.pixels(photo)).thumbnail_image(after.width, height=after.height, size="force")
         return target, before.numpy(), after.numpy()
 
@@ -214,6 +216,21 @@ def window(middle: float, side: int) -> slice:
     length = min(WINDOW, side)
     start = min(max(round(middle * side - length / 2), 0), side - length)
     return slice(start, start + length)
+
+
+def shown(file: Path) -> Pixels:
+    """(h, w, C): an image file that this studio has written, reduced to `SHOWN` while it is read."""
+    rows = open_rows(file)
+    factor = min(1, SHOWN / max(rows.width, rows.height))
+    width, height = output_size(rows.width, rows.height, factor)
+    found: list[Pixels] = []
+
+    def use(image: pyvips.Image) -> None:
+        pixels = resampled(image, width, height).numpy()
+        found.append(pixels.reshape(height, width, rows.channels))
+
+    through_vips(rows, use)
+    return found[0]
 
 
 def as_bytes(pixels: Pixels) -> NDArray[np.uint8]:

@@ -86,3 +86,83 @@ def test_exr_is_read_in_any_compression(compression: str, tmp_path: Path) -> Non
     with OpenEXR.File(header, {"Y": light}) as file:
         file.write(str(tmp_path / "a.exr"))
     assert read_image(tmp_path / "a.exr").pixels.shape == (300, 40, 1)
+
+
+def window(*corners: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(corners[:2], np.int32), np.array(corners[2:], np.int32)
+
+
+def test_the_picture_is_the_display_window(tmp_path: Path) -> None:
+    import OpenEXR
+
+    light = np.full((24, 24, 3), 0.3, np.float32)
+    for display, shape, shown in (
+        ((0, 0, 63, 47), (48, 64), (slice(5, 29), slice(10, 34))),
+        ((12, 7, 21, 16), (10, 10), (slice(0, 10), slice(0, 10))),
+        ((0, 20, 19, 39), (20, 20), (slice(0, 9), slice(10, 20))),
+    ):
+        header = {"type": OpenEXR.scanlineimage, "dataWindow": window(10, 5, 33, 28), "displayWindow": window(*display)}
+        with OpenEXR.File(header, {"RGB": light}) as file:
+            file.write(str(tmp_path / "a.exr"))
+        picture = read_image(tmp_path / "a.exr")
+        assert picture.pixels.shape == (*shape, 3)
+        expected = np.zeros(shape, bool)
+        expected[shown] = True
+        assert np.array_equal(picture.pixels[..., 0] > 0.5, expected)
+        assert "display window" in picture.notes[0]
+    header["displayWindow"] = window(100, 100, 109, 109)
+    with OpenEXR.File(header, {"RGB": light}) as file:
+        file.write(str(tmp_path / "a.exr"))
+    with pytest.raises(ImageError, match="its pixels lie outside its display window"):
+        read_image(tmp_path / "a.exr")
+
+
+def test_colours_of_other_primaries_are_converted(tmp_path: Path) -> None:
+    import OpenEXR
+
+    aces = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)
+    light = np.full((4, 4, 3), [0.18, 0.18, 0.18], np.float32)
+    light[0] = [0.43963, 0.08978, 0.01754]  # red of sRGB in ACES 2065-1
+    with OpenEXR.File({"type": OpenEXR.scanlineimage, "chromaticities": aces, "owner": "me"}, {"RGB": light}) as file:
+        file.write(str(tmp_path / "a.exr"))
+    picture = read_image(tmp_path / "a.exr")
+    assert np.ptp(picture.pixels[1]) < 1e-3  # grey stays grey
+    assert np.allclose(picture.pixels[0, 0], [1, 0, 0], atol=0.05)
+    assert "its colours were converted from its own primaries to those of sRGB" in picture.notes
+    assert "header entries are not kept: owner" in picture.notes
+
+
+def test_the_first_part_with_a_picture_is_read(tmp_path: Path) -> None:
+    import OpenEXR
+
+    light = np.full((40, 40, 3), 0.3, np.float32)
+    depth = OpenEXR.Part({"type": OpenEXR.scanlineimage}, {"Z": light[..., 0].copy()}, "depth")
+    tiles = {"type": OpenEXR.tiledimage, "tiles": OpenEXR.TileDescription(), "compression": OpenEXR.PIZ_COMPRESSION}
+    with OpenEXR.File([depth, OpenEXR.Part(tiles, {"RGB": light}, "beauty")]) as file:
+        file.write(str(tmp_path / "a.exr"))
+    picture = read_image(tmp_path / "a.exr")
+    assert picture.pixels.shape == (40, 40, 3)
+    assert picture.notes == ("has 2 parts; only number 2 is upscaled",)
+    data = (tmp_path / "a.exr").read_bytes()
+    (tmp_path / "a.exr").write_bytes(data[:-9])
+    with pytest.raises(ImageError, match="ends too early"):
+        read_image(tmp_path / "a.exr")
+
+
+def test_deep_and_damaged_files_are_refused_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import OpenEXR
+
+    samples = np.empty((4, 4), object)
+    for index in np.ndindex(4, 4):
+        samples[index] = np.array([1, 2], np.float32)
+    header = {"type": OpenEXR.deepscanline, "compression": OpenEXR.ZIPS_COMPRESSION}
+    OpenEXR.File(header, dict.fromkeys("RGBAZ", samples)).write(str(tmp_path / "deep.exr"))
+    with pytest.raises(ImageError, match=r"deep\.exr: is a deep EXR"):
+        read_image(tmp_path / "deep.exr")
+    write_image(tmp_path / "a.exr", Picture(np.kron(noise(3, np.float32, (15, 10)), np.ones((4, 5, 1), np.float32))))
+    data = bytearray((tmp_path / "a.exr").read_bytes())
+    data[-300:-200] = bytes(100)
+    (tmp_path / "a.exr").write_bytes(data)
+    with pytest.raises(ImageError, match="the compressed data of a block are damaged"):
+        read_image(tmp_path / "a.exr")
+    assert capfd.readouterr() == ("", "")

@@ -11,7 +11,10 @@ from PIL import Image
 
 from fxsr.errors import FxsrError, ImageError
 from fxsr.images.image import Picture, read_image, write_image
+from fxsr.images.reading import open_rows
 from fxsr.images.resample import resampled
+from fxsr.images.rows import Rows
+from fxsr.images.writing import write_rows
 from tests.support import SAMPLE
 
 RNG = np.random.default_rng(0)
@@ -264,3 +267,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_the_sample_photo_is_readable() -> None:
     assert read_image(SAMPLE).pixels.shape == (300, 451, 3)
+
+
+def test_lossless_webp_stays_lossless_unless_a_quality_is_demanded(tmp_path: Path) -> None:
+    pixels = noise(3)
+    write_rows(tmp_path / "a.webp", Rows.of(pixels), lossless=True)
+    assert np.array_equal(read_image(tmp_path / "a.webp").pixels, pixels)
+    write_rows(tmp_path / "b.webp", open_rows(tmp_path / "a.webp"))
+    assert np.array_equal(read_image(tmp_path / "b.webp").pixels, pixels)
+    write_rows(tmp_path / "c.webp", open_rows(tmp_path / "a.webp"), 95)
+    assert not open_rows(tmp_path / "c.webp").lossless
+    with pytest.raises(ImageError, match="JPEG files can't be lossless"):
+        write_rows(tmp_path / "a.jpg", Rows.of(pixels), lossless=True)

@@ -202,4 +202,4 @@ def test_what_is_no_photo_is_said_on_the_page(browser: Any, address: str, tmp_pa
         page.goto(address)
         page.wait_for_selector("#painter canvas")
         page.set_input_files("#photo input[type=file]", str(tmp_path / "notes.png"))
-        page.wait_for_selector("text=notes.png: not a PNG, JPEG, WebP, TIFF or BMP file")
+        page.wait_for_selector("text=notes.png: not an image that can be read: it is a text file")

@@ -123,6 +123,13 @@ def test_a_uniform_style_needs_no_map(studio: Studio, photo: OpenPhoto) -> None:
     assert np.unique(StyleMap.read(studio.save_map(StyleChoice(0.25), photo)).values) == pytest.approx([0.25], abs=1e-4)
 
 
+@pytest.mark.parametrize("name", ["bmp", "exr", "tiff"])
+def test_a_result_of_any_format_is_shown(name: str, studio: Studio, photo: OpenPhoto) -> None:
+    _, before, after = studio.run("me", "m", photo, StyleChoice(0), name, lambda done, total: None)
+    assert before.shape == after.shape == (600, 1040, 3)
+    assert np.abs(after.astype(int) - PIXELS.repeat(4, 0).repeat(4, 1)).max() <= 1
+
+
 def test_a_run_can_be_stopped_by_who_began_it(studio: Studio, photo: OpenPhoto) -> None:
     def progress(done: int, total: int) -> None:
         studio.stop("somebody else")
@@ -160,7 +167,11 @@ def test_a_map_is_laid_over_the_photo(studio: Studio, photo: OpenPhoto, tmp_path
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "bad.png: not a PNG"), (b"<svg/>", "bad.png: not a PNG"), (b"\x89PNG\r\n\x1a\nmore", "bad.png: ")],
+    [
+        (b"", "bad.png: empty file"),
+        (b"<svg></svg>", "bad.png: not an image that can be read: it is an SVG drawing"),
+        (b"\x89PNG\r\n\x1a\nmore", "bad.png: "),
+    ],
 )
 def test_what_is_no_photo_is_named_without_its_folder(
     data: bytes, message: str, studio: Studio, tmp_path: Path
