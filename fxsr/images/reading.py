@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fxsr.errors import ImageError
+from fxsr.images.channels import check_layout, restore_doubles, settle_channels
 from fxsr.images.exr import MAGIC, open_exr
+from fxsr.images.icc import to_srgb
+from fxsr.images.reach import Reach
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
 from fxsr.images.source import open_source
+from fxsr.images.stated import settle_stated_colours
 from fxsr.images.tiff_exif import read_exif
+from fxsr.images.tiff_layout import TiffLayout, read_layout
 
 if TYPE_CHECKING:
     import pyvips
 
-_DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32, "double": np.float32}
+_DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 _KEPT = ("exif-", "icc-profile-data", "xmp-data", "iptc-data", "photoshop-data", "xres", "yres", "resolution-unit")
 _MIRRORED = 2
 """The only orientation besides the normal one that keeps the order of rows."""
 
 
-def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = False) -> Rows:
+def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = False, srgb: bool = False) -> Rows:
     """Open an image. Its orientation is applied, and palettes and CMYK become RGB.
 
     Only a few rows are in memory at a time. Exceptions, loaded whole: BMP and EXR files, photos whose EXIF orientation
@@ -33,7 +38,9 @@ def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = F
 
     Args:
         max_pixels: largest number of pixels. The header decides, so nothing of a larger image is decoded.
-        as_data: the image holds numbers, such as styles or depths, not light; see `fxsr.images.exr.open_exr`.
+        as_data: the image holds numbers, such as styles or depths, not light: what the file says of colours is not
+            applied, and floats may have any range; see `fxsr.images.exr.open_exr` too.
+        srgb: convert colours to sRGB, instead of keeping an ICC profile.
 
     Raises:
         TooLargeError: it has more than `max_pixels` pixels.
@@ -52,51 +59,59 @@ def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = F
             return _open_bmp(path, max_pixels)
         if magic == MAGIC:
             return open_exr(path, max_pixels, as_data)
-        return _open(path, max_pixels)
+        return _open(path, max_pixels, as_data, srgb)
 
 
-def _open(path: Path, max_pixels: int | None) -> Rows:
+def _open(path: Path, max_pixels: int | None, as_data: bool, srgb: bool) -> Rows:
     import pyvips
 
-    image = _decoder(path)
+    layout = read_layout(path)
+    if layout is not None:
+        check_layout(path, layout)
+    image = _decoder(path, layout)
     check_pixels(path, image.width, image.height, max_pixels)
-    notes = []
+    notes: list[str] = []
     if image.get_typeof("n-pages") and image.get("n-pages") > 1:
         notes.append(f"has {image.get('n-pages')} pages or frames; only the first is upscaled")
     if image.get_typeof("orientation") and image.get("orientation") > 1:
         # rotating needs more than one pass from top to bottom
         image = (image if image.get("orientation") == _MIRRORED else image.copy_memory()).autorot()
-    if image.interpretation == "cmyk":
-        depth = 16 if image.format == "ushort" else 8
-        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
-        image.remove("icc-profile-data")
-    elif image.interpretation in ("lab", "labs", "labq", "lch", "xyz", "yxy", "hsv", "cmc"):
-        fine = image.format != "uchar" and image.interpretation != "labq"
-        image = image.colourspace("rgb16" if fine else "srgb")
-    if image.format not in _DTYPES:
-        raise ImageError(f"{path}: pixels of type {image.format} can't be upscaled; convert it to 8 or 16 bit first")
-    if image.bands > 4:
-        raise ImageError(f"{path}: has {image.bands} channels; grey, RGB and either with alpha can be upscaled")
+    channels = settle_channels(path, image, layout, as_data)
+    notes += channels.notes
+    image = channels.image
+    if not as_data:
+        image, said = settle_stated_colours(path, image, layout)
+        notes += said
+        if srgb:
+            image = to_srgb(image)
     kept: dict[str, tuple[int, Any]] = {
         name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if _is_kept(name)
     }
     if "exif-data" not in kept and (exif := read_exif(path)):
         kept["exif-data"] = pyvips.GValue.blob_type, exif
     dtype = np.dtype(_DTYPES[image.format])
-    return Rows(image.height, image.width, image.bands, dtype, _bands(image, dtype, path), kept, tuple(notes))
+    bands = _bands(image, dtype, path, channels.bounded, notes)
+    return Rows(image.height, image.width, image.bands, dtype, bands, kept, notes)
 
 
-def _decoder(path: Path) -> pyvips.Image:
+def _decoder(path: Path, layout: TiffLayout | None) -> pyvips.Image:
     import pyvips
 
-    return pyvips.Image.new_from_source(open_source(path), "", access="sequential", fail_on="error")
+    source = open_source(path, layout.patches if layout else None)
+    image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
+    return restore_doubles(image, layout) if layout and layout.halved else image
 
 
-def _bands(image: pyvips.Image, dtype: np.dtype[Any], path: Path) -> Iterator[Pixels]:
+def _bands(image: pyvips.Image, dtype: np.dtype[Any], path: Path, bounded: bool, notes: list[str]) -> Iterator[Pixels]:
+    reach = Reach(path, bounded)
+    left = image.height
     with _errors(path):
         for pixels in vips_bands(image):
-            if dtype.kind == "f" and not np.isfinite(pixels).all():
-                raise ImageError(f"{path}: holds NaN or infinity")
+            left -= len(pixels)
+            if dtype.kind == "f":
+                reach.add(pixels)
+            if not left:
+                notes.extend(reach.notes())
             yield pixels.astype(dtype, copy=False)
 
 
@@ -104,7 +119,7 @@ def vips_bands(image: pyvips.Image) -> Iterator[Pixels]:
     """The rows of a libvips image, a band at a time, (h, W, C)."""
     import pyvips
 
-    stored = np.dtype(np.float64 if image.format == "double" else _DTYPES[image.format])
+    stored = np.dtype(_DTYPES[image.format])
     band = band_height(image.width, image.bands, stored)
     region = pyvips.Region.new(image)
     for top in range(0, image.height, band):

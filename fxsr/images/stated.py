@@ -1,0 +1,71 @@
+"""What a file of any format states of its colours besides an ICC profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fxsr.errors import ImageError
+from fxsr.images.channels import unpremultiply
+from fxsr.images.colour import CurveKind, Encoding, settle_colours
+from fxsr.images.heif_colour import heif_colour
+from fxsr.images.icc import PROFILE, Primaries
+from fxsr.images.png_colour import png_encoding
+from fxsr.images.tiff_layout import Photometric, TiffLayout
+
+if TYPE_CHECKING:
+    import pyvips
+
+_ADOBE_RGB = Encoding("EXIF", Primaries((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), CurveKind.GAMMA, 563 / 256)
+"""Adobe RGB (1998): cameras that write it without a profile say so by an interoperability index (DCF 2.0)."""
+_INTEROPERABILITY, _ADOBE_INDEX = "exif-ifd4-InteroperabilityIndex", "R03"
+_RGB_KINDS = (Photometric.RGB, Photometric.PALETTE, Photometric.YCBCR)
+
+
+def settle_stated_colours(path: Path, image: pyvips.Image, layout: TiffLayout | None) -> tuple[pyvips.Image, list[str]]:
+    """Apply to an image what its file states of its colours; see `fxsr.images.colour`.
+
+    Args:
+        image: grey or RGB, with or without alpha.
+        layout: what a TIFF file says of its samples.
+
+    Returns:
+        The image, whose profile fits it or is gone, and notes.
+
+    Raises:
+        ImageError: the colours can't be converted.
+    """
+    try:
+        if layout is not None:
+            return settle_colours(image, _tiff_encoding(image, layout))
+        if heif := heif_colour(path):
+            image = _full_depth(image)
+            if heif.premultiplied and image.bands in (2, 4):
+                image = unpremultiply(image)
+            return settle_colours(image, heif.encoding)
+        return settle_colours(image, png_encoding(path) or _camera_encoding(image))
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def _tiff_encoding(image: pyvips.Image, layout: TiffLayout) -> Encoding | None:
+    if image.get_typeof(PROFILE) or layout.primaries is None or layout.photometric not in _RGB_KINDS:
+        return None
+    return Encoding("PrimaryChromaticities", layout.primaries)
+
+
+def _camera_encoding(image: pyvips.Image) -> Encoding | None:
+    if image.get_typeof(PROFILE) or not image.get_typeof(_INTEROPERABILITY):
+        return None
+    return _ADOBE_RGB if str(image.get(_INTEROPERABILITY)).startswith(_ADOBE_INDEX) else None
+
+
+def _full_depth(image: pyvips.Image) -> pyvips.Image:
+    """Values of 10 or 12 bits, which libvips shifts into the upper bits of 16, so that white is 65535."""
+    if image.format != "ushort" or not image.get_typeof("bits-per-sample"):
+        return image
+    bits = image.get("bits-per-sample")
+    if not 8 < bits < 16:
+        return image
+    white = ((1 << bits) - 1) << (16 - bits)
+    return (image * (65535 / white) + 0.5).cast("ushort").copy(interpretation=image.interpretation)
