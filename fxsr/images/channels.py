@@ -6,13 +6,15 @@ note. Samples whose black and white are unknown are refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fxsr.errors import ImageError
-from fxsr.images.colour import encode_srgb
+from fxsr.images.curves import encode_srgb
 from fxsr.images.icc import PROFILE, profile_space
+from fxsr.images.rows import Pixels
 from fxsr.images.tiff_layout import ExtraSample, Photometric, SampleFormat, TiffLayout
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ class Channels:
     image: pyvips.Image
     """Of 8 or 16 bits, or floats."""
     notes: list[str] = field(default_factory=list)
+    finish: Callable[[Pixels], Pixels] | None = None
+    """What is left to do with each band of its rows."""
     bounded: bool = False
     """Whether its floats should be near 0..1: nothing else says what they mean."""
 
@@ -60,7 +64,7 @@ def check_layout(path: Path, layout: TiffLayout) -> None:
         )
     if ExtraSample.ASSOCIATED in layout.extras and layout.photometric in (*_LAB, Photometric.WHITE_IS_ZERO):
         raise ImageError(
-            f"{path}: its colours are multiplied by its alpha before they are inverted or Lab; convert it to RGB"
+            f"{path}: its Lab or inverted grey is multiplied by alpha, which can't be undone; convert it to RGB"
         )
     unknown = [kind for kind in layout.extras if kind not in (ExtraSample.ASSOCIATED, ExtraSample.UNASSOCIATED)]
     if layout.colours == 1 and len(unknown) > 1:
@@ -99,14 +103,15 @@ def settle_channels(path: Path, image: pyvips.Image, layout: TiffLayout | None, 
     if layout is not None and layout.photometric in _LAB:
         return Channels(_lab_to_srgb(image, layout.photometric == Photometric.ICCLAB), notes)
     if layout is not None and layout.photometric in _LIGHT:
-        return Channels(_light_to_srgb(image), notes)
+        return Channels(_light(image), notes, encode_srgb)
     if as_data:
         return Channels(image if image.format in _PLAIN else image.cast("float"), notes)
     bounded = image.format in ("float", "double") and not image.get_typeof(PROFILE)
     inverted = layout is not None and layout.photometric == Photometric.WHITE_IS_ZERO
     if layout is not None and layout.stated_range and (bounded or image.format in ("char", "short", "int", "uint")):
         low, high = layout.stated_range
-        inverted &= image.format != "uint"  # libvips has done it
+        if inverted and image.format == "uint":  # libvips has inverted them in their whole range
+            image = image.cast("double") * -1 + _PEAKS["uint"]
         image = ((image - low) / (high - low)).cast("float")
         notes.append(f"the file says that {low:g} is black and {high:g} white: scaled to 0..1")
     elif image.format == "uint":
@@ -121,7 +126,7 @@ def settle_channels(path: Path, image: pyvips.Image, layout: TiffLayout | None, 
     if inverted and image.format == "float":
         image = image[0] * -1 + 1 if image.bands == 1 else (image[0] * -1 + 1).bandjoin(image[1])
         image = image.cast("float")
-    return Channels(image, notes, bounded)
+    return Channels(image, notes, bounded=bounded)
 
 
 def unpremultiply(image: pyvips.Image) -> pyvips.Image:
@@ -141,7 +146,7 @@ def _chosen(image: pyvips.Image, layout: TiffLayout) -> tuple[pyvips.Image, list
     left_out = [count + number for number in range(len(kinds)) if number not in alphas[:1]]
     notes = []
     if left_out:
-        names = " and ".join(str(band + 1) for band in left_out)
+        names = ", ".join(str(band + 1) for band in left_out)
         one = len(left_out) == 1
         notes.append(
             f"channel{'' if one else 's'} {names} of {image.bands} {'is' if one else 'are'} neither colour nor alpha "
@@ -158,7 +163,9 @@ def _chosen(image: pyvips.Image, layout: TiffLayout) -> tuple[pyvips.Image, list
 def _cmyk_to_srgb(image: pyvips.Image) -> tuple[pyvips.Image, list[str]]:
     """CMYK by its profile, or else by that of a usual press, as sRGB of 8 bits, or 16 for deeper pictures."""
     notes = []
-    if image.get_typeof(PROFILE) and (space := profile_space(bytes(image.get(PROFILE)))) != "CMYK":
+    if not image.get_typeof(PROFILE):
+        notes.append("has no ICC profile for its CMYK: converted as that of a usual press")
+    elif (space := profile_space(bytes(image.get(PROFILE)))) != "CMYK":
         why = f"is for {space}, not for CMYK" if space else "can't be read"
         notes.append(f"its ICC profile {why}: left out, and colours are converted as those of a usual press")
         image = image.copy()
@@ -166,9 +173,10 @@ def _cmyk_to_srgb(image: pyvips.Image) -> tuple[pyvips.Image, list[str]]:
     if image.format not in ("uchar", "ushort"):
         image = (image * (65535 / _PEAKS[image.format]) + 0.5).cast("ushort").copy(interpretation="cmyk")
     depth = 16 if image.format == "ushort" else 8
-    image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
-    image.remove(PROFILE)
-    return image, notes
+    colours = image[:4].copy(interpretation="cmyk")
+    colours = colours.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
+    colours.remove(PROFILE)
+    return _with_alpha(colours, image, 4), notes
 
 
 def _lab_to_srgb(image: pyvips.Image, offset: bool) -> pyvips.Image:
@@ -191,19 +199,20 @@ def _lab_to_srgb(image: pyvips.Image, offset: bool) -> pyvips.Image:
     lab.remove(PROFILE)
     colours = lab.icc_export(output_profile="srgb", depth=16 if deep else 8, intent="relative", pcs="lab")
     colours.remove(PROFILE)
-    if image.bands == 3:
+    if image.format == "float" and image.bands == 4:
+        image = (image * 65535 + 0.5).cast("ushort")
+    return _with_alpha(colours, image, 3)
+
+
+def _with_alpha(colours: pyvips.Image, image: pyvips.Image, channel: int) -> pyvips.Image:
+    """The colours with that channel of the image as their alpha, if it has it."""
+    if image.bands <= channel:
         return colours
-    alpha = image[3]
-    if image.format == "float":
-        alpha = (alpha * 65535 + 0.5).cast("ushort")
-    return colours.bandjoin(alpha).copy(interpretation=colours.interpretation)
+    return colours.bandjoin(image[channel]).copy(interpretation=colours.interpretation)
 
 
-def _light_to_srgb(image: pyvips.Image) -> pyvips.Image:
-    """LogL and LogLuv, decoded as Y or XYZ in which the Y of white is 1, as floats of sRGB that may exceed 1."""
+def _light(image: pyvips.Image) -> pyvips.Image:
+    """LogL and LogLuv, decoded as Y or XYZ in which the Y of white is 1, as linear light of sRGB."""
     if image.bands >= 3:
-        image = (image[:3] * 100).cast("float").copy(interpretation="xyz").colourspace("scrgb")
-    kind = "scrgb" if image.bands >= 3 else "b-w"
-    image = encode_srgb(image).copy(interpretation=kind)
-    image.remove(PROFILE)
-    return image
+        return (image[:3] * 100).cast("float").copy(interpretation="xyz").colourspace("scrgb")
+    return image[0].copy(interpretation="b-w")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fxsr.errors import ImageError
-from fxsr.images.colour import CurveKind, Encoding
+from fxsr.images.colour import Encoding
+from fxsr.images.curves import CurveKind
 from fxsr.images.icc import SRGB, Primaries
 
 _C = (0.310, 0.316)

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from fxsr.images.cicp import encoding_of_codes
-from fxsr.images.colour import CurveKind, Encoding
+from fxsr.images.colour import Encoding
+from fxsr.images.curves import CurveKind
 from fxsr.images.icc import SRGB, Primaries
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_WANTED = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"iCCP": None}
-"""Chunks of colour, with their lengths; an ICC profile has any, and is read elsewhere."""
+_LENGTHS = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
+"""Chunks of colour, with their lengths. Those of an ICC profile, iCCP, have any."""
+_MOST_PROFILE = 1 << 24
+"""Largest ICC profile that is unpacked, in bytes."""
 _UNIT = 100_000
 """What gAMA and cHRM hold is multiplied by this."""
 _SRGB_GAMMA = 45455
 """gAMA of sRGB's curve, roughly; writers of sRGB state it (section 11.3.2.5)."""
 
 
-def png_encoding(path: Path) -> Encoding | None:
-    """What a PNG file says of its colours, unless an ICC profile says it, or they are those of sRGB.
+@dataclass(frozen=True)
+class PngColour:
+    """What a file says of its colours. Neither: they are those of sRGB."""
 
-    Of several statements the first counts: cICP, iCCP, sRGB, gAMA and cHRM.
+    encoding: Encoding | None = None
+    profile: bytes | None = None
+    """An ICC profile; empty if it can't be unpacked."""
+
+
+def png_colour(path: Path) -> PngColour | None:
+    """What a PNG file says of its colours; None if it is none.
+
+    Of several statements the first counts: cICP, iCCP, sRGB, gAMA and cHRM. The profile is read here since libvips
+    leaves it out where it doesn't fit the picture.
 
     Raises:
         ImageError: cICP means something that can't be converted; the message has no file name.
@@ -35,8 +51,15 @@ def png_encoding(path: Path) -> Encoding | None:
     if b"cICP" in chunks:
         primaries, transfer, _, full = chunks[b"cICP"]
         if encoding := encoding_of_codes("cICP", primaries, transfer, bool(full)):
-            return encoding
-    if b"iCCP" in chunks or b"sRGB" in chunks or not chunks:
+            return PngColour(encoding)
+    if b"iCCP" in chunks:
+        return PngColour(profile=_unpacked(chunks[b"iCCP"]))
+    return PngColour(None if b"sRGB" in chunks else _simple_encoding(chunks))
+
+
+def _simple_encoding(chunks: Mapping[bytes, bytes]) -> Encoding | None:
+    """What gAMA and cHRM say; None if it is sRGB, or nothing."""
+    if not {b"gAMA", b"cHRM"} & chunks.keys():
         return None
     source = " and ".join(name.decode() for name in (b"gAMA", b"cHRM") if name in chunks)
     colours = _primaries(chunks[b"cHRM"]) if b"cHRM" in chunks else SRGB
@@ -47,6 +70,15 @@ def png_encoding(path: Path) -> Encoding | None:
     if b"gAMA" not in chunks or not gamma:
         curve = CurveKind.SRGB
     return Encoding(source, colours, curve, _UNIT / gamma if gamma else 1)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """The profile of an iCCP chunk: a name, 0, the method of compression, and the compressed profile."""
+    unpacker = zlib.decompressobj()
+    try:
+        return unpacker.decompress(data.partition(b"\0")[2][1:], _MOST_PROFILE)
+    except zlib.error:
+        return b""
 
 
 def _primaries(data: bytes) -> Primaries:
@@ -61,8 +93,8 @@ def _colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
         length, name = struct.unpack(">I4s", head)
         if name in (b"PLTE", b"IDAT", b"IEND"):
             break
-        if name in _WANTED and _WANTED[name] in (length, None):
-            data = file.read(0 if name == b"iCCP" else length)
+        if _LENGTHS.get(name) == length or (name == b"iCCP" and length < _MOST_PROFILE):
+            data = file.read(length)
             found.setdefault(name, data)
             length -= len(data)
         file.seek(length + 4, 1)

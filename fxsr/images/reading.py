@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from fxsr.errors import ImageError
 from fxsr.images.channels import check_layout, restore_doubles, settle_channels
 from fxsr.images.exr import MAGIC, open_exr
-from fxsr.images.icc import to_srgb
+from fxsr.images.icc import PROFILE
 from fxsr.images.reach import Reach
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
 from fxsr.images.source import open_source
@@ -56,7 +57,7 @@ def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = F
         if not magic:
             raise ImageError(f"{path}: empty file")
         if magic[:2] == b"BM":
-            return _open_bmp(path, max_pixels)
+            return _open_bmp(path, max_pixels, as_data, srgb)
         if magic == MAGIC:
             return open_exr(path, max_pixels, as_data)
         return _open(path, max_pixels, as_data, srgb)
@@ -78,19 +79,19 @@ def _open(path: Path, max_pixels: int | None, as_data: bool, srgb: bool) -> Rows
         image = (image if image.get("orientation") == _MIRRORED else image.copy_memory()).autorot()
     channels = settle_channels(path, image, layout, as_data)
     notes += channels.notes
-    image = channels.image
+    image, finish = channels.image, channels.finish
     if not as_data:
-        image, said = settle_stated_colours(path, image, layout)
-        notes += said
-        if srgb:
-            image = to_srgb(image)
+        settled = settle_stated_colours(path, image, layout, srgb)
+        notes += settled.notes
+        image, finish = settled.image, settled.finish or finish
     kept: dict[str, tuple[int, Any]] = {
         name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if _is_kept(name)
     }
     if "exif-data" not in kept and (exif := read_exif(path)):
         kept["exif-data"] = pyvips.GValue.blob_type, exif
     dtype = np.dtype(_DTYPES[image.format])
-    bands = _bands(image, dtype, path, channels.bounded, notes)
+    reach = Reach(path, channels.bounded) if dtype.kind == "f" else None
+    bands = _bands(image, dtype, path, finish or np.asarray, reach, [] if as_data else notes)
     return Rows(image.height, image.width, image.bands, dtype, bands, kept, notes)
 
 
@@ -102,16 +103,22 @@ def _decoder(path: Path, layout: TiffLayout | None) -> pyvips.Image:
     return restore_doubles(image, layout) if layout and layout.halved else image
 
 
-def _bands(image: pyvips.Image, dtype: np.dtype[Any], path: Path, bounded: bool, notes: list[str]) -> Iterator[Pixels]:
-    reach = Reach(path, bounded)
+def _bands(
+    image: pyvips.Image,
+    dtype: np.dtype[Any],
+    path: Path,
+    finish: Callable[[Pixels], Pixels],
+    reach: Reach | None,
+    notes: list[str],
+) -> Iterator[Pixels]:
+    """The rows of an image; notes about their range are added with the last band."""
     left = image.height
     with _errors(path):
-        for pixels in vips_bands(image):
+        for pixels in map(finish, vips_bands(image)):
             left -= len(pixels)
-            if dtype.kind == "f":
+            if reach is not None:
                 reach.add(pixels)
-            if not left:
-                notes.extend(reach.notes())
+                notes.extend(reach.notes() if not left else [])
             yield pixels.astype(dtype, copy=False)
 
 
@@ -132,7 +139,8 @@ def _is_kept(name: str) -> bool:
     return name.startswith(_KEPT) and name != "exif-ifd0-Orientation" and not name.startswith("exif-ifd1")
 
 
-def _open_bmp(path: Path, max_pixels: int | None) -> Rows:
+def _open_bmp(path: Path, max_pixels: int | None, as_data: bool, srgb: bool) -> Rows:
+    import pyvips
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -142,7 +150,13 @@ def _open_bmp(path: Path, max_pixels: int | None) -> Rows:
             pixels = np.asarray(image.convert(mode))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: not an image that can be read, or a damaged one ({error})") from error
-    return Rows.of(pixels.reshape(*pixels.shape[:2], -1))
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if as_data:
+        return Rows.of(pixels)
+    settled = settle_stated_colours(path, pyvips.Image.new_from_array(pixels), None, srgb)
+    image = settled.image
+    kept = {PROFILE: (image.get_typeof(PROFILE), image.get(PROFILE))} if image.get_typeof(PROFILE) else {}
+    return replace(Rows.of(image.numpy().reshape(pixels.shape), kept), notes=settled.notes)
 
 
 @contextmanager

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fxsr.errors import ImageError
+from fxsr.images.bmp_colour import bmp_colour
 from fxsr.images.channels import unpremultiply
-from fxsr.images.colour import CurveKind, Encoding, settle_colours
+from fxsr.images.colour import Encoding, SettledColours, settle_colours
+from fxsr.images.curves import CurveKind
 from fxsr.images.heif_colour import heif_colour
 from fxsr.images.icc import PROFILE, Primaries
-from fxsr.images.png_colour import png_encoding
+from fxsr.images.png_colour import png_colour
 from fxsr.images.tiff_layout import Photometric, TiffLayout
 
 if TYPE_CHECKING:
@@ -22,30 +24,37 @@ _INTEROPERABILITY, _ADOBE_INDEX = "exif-ifd4-InteroperabilityIndex", "R03"
 _RGB_KINDS = (Photometric.RGB, Photometric.PALETTE, Photometric.YCBCR)
 
 
-def settle_stated_colours(path: Path, image: pyvips.Image, layout: TiffLayout | None) -> tuple[pyvips.Image, list[str]]:
+def settle_stated_colours(path: Path, image: pyvips.Image, layout: TiffLayout | None, srgb: bool) -> SettledColours:
     """Apply to an image what its file states of its colours; see `fxsr.images.colour`.
 
     Args:
         image: grey or RGB, with or without alpha.
         layout: what a TIFF file says of its samples.
-
-    Returns:
-        The image, whose profile fits it or is gone, and notes.
+        srgb: convert to sRGB, instead of leaving a profile.
 
     Raises:
         ImageError: the colours can't be converted.
     """
     try:
-        if layout is not None:
-            return settle_colours(image, _tiff_encoding(image, layout))
-        if heif := heif_colour(path):
-            image = _full_depth(image)
-            if heif.premultiplied and image.bands in (2, 4):
-                image = unpremultiply(image)
-            return settle_colours(image, heif.encoding)
-        return settle_colours(image, png_encoding(path) or _camera_encoding(image))
+        return settle_colours(*_stated(path, image, layout), srgb)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
+
+
+def _stated(path: Path, image: pyvips.Image, layout: TiffLayout | None) -> tuple[pyvips.Image, Encoding | None]:
+    """The image with the profile that counts, and what else is stated."""
+    if layout is not None:
+        return image, _tiff_encoding(image, layout)
+    if heif := heif_colour(path):
+        image = _full_depth(image)
+        if heif.premultiplied and image.bands in (2, 4):
+            image = unpremultiply(image)
+        return image, heif.encoding
+    if bmp := bmp_colour(path):
+        return _with_profile(image, bmp.profile), bmp.encoding
+    if png := png_colour(path):
+        return _with_profile(image, png.profile), png.encoding
+    return image, _camera_encoding(image)
 
 
 def _tiff_encoding(image: pyvips.Image, layout: TiffLayout) -> Encoding | None:
@@ -58,6 +67,16 @@ def _camera_encoding(image: pyvips.Image) -> Encoding | None:
     if image.get_typeof(PROFILE) or not image.get_typeof(_INTEROPERABILITY):
         return None
     return _ADOBE_RGB if str(image.get(_INTEROPERABILITY)).startswith(_ADOBE_INDEX) else None
+
+
+def _with_profile(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
+    import pyvips
+
+    image = image.copy()
+    image.remove(PROFILE)
+    if profile is not None:
+        image.set_type(pyvips.GValue.blob_type, PROFILE, profile)
+    return image
 
 
 def _full_depth(image: pyvips.Image) -> pyvips.Image:

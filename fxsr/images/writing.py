@@ -138,7 +138,7 @@ def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
         if np.can_cast(dtype, target) or dtype.kind == "f" == target.kind:
             steps.append(lambda pixels: _convert(pixels, target))
         else:
-            steps.append(lambda pixels: _convert(pixels.clip(0, dtype_peak(pixels.dtype)), target))
+            steps.append(lambda pixels: _convert(pixels.clip(0, 1) if pixels.dtype.kind == "f" else pixels, target))
             cut = "; anything outside 0..1 is cut" if dtype.kind == "f" else ""
             notes.append(f"{suffix} holds no {dtype.name}: reduced to {target.name}{cut}")
         dtype = target

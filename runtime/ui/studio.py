@@ -11,6 +11,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
+from fxsr.images.icc import to_srgb
 from fxsr.images.image import Picture, three_channels, write_image
 from fxsr.images.rows import Pixels, dtype_peak
 from fxsr.runtime.jobs.jobs import RunOptions
@@ -192,7 +193,7 @@ class Studio(Closable):
                 del self._running[who]
         target = upscaled.file.rename(folder / f"{photo.name}_x{served_model.info.scale}{upscaled.file.suffix}")
         after = pyvips.Image.thumbnail(str(target), SHOWN, height=SHOWN, size="down", no_rotate=True)
-        after = _image(after.numpy())
+        after = _image(to_srgb(after).numpy())
         before = _image(self._photos.pixels(photo)).thumbnail_image(after.width, height=after.height, size="force")
         return target, before.numpy(), after.numpy()
 
