@@ -6,13 +6,14 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 _KINDS = {"u": 1, "i": 2, "f": 3, "c": 6}
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
+ByteOrder = Literal["<", ">"]
 Tag = tuple[str, Sequence[float] | bytes]
 
 
@@ -32,7 +33,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def write_tiff(
-    path: Path, pixels: NDArray[Any], photometric: int, tags: Mapping[int, Tag] | None = None, order: str = "<"
+    path: Path, pixels: NDArray[Any], photometric: int, tags: Mapping[int, Tag] | None = None, order: ByteOrder = "<"
 ) -> Path:
     """An uncompressed TIFF of an (H, W, C) array of any type.
 

@@ -91,7 +91,7 @@ def _open(path: Path, max_pixels: int | None, as_data: bool, srgb: bool) -> Rows
         kept["exif-data"] = pyvips.GValue.blob_type, exif
     dtype = np.dtype(_DTYPES[image.format])
     reach = Reach(path, channels.bounded) if dtype.kind == "f" else None
-    bands = _bands(image, dtype, path, finish or np.asarray, reach, [] if as_data else notes)
+    bands = _bands(image, dtype, path, finish, reach, [] if as_data else notes)
     return Rows(image.height, image.width, image.bands, dtype, bands, kept, notes)
 
 
@@ -107,14 +107,15 @@ def _bands(
     image: pyvips.Image,
     dtype: np.dtype[Any],
     path: Path,
-    finish: Callable[[Pixels], Pixels],
+    finish: Callable[[Pixels], Pixels] | None,
     reach: Reach | None,
     notes: list[str],
 ) -> Iterator[Pixels]:
     """The rows of an image; notes about their range are added with the last band."""
     left = image.height
     with _errors(path):
-        for pixels in map(finish, vips_bands(image)):
+        for band in vips_bands(image):
+            pixels = finish(band) if finish else band
             left -= len(pixels)
             if reach is not None:
                 reach.add(pixels)

@@ -192,8 +192,8 @@ class Studio(Closable):
             if self._running.get(who) == flow.abandon:
                 del self._running[who]
         target = upscaled.file.rename(folder / f"{photo.name}_x{served_model.info.scale}{upscaled.file.suffix}")
-        after = pyvips.Image.thumbnail(str(target), SHOWN, height=SHOWN, size="down", no_rotate=True)
-        after = _image(to_srgb(after).numpy())
+        after = pyvips.Image.thumbnail(str(target), SHOWN, height=SHOWN, size="down", no_rotate=True).copy_memory()
+        after = _image(to_srgb(after).numpy().reshape(after.height, after.width, -1))
         before = _image(self._photos.pixels(photo)).thumbnail_image(after.width, height=after.height, size="force")
         return target, before.numpy(), after.numpy()
 

@@ -16,7 +16,7 @@ from fxsr.images.icc import PROFILE
 from fxsr.images.image import Picture, read_image
 from fxsr.images.reading import open_rows
 from fxsr.styles.style_map import StyleMap
-from tests.imagefiles import Tag, flat, write_png, write_tiff
+from tests.imagefiles import ByteOrder, Tag, flat, write_png, write_tiff
 
 UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED, CIELAB, ICCLAB = 0, 1, 2, 5, 8, 9
@@ -135,7 +135,7 @@ def lab_samples(photometric: int, dtype: Any) -> list[float]:
 @pytest.mark.parametrize("alpha", [None, 0.25, 1.0])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_lab_of_any_depth_becomes_srgb_and_keeps_alpha(
-    photometric: int, dtype: Any, alpha: float | None, order: str, tmp_path: Path
+    photometric: int, dtype: Any, alpha: float | None, order: ByteOrder, tmp_path: Path
 ) -> None:
     peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
     samples = lab_samples(photometric, dtype) + ([] if alpha is None else [round(alpha * peak, 2)])
@@ -179,7 +179,7 @@ def test_cmyk_with_a_profile_for_rgb_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_floats_in_0_to_1_are_read_as_they_are(dtype: Any, channels: int, order: str, tmp_path: Path) -> None:
+def test_floats_in_0_to_1_are_read_as_they_are(dtype: Any, channels: int, order: ByteOrder, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).random((9, 7, channels)).astype(dtype)
     path = write_tiff(tmp_path / "a.tif", pixels, RGB if channels == 3 else BLACK_IS_ZERO, order=order)
     picture = read_image(path)
