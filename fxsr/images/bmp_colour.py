@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fxsr.images.colour import Encoding
 from fxsr.images.curves import CurveKind
-from fxsr.images.icc import Point, Primaries
+from fxsr.images.icc import Primaries
 
 _HEADER = 14
 """Offset of the header."""
@@ -54,11 +54,11 @@ def _calibrated(head: bytes) -> Encoding | None:
     sums = [sum(numbers[start : start + 3]) for start in (0, 3, 6)]
     if not (all(sums) and gammas[0] and gammas[0] == gammas[1] == gammas[2]):
         return None
-    points: list[Point] = [
+    red, green, blue = (
         (numbers[3 * index] / total, numbers[3 * index + 1] / total) for index, total in enumerate(sums)
-    ]
+    )
     white = [sum(numbers[axis::3]) for axis in range(3)]
-    primaries = Primaries(*points, (white[0] / sum(white), white[1] / sum(white)))
+    primaries = Primaries(red, green, blue, (white[0] / sum(white), white[1] / sum(white)))
     # headers state the gamma of the screen, or its inverse
     gamma = gammas[0] if gammas[0] >= 1 else 1 / gammas[0]
     return Encoding("BMP header", primaries, CurveKind.GAMMA, gamma)

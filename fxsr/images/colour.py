@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fxsr.images.curves import CurveKind, ToneMapping, encode_srgb
 from fxsr.images.icc import PROFILE, SRGB, Primaries, fit_profile, make_profile, to_srgb
-from fxsr.images.rows import Pixels
+from fxsr.images.rows import Pixels, dtype_peak
 
 if TYPE_CHECKING:
     import pyvips
@@ -105,7 +105,7 @@ def _mapped(image: pyvips.Image, function: Callable[[NDArray[np.float64]], NDArr
     import pyvips
 
     dtype = np.dtype(np.uint16 if image.format == "ushort" else np.uint8)
-    peak = np.iinfo(dtype).max
+    peak = int(dtype_peak(dtype))
     table = np.rint(function(np.arange(peak + 1) / peak).clip(0, 1) * peak)
     with_alpha = image.bands in (2, 4)
     tables = np.stack([table] * (image.bands - with_alpha) + [np.arange(peak + 1)] * with_alpha, 1)
