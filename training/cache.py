@@ -19,7 +19,7 @@ from fxsr.images.image import READABLE, read_image, three_channels
 from fxsr.training.resize import reduce_uint8
 
 Pixels = NDArray[np.uint8]
-_FORMAT = 2
+_FORMAT = 3
 """Part of a cache's key: raise it when what is stored changes."""
 
 
@@ -184,12 +184,12 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def read_rgb(path: Path) -> Pixels:
-    """Read an image as (H, W, 3) uint8: grey is repeated in all channels, alpha is left out.
+    """Read an image as (H, W, 3) uint8 in sRGB: grey is repeated in all channels, alpha is left out.
 
     Raises:
         ImageError: it can't be read.
     """
-    pixels = three_channels(read_image(path).pixels)
+    pixels = three_channels(read_image(path, srgb=True).pixels)
     if pixels.dtype == np.uint16:
         return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if pixels.dtype.kind == "f":

@@ -122,6 +122,6 @@ def _crop(photo: Array, height: int, width: int) -> Array:
 
 
 def _read(path: Path) -> Array:
-    pixels = read_image(path).pixels
+    pixels = read_image(path, srgb=True).pixels
     colours = pixels[..., :-1] if pixels.shape[2] in (2, 4) else pixels
     return np.broadcast_to(colours / np.float32(dtype_peak(pixels.dtype)), (*pixels.shape[:2], 3)).astype(np.float32)

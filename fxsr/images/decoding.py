@@ -6,7 +6,7 @@ is named here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import numpy as np
 from fxsr.errors import first_line
 from fxsr.images.kinds import Kind
 from fxsr.images.rows import check_pixels
-from fxsr.images.source import FileSource
+from fxsr.images.source import FileSource, patched
 from fxsr.images.structure import examine
 from fxsr.images.structure.base import damaged
 from fxsr.images.structure.jpeg_source import JpegSource
@@ -46,9 +46,14 @@ class Decoder:
     """To be called when all rows are taken. It raises an ImageError if the decoder did not need all pixels."""
 
 
-def open_decoder(path: Path, kind: Kind, max_pixels: int | None = None) -> Decoder:
+def open_decoder(
+    path: Path, kind: Kind, max_pixels: int | None = None, patches: Mapping[int, bytes] | None = None
+) -> Decoder:
     """Open a file of one of the kinds that libvips or libheif decode. Full intensity is the largest number of the
     pixels' type, also where the file has 10 or 12 bits.
+
+    Args:
+        patches: bytes that the decoder reads instead of the file's, by their offset.
 
     Raises:
         TooLargeError: it has more than `max_pixels` pixels; checked here for what can't be decoded row by row.
@@ -62,7 +67,8 @@ def open_decoder(path: Path, kind: Kind, max_pixels: int | None = None) -> Decod
     if kind is Kind.JPEG:
         file = JpegSource(path, structure)
         return Decoder(file.image, structure.notes, False, lambda: _refuse(path, file.fault()))
-    image = FileSource(path, structure.parts).load(_LOADERS[kind], "error")
+    parts = patched(path.stat().st_size, patches) if patches else structure.parts
+    image = FileSource(path, parts).load(_LOADERS[kind], "error")
     if kind is Kind.AVIF:
         image = _full_range(image)
     return Decoder(image, structure.notes, structure.lossless, structure.check)

@@ -11,13 +11,14 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.errors import ImageError, first_line
 from fxsr.extras import needs
+from fxsr.images.curves import decode_srgb, encode_srgb
 from fxsr.images.exr_frame import frame_note, framed, srgb_matrix
 from fxsr.images.rows import Pixels, Rows, check_pixels
 from fxsr.images.structure.base import damaged
@@ -77,7 +78,7 @@ def open_exr(path: Path, max_pixels: int | None = None, as_data: bool = False) -
             colours /= np.where(alpha > 0, alpha, 1)
         if colours.shape[2] == 3 and (matrix := srgb_matrix(part.chromaticities)) is not None:
             colours[...] = colours @ matrix.T
-        colours[...] = _encode(colours)
+        colours[...] = encode_srgb(colours)
     return framed(path, light, part.data, part.display, tuple(notes))
 
 
@@ -131,9 +132,9 @@ def write_exr(path: Path, height: int, width: int, channels: int, bands: Iterato
         file.write(bytes(8 * blocks))
         for lines in _blocks(bands):
             if channels in (2, 4):
-                lines = np.concatenate([_decode(lines[..., :-1]) * lines[..., -1:], lines[..., -1:]], 2)
+                lines = np.concatenate([decode_srgb(lines[..., :-1]) * lines[..., -1:], lines[..., -1:]], 2)
             else:
-                lines = _decode(lines)
+                lines = decode_srgb(lines)
             top = len(offsets) * _BLOCK
             offsets.append(file.tell())
             _write_block(file, top, lines[..., order].transpose(0, 2, 1))
@@ -183,17 +184,3 @@ def _write_block(file: BinaryIO, top: int, planes: NDArray[np.float32]) -> None:
     packed = zlib.compress(sorted_.tobytes(), 4)
     data = packed if len(packed) < plain.size else plain.tobytes()
     file.write(struct.pack("<ii", top, len(data)) + data)
-
-
-def _encode(light: NDArray[Any]) -> NDArray[np.float32]:
-    """Encode linear light by the sRGB curve; negative values mirror positive ones."""
-    size = np.abs(light)
-    curve = np.where(size <= 0.0031308, size * 12.92, 1.055 * size.clip(0.0031308, None) ** (1 / 2.4) - 0.055)
-    return np.asarray(np.copysign(curve, light), np.float32)
-
-
-def _decode(values: NDArray[Any]) -> NDArray[np.float32]:
-    """The inverse of `_encode`."""
-    size = np.abs(values)
-    curve = np.where(size <= 0.04045, size / 12.92, ((size.clip(0.04045, None) + 0.055) / 1.055) ** 2.4)
-    return np.asarray(np.copysign(curve, values), np.float32)

@@ -77,17 +77,18 @@ def repeat_pixels(plane: Pixels, times: int) -> Pixels:
     return plane.repeat(times, 0).repeat(times, 1)
 
 
-def read_image(path: Path | str, as_data: bool = False) -> Picture:
+def read_image(path: Path | str, as_data: bool = False, srgb: bool = False) -> Picture:
     """Read an image. Its orientation is applied, and palettes and CMYK become RGB.
 
     Args:
-        as_data: the image holds numbers, such as styles or depths, not light; see `fxsr.images.exr.open_exr`.
+        as_data: the image holds numbers, not light; see `fxsr.images.reading.open_rows`.
+        srgb: convert colours to sRGB, instead of keeping an ICC profile.
 
     Raises:
         ImageError: the file is missing, damaged, not an image, or of a kind that can't be upscaled.
     """
-    rows = open_rows(path, as_data=as_data)
-    return Picture(rows.whole(), rows.metadata, rows.notes)
+    rows = open_rows(path, as_data=as_data, srgb=srgb)
+    return Picture(rows.whole(), rows.metadata, tuple(rows.notes))
 
 
 def write_image(path: Path | str, picture: Picture, quality: int | None = None) -> tuple[str, ...]:

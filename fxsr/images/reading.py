@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +12,28 @@ import numpy as np
 
 from fxsr.errors import ImageError
 from fxsr.images.bmp import open_bmp
+from fxsr.images.bmp_colour import bmp_colour
+from fxsr.images.channels import check_layout, restore_doubles, settle_channels
 from fxsr.images.decoding import open_decoder
 from fxsr.images.exr import open_exr
+from fxsr.images.icc import PROFILE
 from fxsr.images.kinds import Kind, find_kind
+from fxsr.images.reach import Reach
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
+from fxsr.images.stated import settle_stated_colours
 from fxsr.images.tiff_exif import read_exif
+from fxsr.images.tiff_layout import TiffLayout, read_layout
 
 if TYPE_CHECKING:
     import pyvips
 
-_DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32, "double": np.float32}
+_DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 _KEPT = ("exif-", "icc-profile-data", "xmp-data", "iptc-data", "photoshop-data", "xres", "yres", "resolution-unit")
 _MIRRORED = 2
 """The only orientation besides the normal one that keeps the order of rows."""
 
 
-def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = False) -> Rows:
+def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = False, srgb: bool = False) -> Rows:
     """Open an image. Its orientation is applied, and palettes and CMYK become RGB.
 
     Only a few rows are in memory at a time. Exceptions, loaded whole: EXR files, photos whose EXIF orientation
@@ -35,7 +42,9 @@ def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = F
 
     Args:
         max_pixels: largest number of pixels. The header decides, so nothing of a larger image is decoded.
-        as_data: the image holds numbers, such as styles or depths, not light; see `fxsr.images.exr.open_exr`.
+        as_data: the image holds numbers, such as styles or depths, not light: what the file says of colours is not
+            applied, and floats may have any range; see `fxsr.images.exr.open_exr` too.
+        srgb: convert colours to sRGB, instead of keeping an ICC profile.
 
     Raises:
         TooLargeError: it has more than `max_pixels` pixels.
@@ -48,17 +57,21 @@ def open_rows(path: Path | str, max_pixels: int | None = None, as_data: bool = F
             raise ImageError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
         kind = find_kind(path)
         if kind is Kind.BMP:
-            return open_bmp(path, max_pixels)
+            rows = open_bmp(path, max_pixels)
+            return rows if as_data else _with_colours(path, rows, srgb)
         if kind is Kind.EXR:
             return open_exr(path, max_pixels, as_data)
-        return _open(path, kind, max_pixels)
+        return _open(path, kind, max_pixels, as_data, srgb)
 
 
-def _open(path: Path, kind: Kind, max_pixels: int | None) -> Rows:
+def _open(path: Path, kind: Kind, max_pixels: int | None, as_data: bool, srgb: bool) -> Rows:
     import pyvips
 
-    decoder = open_decoder(path, kind, max_pixels)
-    image = decoder.image
+    layout = read_layout(path) if kind is Kind.TIFF else None
+    if layout is not None:
+        check_layout(path, layout)
+    decoder = open_decoder(path, kind, max_pixels, layout.patches if layout else None)
+    image = restore_doubles(decoder.image, layout) if layout and layout.halved else decoder.image
     check_pixels(path, image.width, image.height, max_pixels)
     notes = list(decoder.notes)
     if image.get_typeof("n-pages") and image.get("n-pages") > 1:
@@ -66,32 +79,42 @@ def _open(path: Path, kind: Kind, max_pixels: int | None) -> Rows:
     if image.get_typeof("orientation") and image.get("orientation") > 1:
         # rotating needs more than one pass from top to bottom
         image = (image if image.get("orientation") == _MIRRORED else image.copy_memory()).autorot()
-    if image.interpretation == "cmyk":
-        depth = 16 if image.format == "ushort" else 8
-        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
-        image.remove("icc-profile-data")
-    elif image.interpretation in ("lab", "labs", "labq", "lch", "xyz", "yxy", "hsv", "cmc"):
-        fine = image.format != "uchar" and image.interpretation != "labq"
-        image = image.colourspace("rgb16" if fine else "srgb")
-    if image.format not in _DTYPES:
-        raise ImageError(f"{path}: pixels of type {image.format} can't be upscaled; convert it to 8 or 16 bit first")
-    if image.bands > 4:
-        raise ImageError(f"{path}: has {image.bands} channels; grey, RGB and either with alpha can be upscaled")
+    channels = settle_channels(path, image, layout, as_data)
+    notes += channels.notes
+    image, finish = channels.image, channels.finish
+    if not as_data:
+        settled = settle_stated_colours(path, image, layout, srgb)
+        notes += settled.notes
+        image, finish = settled.image, settled.finish or finish
     kept: dict[str, tuple[int, Any]] = {
         name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if _is_kept(name)
     }
     if "exif-data" not in kept and (exif := read_exif(path)):
         kept["exif-data"] = pyvips.GValue.blob_type, exif
     dtype = np.dtype(_DTYPES[image.format])
-    bands = _bands(image, dtype, path, decoder.check)
-    return Rows(image.height, image.width, image.bands, dtype, bands, kept, tuple(notes), decoder.lossless)
+    reach = Reach(path, channels.bounded) if dtype.kind == "f" else None
+    bands = _bands(image, dtype, path, finish, reach, [] if as_data else notes, decoder.check)
+    return Rows(image.height, image.width, image.bands, dtype, bands, kept, notes, decoder.lossless)
 
 
-def _bands(image: pyvips.Image, dtype: np.dtype[Any], path: Path, check: Callable[[], None]) -> Iterator[Pixels]:
+def _bands(
+    image: pyvips.Image,
+    dtype: np.dtype[Any],
+    path: Path,
+    finish: Callable[[Pixels], Pixels] | None,
+    reach: Reach | None,
+    notes: list[str],
+    check: Callable[[], None],
+) -> Iterator[Pixels]:
+    """The rows of an image; notes about their range are added with the last band."""
+    left = image.height
     with _errors(path):
-        for pixels in vips_bands(image):
-            if dtype.kind == "f" and not np.isfinite(pixels).all():
-                raise ImageError(f"{path}: holds NaN or infinity")
+        for band in vips_bands(image):
+            pixels = finish(band) if finish else band
+            left -= len(pixels)
+            if reach is not None:
+                reach.add(pixels)
+                notes.extend(reach.notes() if not left else [])
             yield pixels.astype(dtype, copy=False)
         check()
 
@@ -100,7 +123,7 @@ def vips_bands(image: pyvips.Image) -> Iterator[Pixels]:
     """The rows of a libvips image, a band at a time, (h, W, C)."""
     import pyvips
 
-    stored = np.dtype(np.float64 if image.format == "double" else _DTYPES[image.format])
+    stored = np.dtype(_DTYPES[image.format])
     band = band_height(image.width, image.bands, stored)
     region = pyvips.Region.new(image)
     for top in range(0, image.height, band):
@@ -111,6 +134,22 @@ def vips_bands(image: pyvips.Image) -> Iterator[Pixels]:
 
 def _is_kept(name: str) -> bool:
     return name.startswith(_KEPT) and name != "exif-ifd0-Orientation" and not name.startswith("exif-ifd1")
+
+
+def _with_colours(path: Path, rows: Rows, srgb: bool) -> Rows:
+    """The rows of a BMP file, with what it states of its colours applied; loaded whole where these are not sRGB's."""
+    import pyvips
+
+    stated = bmp_colour(path)
+    if stated is None or (stated.encoding is None and stated.profile is None):
+        return rows
+    pixels = rows.whole()
+    settled = settle_stated_colours(path, pyvips.Image.new_from_array(pixels), None, srgb)
+    image = settled.image
+    kept = {name: value for name, value in rows.metadata.items() if name != PROFILE}
+    if image.get_typeof(PROFILE):
+        kept[PROFILE] = image.get_typeof(PROFILE), image.get(PROFILE)
+    return replace(Rows.of(image.numpy().reshape(pixels.shape), kept), notes=(*rows.notes, *settled.notes))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ class Rows:
     """(h, width, channels) arrays of `dtype`, from top to bottom; h may differ between bands."""
     metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
     """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values. Orientation is applied."""
-    notes: tuple[str, ...] = ()
-    """What could not be kept on reading, one line each."""
+    notes: Sequence[str] = ()
+    """What could not be kept on reading, one line each. Complete when all bands are taken."""
     lossless: bool = False
     """Whether it was read from a file that holds it exactly, in a format that may also lose, such as WebP."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -28,6 +28,16 @@ class Span:
 
 Part = Span | bytes
 """A part of what a decoder is to see: bytes of the file, or bytes in place of missing or wrong ones."""
+
+
+def patched(size: int, patches: Mapping[int, bytes]) -> tuple[Part, ...]:
+    """A file of `size` bytes in which some are replaced, by their offset; the patches do not overlap."""
+    parts: list[Part] = []
+    start = 0
+    for offset, patch in sorted(patches.items()):
+        parts += [Span(start, offset), patch]
+        start = offset + len(patch)
+    return (*parts, Span(start, size))
 
 
 class FileSource:

@@ -16,6 +16,7 @@ from fxsr.files import atomic_path, disk_is_full
 from fxsr.images.bmp import bmp_fits, write_bmp
 from fxsr.images.exr import write_exr
 from fxsr.images.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE
+from fxsr.images.icc import PROFILE, profile_space, to_srgb
 from fxsr.images.reading import reason, vips_bands
 from fxsr.images.resample import resampled
 from fxsr.images.rows import Pixels, Rows, dtype_peak
@@ -68,7 +69,8 @@ def write_rows(
     with atomic_path(path) as temporary:
 
         def encode(image: pyvips.Image) -> None:
-            image = resampled(_describe(image, fitted), width, height)
+            image = _describe(image, fitted)
+            image = resampled(to_srgb(image) if _needs_srgb(fitted, suffix) else image, width, height)
             if suffix == ".bmp":
                 write_bmp(temporary, image.height, image.width, image.bands, vips_bands(image))
             elif suffix == ".exr":
@@ -150,11 +152,16 @@ def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
         if np.can_cast(dtype, target) or dtype.kind == "f" == target.kind:
             steps.append(lambda pixels: _convert(pixels, target))
         else:
-            steps.append(lambda pixels: _convert(pixels.clip(0, dtype_peak(pixels.dtype)), target))
-            notes.append(f"{suffix} holds no {dtype.name}: reduced to {target.name}")
+            steps.append(lambda pixels: _convert(pixels.clip(0, 1) if pixels.dtype.kind == "f" else pixels, target))
+            cut = "; anything outside 0..1 is cut" if dtype.kind == "f" else ""
+            notes.append(f"{suffix} holds no {dtype.name}: reduced to {target.name}{cut}")
         dtype = target
-    if suffix in WITHOUT_METADATA and any(name.startswith(("icc", "exif", "xmp")) for name in rows.metadata):
-        notes.append(f"{suffix} holds no ICC profile, EXIF or XMP here: left out, and colours are taken as sRGB")
+    if _needs_srgb(rows, suffix):
+        which = "grey ICC profile" if suffix not in WITHOUT_METADATA else "ICC profile"
+        cut = "; anything outside 0..1 is cut" if rows.dtype.kind == "f" else ""
+        notes.append(f"{suffix} holds no {which}: colours are converted to sRGB by it{cut}")
+    if suffix in WITHOUT_METADATA and any(name.startswith(("exif", "xmp")) for name in rows.metadata):
+        notes.append(f"{suffix} holds no EXIF or XMP here: left out")
     if suffix in WITHOUT_ALPHA and channels in (2, 4):
         notes.append(f"{suffix} holds no alpha: laid on white")
         steps.append(_on_white)
@@ -166,6 +173,15 @@ def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
         return pixels
 
     return replace(rows, dtype=dtype, channels=channels, bands=map(fit, rows.bands)), tuple(notes)
+
+
+def _needs_srgb(rows: Rows, suffix: str) -> bool:
+    """Whether the format can't hold the image's profile. WebP holds grey as RGB, which a grey profile doesn't fit."""
+    if PROFILE not in rows.metadata:
+        return False
+    _, profile = rows.metadata[PROFILE]
+    grey = rows.channels < 3 and suffix == ".webp" and profile_space(bytes(profile)) == "GRAY"
+    return suffix in WITHOUT_METADATA or grey
 
 
 def _convert(pixels: Pixels, target: np.dtype[Any]) -> Pixels:

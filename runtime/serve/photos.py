@@ -57,7 +57,7 @@ class PhotoStore:
         return OpenPhoto(sent, file.stem, (pixels.shape[1], pixels.shape[0]))
 
     def pixels(self, photo: OpenPhoto) -> Pixels:
-        """(H, W, C).
+        """(H, W, C), in sRGB.
 
         Raises:
             ImageError: its file is gone.
@@ -73,7 +73,7 @@ class PhotoStore:
         with sent.named():
             rows = open_rows(sent.path, self._max_pixels)
             check_pixels(sent.path, rows.width, rows.height, self._max_pixels)
-            pixels = read_image(sent.path).pixels
+            pixels = read_image(sent.path, srgb=True).pixels
         with self._lock:
             self._kept[sent.path] = pixels
             self._kept.move_to_end(sent.path)

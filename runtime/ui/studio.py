@@ -220,7 +220,7 @@ def window(middle: float, side: int) -> slice:
 
 def shown(file: Path) -> Pixels:
     """(h, w, C): an image file that this studio has written, reduced to `SHOWN` while it is read."""
-    rows = open_rows(file)
+    rows = open_rows(file, srgb=True)
     factor = min(1, SHOWN / max(rows.width, rows.height))
     width, height = output_size(rows.width, rows.height, factor)
     found: list[Pixels] = []

@@ -13,6 +13,7 @@ import pytest
 
 from fxsr.errors import ImageError, StyleError, UsageError
 from fxsr.images.image import Picture, read_image, write_image
+from fxsr.images.rows import Pixels
 from fxsr.runtime.serve.photos import OpenPhoto
 from fxsr.runtime.serve.scheduler import RequestAbandonedError
 from fxsr.runtime.serve.settings import Settings
@@ -20,6 +21,7 @@ from fxsr.runtime.ui.painting import SIDE, Painting, painting_size
 from fxsr.runtime.ui.studio import AUTOMATIC, Studio, StyleChoice, as_bytes, window
 from fxsr.runtime.upscale.upscaler import Upscaler
 from fxsr.styles.style_map import StyleMap
+from tests.imagefiles import flat, write_png
 from tests.support import NearestSession
 
 RNG = np.random.default_rng(4)
@@ -128,6 +130,26 @@ def test_a_result_of_any_format_is_shown(name: str, studio: Studio, photo: OpenP
     _, before, after = studio.run("me", "m", photo, StyleChoice(0), name, lambda done, total: None)
     assert before.shape == after.shape == (600, 1040, 3)
     assert np.abs(after.astype(int) - PIXELS.repeat(4, 0).repeat(4, 1)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "chunks", "expected"),
+    [
+        (flat(60, 200, 60, size=40), [(b"cICP", bytes([12, 13, 0, 1]))], [0, 203, 11]),
+        (flat(60, size=40), [], [60, 60, 60]),
+        (flat(60, 128, size=40), [], [60, 60, 60]),
+    ],
+    ids=["wide", "grey", "grey with alpha"],
+)
+def test_results_are_shown_in_srgb(
+    pixels: Pixels, chunks: list[tuple[bytes, bytes]], expected: list[int], studio: Studio, tmp_path: Path
+) -> None:
+    photo = studio.open(write_png(tmp_path / "photo.png", pixels, *chunks))
+    style = StyleChoice(0)
+    file, before, after = studio.run("someone", "m", photo, style, None, lambda done, total: None)
+    assert file.suffix == ".png"
+    assert before[80, 80].tolist() == pytest.approx(expected, abs=2)
+    assert after[80, 80].tolist() == pytest.approx(expected, abs=2)
 
 
 def test_a_run_can_be_stopped_by_who_began_it(studio: Studio, photo: OpenPhoto) -> None:

@@ -16,6 +16,7 @@ from fxsr.training.recipe import Recipe, StyleSampling
 from fxsr.training.recipe_data import Degradation
 from fxsr.training.resize import reduce_uint8
 from fxsr.training.styles import draw_style
+from tests.imagefiles import flat, write_png
 from tests.support import tiny_recipe, write_photos
 
 CPU = torch.device("cpu")
@@ -45,6 +46,14 @@ def test_pairs_are_the_picture_and_its_bicubic_reduction(tmp_path: Path) -> None
 def test_sixteen_bits_are_rounded(tmp_path: Path) -> None:
     write_image(tmp_path / "deep.png", Picture(np.array([[[40000], [128], [129], [65535]]], np.uint16)))
     assert read_rgb(tmp_path / "deep.png")[0, :, 0].tolist() == [156, 0, 1, 255]
+
+
+def test_photos_are_read_in_srgb(tmp_path: Path) -> None:
+    display_p3 = (b"cICP", bytes([12, 13, 0, 1]))
+    path = write_png(tmp_path / "wide.png", flat(60, 200, 60), display_p3)
+    assert read_rgb(path)[0, 0].tolist() == pytest.approx([0, 203, 11], abs=1)
+    linear = (b"gAMA", (100_000).to_bytes(4, "big"))
+    assert read_rgb(write_png(tmp_path / "linear.png", flat(60), linear))[0, 0].tolist() == [133] * 3
 
 
 def test_lr_folders_are_taken_as_they_are(tmp_path: Path) -> None:
