@@ -22,7 +22,7 @@ from fxsr.images.reach import Reach
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
 from fxsr.images.stated import settle_stated_colours
 from fxsr.images.tiff_exif import read_exif
-from fxsr.images.tiff_layout import TiffLayout, read_layout
+from fxsr.images.tiff_layout import read_layout
 
 if TYPE_CHECKING:
     import pyvips
