@@ -87,7 +87,7 @@ def test_a_raw_file_is_not_taken_for_its_preview(tmp_path: Path) -> None:
         if tag == photometric:
             struct.pack_into("<H", data, data.index(struct.pack("<HHI", tag, 3, 1)) + 8, colour_filter)
         (tmp_path / "a.tif").write_bytes(data)
-        with pytest.raises(ImageError, match="is a camera raw file"):
+        with pytest.raises(ImageError, match="camera"):
             read_image(tmp_path / "a.tif")
 
 
