@@ -13,9 +13,9 @@ from typing import Protocol, TypeAlias
 
 from fxsr.errors import CheckpointError, UnavailableError
 from fxsr.extras import needs
+from fxsr.images.bicubic import resampling
 from fxsr.training import recipe
 from fxsr.training.features import read_arrays
-from fxsr.training.resize import resampling
 from fxsr.training.vgg_layers import PERCEPTUAL_LAYERS
 
 with needs("train"):

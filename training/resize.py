@@ -1,34 +1,14 @@
-"""Bicubic resizing as in MATLAB's `imresize`, the convention of super-resolution for training and measurements.
+"""Bicubic resizing as in MATLAB's `imresize`; see `fxsr.images.bicubic`.
 
-Keys' cubic with a = -0.5, widened by the ratio when the size shrinks (antialiasing), with normalised weights and
-mirrored borders that repeat the edge pixel. It is separable, so resizing is a product with one matrix on each side.
+It is separable, so resizing is a product with one matrix on each side.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
-
-@lru_cache(maxsize=64)
-def resampling(size: int, count: int) -> NDArray[np.float32]:
-    """(count, size): the weight of each of `size` input samples in each of `count` output samples. Read-only."""
-    ratio = size / count
-    stretch = max(ratio, 1.0)
-    width = 4 * stretch
-    centre = (np.arange(count) + 0.5) * ratio - 0.5
-    tap = np.floor(centre - width / 2).astype(int)[:, None] + np.arange(int(np.ceil(width)) + 2)
-    weight = _cubic((centre[:, None] - tap) / stretch)
-    weight /= weight.sum(1, keepdims=True)
-    mirrored = tap % (2 * size)
-    mirrored = np.where(mirrored < size, mirrored, 2 * size - 1 - mirrored)
-    matrix = np.zeros((count, size))
-    np.add.at(matrix, (np.arange(count)[:, None], mirrored), weight)
-    result = matrix.astype(np.float32)
-    result.setflags(write=False)
-    return result
+from fxsr.images.bicubic import resampling
 
 
 def reduce(pixels: NDArray[np.generic], scale: int) -> NDArray[np.float32]:
@@ -71,11 +51,3 @@ def _rows(pixels: NDArray[np.generic], count: int) -> NDArray[np.float32]:
 def _columns(pixels: NDArray[np.generic], count: int) -> NDArray[np.float32]:
     resampled = np.tensordot(pixels.astype(np.float32), resampling(pixels.shape[1], count), axes=(1, 1))
     return np.ascontiguousarray(resampled.transpose(0, 2, 1))
-
-
-def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys (1981), equation 15, with a = -0.5."""
-    x = np.abs(x)
-    near = 1.5 * x**3 - 2.5 * x**2 + 1
-    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))

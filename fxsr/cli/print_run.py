@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, redirect_stdout
@@ -124,14 +125,20 @@ class RunReport:
         record = {"input": source, "status": status, "output": target, "seconds": round(result.seconds, 3)}
         if isinstance(result, Forecast):
             return record | {"size": result.size, "tiles": result.tiles, "notes": result.notes}
-        return record | {"size": result.size, "notes": result.notes}
+        record |= {"size": result.size, "notes": result.notes}
+        if result.lr_psnr is not None:  # JSON has no infinity, which means no difference at all
+            record["lr_psnr"] = result.lr_psnr if math.isfinite(result.lr_psnr) else None
+        return record
 
 
 def _outcome(result: Done | Forecast) -> str:
     if isinstance(result, Forecast):
         width, height = result.size
         return f"{width}x{height}, {result.tiles} tiles, about {_duration(result.seconds)}"
-    return f"{result.size[0]}x{result.size[1]}, {result.seconds:.1f} s" if result.size else "exists, skipped"
+    if result.size is None:
+        return "exists, skipped"
+    measured = "" if result.lr_psnr is None else f", LR-PSNR {result.lr_psnr:.2f} dB"
+    return f"{result.size[0]}x{result.size[1]}, {result.seconds:.1f} s{measured}"
 
 
 def _duration(seconds: float) -> str:

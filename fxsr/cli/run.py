@@ -128,19 +128,33 @@ def run(
         typer.Option(
             "--t",
             rich_help_panel=STYLE,
-            help="Style from 0 (faithful) to 1 (perceptual). With --t-map, a factor for the map's values. "
-            "[default: 0.8; with --t-map 1]",
+            help="Style from 0 (faithful) to 1 (perceptual). [default: 0.8]",
         ),
     ] = None,
     t_map: Annotated[
         str | None,
         typer.Option(
             "--t-map",
-            metavar="PATH",
+            metavar="PATH|auto[:NAMES]",
             path_type=str,
             rich_help_panel=STYLE,
             help="Style per pixel: a grey image in which black is t = 0 and white is t = 1. In a folder of maps, each "
-            "input uses the map with its name.",
+            "input uses the map with its name. auto makes a map from each image; auto:faces+focus joins some of faces, "
+            "text, focus, texture.",
+        ),
+    ] = None,
+    t_scale: Annotated[
+        float | None,
+        typer.Option(
+            "--t-scale", rich_help_panel=STYLE, help="Factor in 0..1 for the values of the style map. [default: 1]"
+        ),
+    ] = None,
+    t_missing: Annotated[
+        float | None,
+        typer.Option(
+            "--t-missing",
+            rich_help_panel=STYLE,
+            help="t of images that have no map in the folder --t-map. [default: that of --t]",
         ),
     ] = None,
     t_feather: Annotated[
@@ -158,6 +172,18 @@ def run(
             metavar="LO,HI",
             rich_help_panel=STYLE,
             help="The t that black and white of the style map stand for. [default: 0,1]",
+        ),
+    ] = None,
+    faithful: Annotated[
+        float | None,
+        typer.Option(
+            "--faithful",
+            metavar="DB",
+            min=0,
+            max=200,
+            rich_help_panel=STYLE,
+            help="Report the LR-PSNR of each result (reduced again, it is compared with its input), and refuse results "
+            "below this many dB.",
         ),
     ] = None,
     tile: Annotated[
@@ -226,9 +252,10 @@ def run(
     from fxsr.runtime.jobs.places import is_dir, parse_path, parse_place
     from fxsr.runtime.jobs.planning import plan_jobs
     from fxsr.runtime.jobs.runner import ModelChoice
+    from fxsr.styles.automatic.registry import AutomaticStyle
     from fxsr.styles.options import check_style_is_free
 
-    style = _style_options(t, t_feather, t_range, mapped=t_map is not None)
+    style, style_note = _style_options(t, t_scale, t_missing, t_feather, t_range, mapped=t_map is not None)
     if suffix is not None and any(mark in suffix for mark in "/\\\0"):
         raise UsageError(f"suffix {suffix!r} must not hold a path separator")
     if outscale is not None and not 0 < outscale <= 64:
@@ -237,12 +264,16 @@ def run(
         raise UsageError("--ray can't be combined with --dry-run, which times this machine, or with -")
     if lossless and quality is not None:
         raise UsageError("--lossless and --quality contradict each other; give one of them")
-    options = RunOptions(style, quality, skip_existing, outscale, lossless)
+    options = RunOptions(style, quality, skip_existing, outscale, lossless, faithful)
     choice = ModelChoice(engine or DEFAULT_MODEL, device, _parse_tile(tile), overlap, provider, trust)
     parse = parse_path if ray is None else parse_place
     sources = [parse(text) for text in inputs]
-    target, maps = (None if text is None else parse(text) for text in (out, t_map))
-    if DASH in inputs and maps is not None and is_dir(maps):
+    target = None if out is None else parse(out)
+    maps = None if t_map is None else AutomaticStyle.parse(t_map) or parse(t_map)
+    folder_of_maps = not isinstance(maps, AutomaticStyle | None) and is_dir(maps)
+    if t_missing is not None and not folder_of_maps:
+        raise UsageError("--t-missing is for images without a map in a folder of maps; give the folder with --t-map")
+    if DASH in inputs and folder_of_maps:
         raise UsageError(f"{maps} is a folder, and standard input has no name to find a map by; give a single map")
     stop: Stop = context.obj
     with (
@@ -251,6 +282,7 @@ def run(
     ):
         if not quiet:
             print_note(runner.note)
+            print_note(style_note)
         if as_json and files.stdout:
             raise UsageError("the image and --json would both go to standard output; give -o FILE")
         check_style_is_free(choice.model, runner.fixed_t, t, t_map)
@@ -279,15 +311,27 @@ def _open_runner(choice: ModelChoice, ray: str | None, jobs: int | None, *, dry_
     return LocalRunner(choice, jobs or 2, dry_run=dry_run)
 
 
-def _style_options(t: float | None, feather: float | None, t_range: str | None, *, mapped: bool) -> StyleOptions:
+def _style_options(
+    t: float | None,
+    scale: float | None,
+    missing: float | None,
+    feather: float | None,
+    t_range: str | None,
+    *,
+    mapped: bool,
+) -> tuple[StyleOptions, str]:
+    """The style, and a note for the user about it, or ""."""
     from fxsr.styles.options import StyleOptions
     from fxsr.styles.style_map import parse_pair
 
-    if not mapped and (feather is not None or t_range is not None):
-        raise UsageError("--t-feather and --t-range change a style map; give one with --t-map")
+    if not mapped and (feather is not None or t_range is not None or scale is not None):
+        raise UsageError("--t-feather, --t-range and --t-scale change a style map; give one with --t-map")
     ends = parse_pair(t_range, "--t-range") if t_range is not None else (0.0, 1.0)
+    note = ""
+    if mapped and t is not None and scale is None and missing is None:
+        scale, note = t, f"note: with --t-map, --t {t:g} is a factor for the map; write --t-scale {t:g} instead"
     try:
-        return StyleOptions(t, ends, feather or 0)
+        return StyleOptions(t if missing is None else missing, 1 if scale is None else scale, ends, feather or 0), note
     except StyleError as error:
         raise UsageError(str(error)) from error
 

@@ -11,7 +11,23 @@ import typer
 from fxsr.cli.command import Command
 from fxsr.cli.options import Json, Quiet
 from fxsr.cli.panels import INPUT_OUTPUT, STYLE
-from fxsr.cli.tmap_files import BitDepth, MapFinish, check_apart, make_each, map_size, read_alpha, write_map
+from fxsr.cli.tmap_automatic import add_automatic
+from fxsr.cli.tmap_files import (
+    BitDepth,
+    Bits,
+    Feather,
+    Inputs,
+    MapFinish,
+    Out,
+    OutOrFolder,
+    Range,
+    Suffix,
+    check_apart,
+    make_each,
+    map_size,
+    read_alpha,
+    write_map,
+)
 from fxsr.errors import StyleError, UsageError
 
 if TYPE_CHECKING:
@@ -40,44 +56,6 @@ class CombineMode(StrEnum):
     screen = "screen"
     add = "add"
     subtract = "subtract"
-
-
-Inputs = Annotated[list[Path], typer.Argument(help="Image files, and folders that are searched for images.")]
-OutOrFolder = Annotated[
-    Path,
-    typer.Option(
-        "--out",
-        "-o",
-        rich_help_panel=INPUT_OUTPUT,
-        help="Output folder, in which maps have their inputs' names, or the .png file for a single input.",
-    ),
-]
-Out = Annotated[Path, typer.Option("--out", "-o", rich_help_panel=INPUT_OUTPUT, help="The .png file to write.")]
-Suffix = Annotated[
-    str | None,
-    typer.Option("--suffix", rich_help_panel=INPUT_OUTPUT, help="Text to append to output names, such as _t."),
-]
-Feather = Annotated[
-    float,
-    typer.Option(
-        "--feather",
-        min=0,
-        rich_help_panel=STYLE,
-        help="Soften hard borders by this many pixels to either side.",
-    ),
-]
-Range = Annotated[
-    str,
-    typer.Option(
-        "--range", metavar="LO,HI", rich_help_panel=STYLE, help="The t that black and white of the map stand for."
-    ),
-]
-Bits = Annotated[
-    BitDepth,
-    typer.Option(
-        "--bits", rich_help_panel=INPUT_OUTPUT, help="Bits per pixel of the file. 16 avoids steps in slow slopes."
-    ),
-]
 
 
 @app.command(cls=Command)
@@ -233,6 +211,9 @@ def texture(
     make_each(
         context.obj, inputs, out, suffix, make, MapFinish.parse(feather, t_range, bits), quiet=quiet, as_json=as_json
     )
+
+
+add_automatic(app)
 
 
 @app.command(cls=Command)

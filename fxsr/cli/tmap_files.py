@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fxsr.cli.panels import INPUT_OUTPUT, STYLE
 from fxsr.cli.stop import Stop
-from fxsr.errors import FxsrError, ImageError, UsageError
+from fxsr.errors import FxsrError, ImageError, UnavailableError, UsageError
 from fxsr.files import remove_unfinished
 
 if TYPE_CHECKING:
@@ -33,6 +34,44 @@ class BitDepth(StrEnum):
 
     eight = "8"
     sixteen = "16"
+
+
+Inputs = Annotated[list[Path], typer.Argument(help="Image files, and folders that are searched for images.")]
+OutOrFolder = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        rich_help_panel=INPUT_OUTPUT,
+        help="Output folder, in which maps have their inputs' names, or the .png file for a single input.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", rich_help_panel=INPUT_OUTPUT, help="The .png file to write.")]
+Suffix = Annotated[
+    str | None,
+    typer.Option("--suffix", rich_help_panel=INPUT_OUTPUT, help="Text to append to output names, such as _t."),
+]
+Feather = Annotated[
+    float,
+    typer.Option(
+        "--feather",
+        min=0,
+        rich_help_panel=STYLE,
+        help="Soften hard borders by this many pixels to either side.",
+    ),
+]
+Range = Annotated[
+    str,
+    typer.Option(
+        "--range", metavar="LO,HI", rich_help_panel=STYLE, help="The t that black and white of the map stand for."
+    ),
+]
+Bits = Annotated[
+    BitDepth,
+    typer.Option(
+        "--bits", rich_help_panel=INPUT_OUTPUT, help="Bits per pixel of the file. 16 avoids steps in slow slopes."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -101,8 +140,9 @@ def make_each(
     *,
     quiet: bool,
     as_json: bool,
+    notes: tuple[str, ...] = (),
 ) -> None:
-    """Make a map for each input, and report each as `fxsr run` does."""
+    """Make a map for each input, and report each as `fxsr run` does, with `notes` for each."""
     from fxsr.cli.print_run import RunReport
     from fxsr.images.image import READABLE
     from fxsr.runtime.jobs.planning import plan_jobs
@@ -118,13 +158,13 @@ def make_each(
         remove_leftovers(plan.jobs)
         for job in plan.jobs:
             report.begin(job)
-            report.add(_make_map(job, make, finish))
+            report.add(_make_map(job, make, finish, notes))
         stop.check()
     if report.failed:
         raise typer.Exit(1)
 
 
-def _make_map(job: Job, make: Callable[[Path], Plane], finish: MapFinish) -> Done | Failure:
+def _make_map(job: Job, make: Callable[[Path], Plane], finish: MapFinish, notes: tuple[str, ...]) -> Done | Failure:
     from fxsr.images.writing import write_rows
     from fxsr.runtime.jobs.jobs import Done, Failure
     from fxsr.runtime.jobs.places import local
@@ -133,11 +173,13 @@ def _make_map(job: Job, make: Callable[[Path], Plane], finish: MapFinish) -> Don
     try:
         rows = finish(make(local(job.source)))
         write_rows(local(job.target), rows)
+    except UnavailableError:
+        raise  # no other photo would do
     except FxsrError as error:
         return Failure(job.source, str(error).removeprefix("style map ").removeprefix(f"{job.source}: "))
     except MemoryError:
         return Failure(job.source, "not enough memory for this image; close other programs or cut it into parts")
-    return Done(job, time.perf_counter() - begin, (rows.width, rows.height))
+    return Done(job, time.perf_counter() - begin, (rows.width, rows.height), notes)
 
 
 def write_map(out: Path, rows: Rows, *, quiet: bool, as_json: bool) -> None:

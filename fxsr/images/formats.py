@@ -26,5 +26,6 @@ DEPTHS = {
     ".exr": ("float32",),
 }
 """Pixel types that a format holds; formats that are not listed hold uint8."""
+LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
 WITHOUT_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
 WITHOUT_METADATA = frozenset({".bmp", ".exr"})

@@ -56,6 +56,27 @@ class Rows:
         return pixels
 
 
+def reduced_whole(image: Rows, factor: int) -> Pixels:
+    """A whole image reduced by a whole number, as (ceil(H / factor), ceil(W / factor), C); uses up the bands.
+
+    Each pixel is the mean of a square of `factor` x `factor`, or of what there is of it at the right and the bottom.
+    """
+    if factor <= 1:
+        return image.whole()
+    height, width = -(-image.height // factor), -(-image.width // factor)
+    sums = np.zeros((height, width, image.channels))
+    columns = np.arange(0, image.width, factor)
+    top = 0
+    for band in image.bands:
+        across = np.add.reduceat(band, columns, 1, np.float64)
+        np.add.at(sums, (top + np.arange(len(band))) // factor, across)
+        top += len(band)
+    counts = [np.minimum(factor, side - np.arange(0, side, factor)) for side in (image.height, image.width)]
+    means = sums / (counts[0][:, None, None] * counts[1][:, None])
+    reduced: Pixels = (means if image.dtype.kind == "f" else means + 0.5).astype(image.dtype)
+    return reduced
+
+
 def band_height(width: int, channels: int, dtype: np.dtype[Any]) -> int:
     """Number of rows in a band of about 4 MB."""
     return max(1, _BAND_BYTES // (width * channels * dtype.itemsize))

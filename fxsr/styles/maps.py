@@ -205,6 +205,12 @@ def spread(plane: Plane, radius: int) -> Plane:
     return plane
 
 
+def smooth_step(plane: Plane, low: float, high: float) -> Plane:
+    """0 up to `low`, 1 from `high`, smooth in between."""
+    x: Plane = ((plane - np.float32(low)) / np.float32(high - low)).clip(0, 1)
+    return x * x * (3 - 2 * x)
+
+
 def check_t(t: float) -> None:
     """Refuse a value that is not a style.
 

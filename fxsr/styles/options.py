@@ -18,15 +18,16 @@ class StyleOptions:
     """
 
     t: float | None = None
-    """In 0..1. Without a map: the style of every pixel, `DEFAULT_T` if None. With one: a factor for its values, 1 if
-    None."""
+    """In 0..1: the style of every pixel of images without a map, `DEFAULT_T` if None."""
+    scale: float | None = None
+    """In 0..1: a factor for the values of a map. None: `t`, or 1 if that is None as well."""
     range: tuple[float, float] = (0, 1)
     """The t that black and white of a map stand for, in 0..1 each; applied after the factor."""
     feather: float = 0
     """Pixels of the image by which hard borders in a map become slopes, to either side; 0 or more."""
 
     def __post_init__(self) -> None:
-        for t in (*self.range, 0 if self.t is None else self.t):
+        for t in (*self.range, *(t for t in (self.t, self.scale) if t is not None)):
             check_t(t)
         check_feather(self.feather)
 
@@ -38,7 +39,8 @@ class StyleOptions:
         if t_map is None:
             style = StyleMap.uniform(DEFAULT_T if self.t is None else self.t)
         else:
-            style = t_map.scaled(1 if self.t is None else self.t).ranged(*self.range)
+            factor = self.t if self.scale is None else self.scale
+            style = t_map.scaled(1 if factor is None else factor).ranged(*self.range)
         return style.over(height, width, self.feather)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fxsr.images.image import Pixels, dtype_peak, grey_plane
-from fxsr.styles.maps import Plane, feather, spread
+from fxsr.styles.maps import Plane, feather, smooth_step, spread
 
 GRAIN_LIMIT = 0.025
 """Largest standard deviation that `estimate_grain` returns, for pixels in 0..1: a photo may be texture all over."""
@@ -60,11 +60,11 @@ def texture(image: Pixels, radius: float | None = None, grain: float | None = No
     # what white noise of deviation 1 leaves in gradients is 1 / (2 sqrt(pi) sigma^2); sigma^2 of the first blur is 1.2
     floor = max(estimate_grain(grey) if grain is None else grain, 0.006) / (2 * math.sqrt(math.pi) * 1.2)
     found = (
-        _step(np.sqrt(energy), 1.5 * floor, 3 * floor)
-        * _step(evenness, 0.58, 0.74)
-        * (1 - _step(coherence, 0.6, 0.95))
-        * (1 - _step(extremeness, 0.42, 0.62))
-        * (1 - _step(deviation, 0.2, 0.32))
+        smooth_step(np.sqrt(energy), 1.5 * floor, 3 * floor)
+        * smooth_step(evenness, 0.58, 0.74)
+        * (1 - smooth_step(coherence, 0.6, 0.95))
+        * (1 - smooth_step(extremeness, 0.42, 0.62))
+        * (1 - smooth_step(deviation, 0.2, 0.32))
     )
     return feather(found, 1.5 * radius)
 
@@ -87,9 +87,3 @@ def _slope(plane: Plane, axis: int) -> Plane:
     """Central differences along an axis; 0 if it is one pixel long."""
     slope: Plane = np.gradient(plane, axis=axis) if plane.shape[axis] > 1 else np.zeros_like(plane)
     return slope
-
-
-def _step(plane: Plane, low: float, high: float) -> Plane:
-    """0 up to `low`, 1 from `high`, smooth in between."""
-    x: Plane = ((plane - low) / (high - low)).clip(0, 1)
-    return x * x * (3 - 2 * x)

@@ -30,6 +30,7 @@ from fxsr.runtime.jobs.places import Place, absolute, exists, fetch, rename_file
 from fxsr.runtime.jobs.runner import ModelChoice, Results, Runner, remove_leftovers
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 from fxsr.scratch import scratch_folder
+from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.style_map import StyleMap
 
 _ADDRESS = re.compile(r"(.+):(\d{1,5})")
@@ -115,8 +116,8 @@ class ClusterRunner(Runner):
 
 def _absolute_job(job: Job) -> Job:
     """The same job for processes that work in other folders."""
-    t_map = job.t_map if job.t_map is None or isinstance(job.t_map, StyleMap) else absolute(job.t_map)
-    return Job(absolute(job.source), absolute(job.target), t_map)
+    t_map = job.t_map if isinstance(job.t_map, StyleMap | AutomaticStyle | None) else absolute(job.t_map)
+    return replace(job, source=absolute(job.source), target=absolute(job.target), t_map=t_map)
 
 
 def _smallest(ray: Any) -> int:
@@ -156,9 +157,10 @@ def _do(job: Job, upscaler: Upscaler, options: RunOptions) -> Done | Failure:
                 return copy
 
             t_map = job.t_map
-            if t_map is not None and not isinstance(t_map, StyleMap):
+            if not isinstance(t_map, StyleMap | AutomaticStyle | None):
                 t_map = copied(t_map, "t_map")
-            here = Job(copied(job.source, "in"), copied(job.target, "out", read=False), t_map)
+            source, target = copied(job.source, "in"), copied(job.target, "out", read=False)
+            here = replace(job, source=source, target=target, t_map=t_map)
             with closing(run_jobs([here], upscaler, options, lambda job: lambda done, total: None, 1)) as results:
                 (result,) = results
             if isinstance(result, Failure):

@@ -13,6 +13,7 @@ from fxsr.runtime.jobs.jobs import FAILURES, Done, Failure, Forecast, Job, RunOp
 from fxsr.runtime.jobs.places import local
 from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
 from fxsr.runtime.upscale.upscaler import Upscaler
+from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.style_map import StyleMap
 
 
@@ -35,11 +36,13 @@ def _forecast(job: Job, upscaler: Upscaler, options: RunOptions, pace: _Pace) ->
     image = open_rows(local(job.source), options.max_pixels)
     size = output_size(image.width, image.height, options.outscale or upscaler.scale)
     check_target(target, *size, options.lossless)
-    if job.t_map is not None and not isinstance(job.t_map, StyleMap):
+    if not isinstance(job.t_map, StyleMap | AutomaticStyle | None):
         StyleMap.read(local(job.t_map), options.max_pixels)  # to find maps that can't be read
     tiles = upscaler.tile_count(image)
     sides = upscaler.axis_plan(image.height).size, upscaler.axis_plan(image.width).size
-    return Forecast(job, size, tiles, tiles * pace.seconds(*sides, mapped=job.t_map is not None), image.notes)
+    return Forecast(
+        job, size, tiles, tiles * pace.seconds(*sides, mapped=job.t_map is not None), (*job.notes, *image.notes)
+    )
 
 
 _PROBED = 64

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from fxsr.errors import FxsrError
 from fxsr.runtime.jobs.places import Place
+from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.options import StyleOptions
 from fxsr.styles.style_map import StyleMap
 
@@ -19,8 +20,11 @@ class Job:
 
     source: Place
     target: Place
-    t_map: StyleMap | Place | None = None
-    """Its style map: one that many jobs share, already decoded, or a file of its own. None: the style is uniform."""
+    t_map: StyleMap | AutomaticStyle | Place | None = None
+    """Its style map: one that many jobs share, already decoded; one that the image makes by itself; or a file of its
+    own. None: the style is uniform."""
+    notes: tuple[str, ...] = ()
+    """What planning has to say about it, one line each."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class RunOptions:
     """Size of outputs relative to their inputs; None: the model's scale."""
     lossless: bool = False
     """Whether outputs must hold all pixels exactly; JPEG files can't."""
+    faithful: float | None = None
+    """Smallest LR-PSNR in dB; see `fxsr.runtime.upscale.faithful`. None: it is not measured."""
     max_pixels: int | None = None
     """Largest number of pixels in an image or style map; larger ones are refused before they are decoded. Outputs may
     have this number times the square of the model's scale. None: no limit."""
@@ -59,6 +65,8 @@ class Done:
     """Width and height of the output; None if the job was skipped."""
     notes: tuple[str, ...] = ()
     """What could not be kept or had to be changed, one line each."""
+    lr_psnr: float | None = None
+    """LR-PSNR in dB; None if it was not measured."""
 
 
 @dataclass(frozen=True)

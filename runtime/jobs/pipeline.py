@@ -12,13 +12,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from fxsr.errors import FxsrError
+from fxsr.images.formats import LOSSY
 from fxsr.images.reading import open_rows
 from fxsr.images.rows import Pixels, Rows, check_pixels
 from fxsr.images.writing import check_target, write_rows
 from fxsr.runtime.jobs.belt import Belt
 from fxsr.runtime.jobs.jobs import FAILURES, Done, Failure, Job, RunOptions, job_failure, output_size
 from fxsr.runtime.jobs.places import local
+from fxsr.runtime.upscale.faithful import LrPsnr
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
+from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.style_map import StyleMap, StyleRows
 
 _DECODED, _ENCODED = 4, 16
@@ -100,6 +103,8 @@ class _OutputImage:
     """Width and height to write it in."""
     notes: list[str]
     """Notes about upscaling; complete when all bands are taken."""
+    fidelity: LrPsnr | None
+    """Complete when all bands are taken."""
 
 
 class _Source:
@@ -180,10 +185,12 @@ def _open(job: Job, options: RunOptions) -> _OpenImage | None:
     """The image and its style; None if the job is to be skipped."""
     if options.skip_existing and local(job.target).exists():
         return None
-    t_map = job.t_map
-    if t_map is not None and not isinstance(t_map, StyleMap):
-        t_map = StyleMap.read(local(t_map), options.max_pixels)
     rows = open_rows(local(job.source), options.max_pixels)
+    t_map = job.t_map
+    if isinstance(t_map, AutomaticStyle):
+        t_map = t_map.read(local(job.source), options.max_pixels)
+    elif not isinstance(t_map, StyleMap | None):
+        t_map = StyleMap.read(local(t_map), options.max_pixels)
     return _OpenImage(rows, options.style.over(t_map, rows.height, rows.width))
 
 
@@ -192,15 +199,24 @@ def _prepare_output(
 ) -> _OutputImage:
     """The upscaled image, whose bands are not computed yet; refused if its size can't be written."""
     notes: list[str] = []
-    upscaled = upscaler.stream(image.rows, image.style, progress, notes.append)
+    fidelity = None if options.faithful is None else LrPsnr(image.rows, upscaler.scale, options.faithful)
+    rows = image.rows if fidelity is None else fidelity.watch_input(image.rows)
+    upscaled = upscaler.stream(rows, image.style, progress, notes.append)
+    if fidelity is not None:
+        upscaled = fidelity.watch_output(upscaled)
     size = output_size(image.rows.width, image.rows.height, options.outscale or upscaler.scale)
     target = local(job.target)
     check_target(target, *size, options.lossless)
     if options.max_pixels is not None:
         check_pixels(target, *size, options.max_pixels * upscaler.scale**2)
-    return _OutputImage(upscaled, size, notes)
+    return _OutputImage(upscaled, size, notes, fidelity)
 
 
 def _write(job: Job, output: _OutputImage, options: RunOptions, begin: float) -> Done:
     lost = write_rows(local(job.target), output.rows, options.quality, output.size, options.lossless)
-    return Done(job, time.perf_counter() - begin, output.size, (*output.rows.notes, *output.notes, *lost))
+    notes = [*job.notes, *output.rows.notes, *output.notes, *lost]
+    if output.fidelity is None:
+        return Done(job, time.perf_counter() - begin, output.size, tuple(notes))
+    if job.target.suffix.lower() in LOSSY and not options.lossless:
+        notes.append("LR-PSNR was measured before lossy compression; give --format png for a file that is just so")
+    return Done(job, time.perf_counter() - begin, output.size, tuple(notes), output.fidelity.value)

@@ -20,6 +20,7 @@ from fxsr.runtime.jobs.places import (
     name_fault,
     within,
 )
+from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.style_map import StyleMap
 
 
@@ -29,7 +30,7 @@ def plan_jobs(
     out: Place | None = None,
     suffix: str | None = None,
     format_name: str | None = None,
-    t_map: Place | None = None,
+    t_map: Place | AutomaticStyle | None = None,
     resume: bool | None = None,
 ) -> JobPlan:
     """Decide what is written where.
@@ -44,8 +45,9 @@ def plan_jobs(
         suffix: text that is appended to each file's stem.
         format_name: one of `fxsr.images.formats.FORMATS`; None keeps each input's format, or PNG where that can't be
             written.
-        t_map: one style map for all images, which is decoded here, once; or a folder of maps, in which each image has
-            the map at the same place as in its own folder, or else the map with its stem.
+        t_map: one style map for all images, which is decoded here, once; a folder of maps, in which each image has the
+            map at the same place as in its own folder, or else the map with its stem, or else a uniform style; or maps
+            that images make by themselves.
         resume: whether existing outputs are kept. Then inputs that are also outputs of other inputs were written by an
             earlier run, and are left out. None: the command can't do so.
 
@@ -70,11 +72,14 @@ def plan_jobs(
         if out is not None and is_file(out):
             raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
         ending = FORMATS[format_name.lower()] if format_name else None
-        jobs = _once(_expand(inputs, scale, out, suffix, ending, t_map, failures))
+        apart = None if isinstance(t_map, AutomaticStyle) else t_map
+        jobs = _once(_expand(inputs, scale, out, suffix, ending, apart, failures))
     jobs = _refuse(jobs, failures, _source_fault)
     jobs = _without_outputs(jobs, resume)
     originals = {absolute(job.source): job.source for job in jobs}
-    if t_map is not None:
+    if isinstance(t_map, AutomaticStyle):
+        jobs = [replace(job, t_map=t_map, notes=t_map.notes) for job in jobs]
+    elif t_map is not None:
         if is_dir(t_map):
             jobs, maps = _pair(jobs, t_map, [place for place in inputs if is_dir(place)], failures)
         else:
@@ -205,9 +210,9 @@ def _share(jobs: Iterable[Job], t_map: Place) -> list[Job]:
 def _pair(
     jobs: Iterable[Job], folder: Place, input_folders: Sequence[Place], failures: list[Failure]
 ) -> tuple[list[Job], list[Place]]:
-    """The jobs that have a style map in a folder, each with its map, and these maps.
+    """The jobs, those that have a style map in a folder with that map, and these maps.
 
-    Jobs without a map and maps without a job become failures.
+    Jobs without a map get a note. Maps without a job become failures.
     """
     maps: dict[PurePosixPath, Place] = {}
     """Style maps by their path inside the folder, without suffix."""
@@ -228,7 +233,7 @@ def _pair(
             paired.append(replace(job, t_map=t_map))
             found.append(t_map)
         else:
-            failures.append(Failure(job.source, f"no style map {keys[0]}.* in {folder}"))
+            paired.append(replace(job, notes=(f"there is no style map {keys[0]}.* in {folder}; it gets one style",)))
     if input_folders or len(jobs) > 1:  # a single image need not use all maps
         failures.extend(
             Failure(maps[key], "style map without an input of its name") for key in sorted(maps) if key not in known

@@ -125,7 +125,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, arguments: list[str],
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--t-feather", "3"], "--t-feather and --t-range change a style map; give one with --t-map"),
+        (["--t-feather", "3"], "--t-feather, --t-range and --t-scale change a style map; give one with --t-map"),
         (["--t-map", "photo0.png", "--t-feather", "-1"], "feather is -1.0; it must be a number of pixels, 0 or more"),
         (["--t-map", "photo0.png", "--t-range", "0,2"], "--t-range is '0,2'; it must be two numbers in 0..1"),
     ],
@@ -146,7 +146,8 @@ def test_the_pages_commands_write_its_pictures(tmp_path: Path) -> None:
     for command in filter(None, commands):
         done = fxsr_cli(*command[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    shown = set(re.findall(r"\]\((style-maps/.*?)\)", PAGE))
+    # maps of people need detectors, and the photo is of another package
+    shown = {name for name in re.findall(r"\]\((style-maps/.*?)\)", PAGE) if "people" not in name}
     assert len(shown) == 8
     for name in shown:
         difference = grey(tmp_path / "docs" / name).astype(int) - grey(ROOT / "docs" / name)

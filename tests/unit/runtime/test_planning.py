@@ -235,10 +235,11 @@ def test_a_folder_of_maps_is_paired_by_stem_and_the_unpaired_are_named(photos: P
     for name in ("a.png", "c.png", "stranger.png", "readme.txt"):
         (masks / name).write_bytes(b"x")
     plan = plan_jobs([photos], 4, t_map=masks)
-    assert {job.source.name: job.t_map for job in plan.jobs} == {"a.jpg": masks / "a.png", "c.tif": masks / "c.png"}
+    paired = {job.source.name: job.t_map for job in plan.jobs if job.t_map}
+    assert paired == {"a.jpg": masks / "a.png", "c.tif": masks / "c.png"}
+    assert {job.source.name for job in plan.jobs if job.notes} == {"b.png", "anim.gif"}
     reasons = {failure.file.name: failure.reason for failure in plan.failures}
-    assert set(reasons) == {"b.png", "anim.gif", "stranger.png"}
-    assert reasons["stranger.png"] == "style map without an input of its name"
+    assert reasons == {"stranger.png": "style map without an input of its name"}
 
 
 def test_two_maps_of_one_stem_are_an_error(photos: Path) -> None:
@@ -259,14 +260,14 @@ def test_maps_in_a_tree_are_paired_by_their_place(photos: Path) -> None:
     for name in ("a.png", "deep/c.png", "other/c.png", ".b.png"):
         write_image(Path("maps") / name, Picture(np.zeros((2, 2, 1), np.uint8)))
     plan = plan_jobs([photos], 4, t_map=Path("maps"))
-    assert {job.source.name: job.t_map for job in plan.jobs} == {
-        "a.jpg": Path("maps/a.png"),
-        "c.tif": Path("maps/deep/c.png"),
+    assert {job.source.as_posix(): (job.t_map, job.notes) for job in plan.jobs} == {
+        "photos/a.jpg": (Path("maps/a.png"), ()),
+        "photos/deep/c.tif": (Path("maps/deep/c.png"), ()),
+        "photos/anim.gif": (None, ("there is no style map anim.* in maps; it gets one style",)),
+        "photos/b.png": (None, ("there is no style map b.* in maps; it gets one style",)),
     }
-    assert sorted((failure.file.as_posix(), failure.reason) for failure in plan.failures) == [
-        ("maps/other/c.png", "style map without an input of its name"),
-        ("photos/anim.gif", "no style map anim.* in maps"),
-        ("photos/b.png", "no style map b.* in maps"),
+    assert [(failure.file.as_posix(), failure.reason) for failure in plan.failures] == [
+        ("maps/other/c.png", "style map without an input of its name")
     ]
     alone = plan_jobs([photos / "a.jpg"], 4, t_map=Path("maps"))
     assert not alone.failures
