@@ -27,4 +27,3 @@ DEPTHS = {
 }
 """Pixel types that a format holds; formats that are not listed hold uint8."""
 WITHOUT_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
-WITHOUT_METADATA = frozenset({".bmp", ".exr"})

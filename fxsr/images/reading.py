@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,16 @@ import numpy as np
 
 from fxsr.errors import ImageError
 from fxsr.images.exr import MAGIC, open_exr
+from fxsr.images.metadata.bmp import read_bmp
+from fxsr.images.metadata.claims import of_pixels
+from fxsr.images.metadata.reading import found_blobs, read_metadata
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
 from fxsr.images.source import open_source
-from fxsr.images.tiff_exif import read_exif
 
 if TYPE_CHECKING:
     import pyvips
 
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32, "double": np.float32}
-_KEPT = ("exif-", "icc-profile-data", "xmp-data", "iptc-data", "photoshop-data", "xres", "yres", "resolution-unit")
 _MIRRORED = 2
 """The only orientation besides the normal one that keeps the order of rows."""
 
@@ -60,12 +62,15 @@ def _open(path: Path, max_pixels: int | None) -> Rows:
 
     image = _decoder(path)
     check_pixels(path, image.width, image.height, max_pixels)
-    notes = []
+    found = read_metadata(path) or found_blobs(path, _blob(image, "exif-data"), _blob(image, "xmp-data"))
+    notes = [*found.notes]
     if image.get_typeof("n-pages") and image.get("n-pages") > 1:
         notes.append(f"has {image.get('n-pages')} pages or frames; only the first is upscaled")
-    if image.get_typeof("orientation") and image.get("orientation") > 1:
+    if found.orientation > 1:
         # rotating needs more than one pass from top to bottom
-        image = (image if image.get("orientation") == _MIRRORED else image.copy_memory()).autorot()
+        image = (image if found.orientation == _MIRRORED else image.copy_memory()).copy()
+        image.set_type(pyvips.GValue.gint_type, "orientation", found.orientation)
+        image = image.autorot()
     if image.interpretation == "cmyk":
         depth = 16 if image.format == "ushort" else 8
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
@@ -77,13 +82,15 @@ def _open(path: Path, max_pixels: int | None) -> Rows:
         raise ImageError(f"{path}: pixels of type {image.format} can't be upscaled; convert it to 8 or 16 bit first")
     if image.bands > 4:
         raise ImageError(f"{path}: has {image.bands} channels; grey, RGB and either with alpha can be upscaled")
-    kept: dict[str, tuple[int, Any]] = {
-        name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if _is_kept(name)
-    }
-    if "exif-data" not in kept and (exif := read_exif(path)):
-        kept["exif-data"] = pyvips.GValue.blob_type, exif
+    metadata, lost = of_pixels(found.metadata(), found.orientation, image.width, image.height)
+    metadata = replace(metadata, icc=_blob(image, "icc-profile-data"))
     dtype = np.dtype(_DTYPES[image.format])
-    return Rows(image.height, image.width, image.bands, dtype, _bands(image, dtype, path), kept, tuple(notes))
+    bands = _bands(image, dtype, path)
+    return Rows(image.height, image.width, image.bands, dtype, bands, metadata, (*notes, *lost))
+
+
+def _blob(image: pyvips.Image, name: str) -> bytes:
+    return bytes(image.get(name)) if image.get_typeof(name) else b""
 
 
 def _decoder(path: Path) -> pyvips.Image:
@@ -113,10 +120,6 @@ def vips_bands(image: pyvips.Image) -> Iterator[Pixels]:
         yield pixels.reshape(height, image.width, image.bands)
 
 
-def _is_kept(name: str) -> bool:
-    return name.startswith(_KEPT) and name != "exif-ifd0-Orientation" and not name.startswith("exif-ifd1")
-
-
 def _open_bmp(path: Path, max_pixels: int | None) -> Rows:
     from PIL import Image, UnidentifiedImageError
 
@@ -125,9 +128,10 @@ def _open_bmp(path: Path, max_pixels: int | None) -> Rows:
             check_pixels(path, *image.size, max_pixels)
             mode = "L" if image.mode in ("1", "L") else "RGBA" if image.mode == "RGBA" else "RGB"
             pixels = np.asarray(image.convert(mode))
+            metadata = read_bmp(file).metadata()
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: not an image that can be read, or a damaged one ({error})") from error
-    return Rows.of(pixels.reshape(*pixels.shape[:2], -1))
+    return Rows.of(pixels.reshape(*pixels.shape[:2], -1), metadata)
 
 
 @contextmanager
@@ -140,6 +144,8 @@ def _errors(path: Path) -> Iterator[None]:
     except pyvips.Error as error:
         why = reason(error).replace(f'"{path}" ', "")
         raise ImageError(f"{path}: not an image that can be read, or a damaged one ({why})") from error
+    except UnicodeDecodeError as error:  # a message of libvips may quote the file
+        raise ImageError(f"{path}: not an image that can be read, or a damaged one") from error
     except (OSError, MemoryError) as error:
         raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 

@@ -15,11 +15,13 @@ import numpy as np
 from fxsr.errors import ImageError
 from fxsr.files import atomic_path
 from fxsr.images.exr import write_exr
-from fxsr.images.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE
+from fxsr.images.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WRITABLE
+from fxsr.images.metadata.claims import resampled as resampled_metadata
+from fxsr.images.metadata.values import Metadata
+from fxsr.images.metadata.writing import MetadataWriter, add_metadata
 from fxsr.images.reading import reason, vips_bands
 from fxsr.images.resample import resampled
 from fxsr.images.rows import Pixels, Rows, dtype_peak
-from fxsr.images.tiff_exif import add_exif
 from fxsr.images.vips_pipe import through_vips
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
     width, height = size or (rows.width, rows.height)
     check_target(path, width, height)
     fitted, notes = _fit(rows, suffix)
+    metadata = resampled_metadata(rows.metadata, width, height)
+    lost: list[str] = []
 
     with atomic_path(path) as temporary:
 
@@ -66,18 +70,51 @@ def write_rows(path: Path | str, rows: Rows, quality: int = 95, size: tuple[int,
                 _write_bmp(temporary, image)
             elif suffix == ".exr":
                 write_exr(temporary, image.height, image.width, image.bands, vips_bands(image))
+            elif suffix in (".tif", ".tiff"):
+                image.write_to_file(str(temporary), keep="none", **_options(suffix, image, quality))
             else:
-                image.write_to_file(str(temporary), **_options(suffix, image, quality))
+                lost.extend(_write_streamed(temporary, image, suffix, metadata, _options(suffix, image, quality)))
 
         try:
             through_vips(fitted, encode)
         except (pyvips.Error, UnicodeEncodeError) as error:  # the latter for a folder's name
             raise ImageError(f"{path}: cannot be written ({_reason(error, temporary.parent)})") from error
-        if suffix in (".tif", ".tiff") and "exif-data" in rows.metadata:
-            _, exif = rows.metadata["exif-data"]
-            if not add_exif(temporary, bytes(exif)):
-                notes += ("EXIF could not be kept",)
-    return notes
+        if suffix in (".tif", ".tiff", ".bmp", ".exr"):
+            lost += add_metadata(temporary, suffix, metadata)
+    return (*notes, *lost)
+
+
+def _write_streamed(
+    path: Path, image: pyvips.Image, suffix: str, metadata: Metadata, options: Mapping[str, Any]
+) -> list[str]:
+    """Write PNG, JPEG or WebP with metadata. libvips, whose own is left out, can't seek in what it writes.
+
+    Returns:
+        What the format can't hold of the metadata, one line each.
+    """
+    import pyvips
+
+    failures: list[OSError] = []
+    with path.open("wb") as file:
+        writer = MetadataWriter(file, suffix, metadata, image.width, image.height)
+
+        def write(data: Any) -> int:
+            try:
+                return writer.write(memoryview(data))
+            except OSError as error:  # it can't pass libvips
+                failures.append(error)
+                return -1
+
+        target = pyvips.TargetCustom()
+        target.on_write(write)
+        try:
+            image.write_to_target(target, suffix, keep="none", **options)
+        except pyvips.Error:
+            if failures:
+                raise failures[0] from None
+            raise
+        writer.finish()
+    return writer.notes
 
 
 def _reason(error: Exception, folder: Path) -> str:
@@ -108,21 +145,11 @@ def check_target(path: Path, width: int, height: int) -> None:
 
 
 def _describe(image: pyvips.Image, rows: Rows) -> pyvips.Image:
-    """The image with its colour space and metadata."""
-    import pyvips
-
+    """The image with its colour space."""
     deep = rows.dtype == np.uint16
     colour = "rgb16" if deep else "scrgb" if rows.dtype.kind == "f" else "srgb"
     grey = "grey16" if deep else "b-w"
-    image = image.copy(interpretation=grey if rows.channels < 3 else colour)
-    for name, (kind, value) in rows.metadata.items():
-        if name in ("xres", "yres"):  # attributes of the image itself
-            image = image.copy(**{name: value})
-        else:
-            image.set_type(kind, name, value)
-    if "exif-data" in rows.metadata:  # it still holds the orientation, which is applied already
-        image.set_type(pyvips.GValue.gint_type, "orientation", 1)
-    return image
+    return image.copy(interpretation=grey if rows.channels < 3 else colour)
 
 
 def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
@@ -139,8 +166,6 @@ def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
             steps.append(lambda pixels: _convert(pixels.clip(0, dtype_peak(pixels.dtype)), target))
             notes.append(f"{suffix} holds no {dtype.name}: reduced to {target.name}")
         dtype = target
-    if suffix in WITHOUT_METADATA and any(name.startswith(("icc", "exif", "xmp")) for name in rows.metadata):
-        notes.append(f"{suffix} holds no ICC profile, EXIF or XMP here: left out, and colours are taken as sRGB")
     if suffix in WITHOUT_ALPHA and channels in (2, 4):
         notes.append(f"{suffix} holds no alpha: laid on white")
         steps.append(_on_white)
