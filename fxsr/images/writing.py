@@ -118,12 +118,9 @@ def _write_streamed(
 
 
 def _reason(error: Exception, folder: Path) -> str:
-    """Why libvips could not write to a folder. Its PNG writer loses the system's error."""
-    why = reason(error)
-    if "Unknown error" not in why:
-        return why
+    """Why libvips could not write to a folder. Its TIFF writer loses the system's error."""
     full = shutil.disk_usage(folder).free < _LITTLE
-    return os.strerror(errno.ENOSPC) if full else "the system gave no reason; is the disk full, or a quota used up?"
+    return os.strerror(errno.ENOSPC) if full else reason(error)
 
 
 def check_target(path: Path, width: int, height: int) -> None:
