@@ -562,3 +562,22 @@ def test_what_else_heic_holds_is_named(marker: bytes, note: str, tmp_path: Path)
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + struct.pack(">I4s", len(meta) + 8, b"meta") + meta)
     assert "".join(found_blobs(path, b"", b"").notes).startswith(note)
     assert bool(note) == bool(found_blobs(path, b"", b"").notes)
+
+
+@pytest.mark.parametrize("target", [*FORMATS, "bmp", "exr"])
+def test_text_that_is_not_utf_8_ends_nothing(target: str, tmp_path: Path) -> None:
+    """libvips names its fields after it, and pyvips can't decode such names."""
+    latin = "Größe".encode("latin-1")
+    packed = zlib.compress(latin)
+    sources = [
+        png(tmp_path / "key.png", made.chunk(b"tEXt", latin + b"\0x"), made.chunk(b"zTXt", latin + b"\0\0" + packed)),
+        png(tmp_path / "itxt.png", made.chunk(b"iTXt", b"Title\0\0\0de\0" + latin + b"\0" + latin)),
+        jpeg(tmp_path / "com.jpg", segment(0xFE, latin), segment(0xE1, latin), segment(0xE0, latin)),
+        file_with(tmp_path / "exif.jpg", exif(ascii_entry(0x013B, latin))),
+        tiff(tmp_path / "a.tif", ascii_entry(315, latin), Entry(700, 1, latin)),
+    ]
+    photo().save(tmp_path / "a.gif", comment=latin)
+    for source in (*sources, tmp_path / "a.gif"):
+        for note in through(source, tmp_path / f"b.{target}"):
+            assert note.isprintable()
+        assert open_rows(source).whole().shape == (16, 24, 3)
