@@ -6,7 +6,7 @@ Headers and compressions are those of Microsoft's "Bitmap Storage" and of OS/2 1
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.errors import ImageError
+from fxsr.images.metadata.values import Metadata, Resolution
 from fxsr.images.rle import decode_rle
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
 
@@ -98,7 +99,7 @@ def open_bmp(path: Path, max_pixels: int | None = None) -> Rows:
             if header.depth == 32 and header.compression == _RGB and _fourth_byte_varies(file, header):
                 notes.append("the fourth byte of its pixels, which the file does not call alpha, is left out")
             bands = _streamed_bands(path, header)
-    metadata = _metadata(header)
+    metadata = Metadata(icc=header.profile, resolution=Resolution.per_metre(*header.per_metre))
     return Rows(header.height, header.width, header.channels, header.dtype, bands, metadata, tuple(notes))
 
 
@@ -166,18 +167,6 @@ def _read_profile(file: BinaryIO, head: bytes) -> tuple[bytes, bool]:
         file.seek(_FILE_HEADER + at)
         return file.read(size), False
     return b"", kind == b"KNIL"
-
-
-def _metadata(header: _Header) -> Mapping[str, tuple[int, Any]]:
-    import pyvips
-
-    found: dict[str, tuple[int, Any]] = {}
-    if all(header.per_metre):
-        for name, value in zip(("xres", "yres"), header.per_metre, strict=True):
-            found[name] = pyvips.GValue.gdouble_type, value / 1000
-    if header.profile:
-        found["icc-profile-data"] = pyvips.GValue.blob_type, header.profile
-    return found
 
 
 def _streamed_bands(path: Path, header: _Header) -> Iterator[Pixels]:
@@ -260,14 +249,9 @@ def bmp_fits(width: int, height: int) -> bool:
     return _FILE_HEADER + _PLAIN + (3 * width + 3) // 4 * 4 * height <= _LARGEST
 
 
-def write_bmp(
-    path: Path, height: int, width: int, channels: int, bands: Iterator[Pixels], per_metre: tuple[int, int] = (0, 0)
-) -> None:
+def write_bmp(path: Path, height: int, width: int, channels: int, bands: Iterator[Pixels]) -> None:
     """Write (h, width, channels) bands of uint8, grey or RGB, from top to bottom. BMP files begin with the last row, so
-    each band is written to its place from the end.
-
-    Args:
-        per_metre: pixels per metre across and down; 0: unknown.
+    each band is written to its place from the end. Its resolution is unknown.
     """
     depth = 8 * channels
     palette = np.repeat(np.arange(256, dtype=np.uint8), 4).reshape(-1, 4) * np.array([1, 1, 1, 0], np.uint8)
@@ -276,7 +260,7 @@ def write_bmp(
     start = _FILE_HEADER + _PLAIN + len(table)
     with path.open("wb") as file:
         file.write(struct.pack("<2sIHHI", b"BM", start + stride * height, 0, 0, start))
-        sizes = struct.pack("<IiiHHIIiiII", _PLAIN, width, height, 1, depth, _RGB, stride * height, *per_metre, 0, 0)
+        sizes = struct.pack("<IiiHHIIiiII", _PLAIN, width, height, 1, depth, _RGB, stride * height, 0, 0, 0, 0)
         file.write(sizes + table)
         bottom = height
         for band in bands:

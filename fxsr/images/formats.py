@@ -28,4 +28,4 @@ DEPTHS = {
 """Pixel types that a format holds; formats that are not listed hold uint8."""
 LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
 WITHOUT_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
-WITHOUT_METADATA = frozenset({".bmp", ".exr"})
+WITHOUT_PROFILE = frozenset({".bmp", ".exr"})

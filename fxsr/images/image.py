@@ -8,15 +8,15 @@ instead of holding them whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.images.formats import FORMATS, READABLE, WRITABLE
+from fxsr.images.metadata.values import Metadata
 from fxsr.images.reading import open_rows
 from fxsr.images.resample import resampled
 from fxsr.images.rows import Pixels, Rows, dtype_peak
@@ -50,8 +50,8 @@ class Picture:
 
     pixels: Pixels
     """(H, W, C), C 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or float32 in 0..1."""
-    metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
-    """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values. Orientation is applied."""
+    metadata: Metadata = field(default=Metadata(), repr=False)
+    """What the file says besides its pixels. Orientation is applied."""
     notes: tuple[str, ...] = ()
     """What could not be kept on reading, one line each."""
 

@@ -18,17 +18,17 @@ from fxsr.images.decoding import open_decoder
 from fxsr.images.exr import open_exr
 from fxsr.images.icc import PROFILE
 from fxsr.images.kinds import Kind, find_kind
+from fxsr.images.metadata.claims import of_pixels
+from fxsr.images.metadata.reading import found_blobs, read_metadata
 from fxsr.images.reach import Reach
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
 from fxsr.images.stated import settle_stated_colours
-from fxsr.images.tiff_exif import read_exif
 from fxsr.images.tiff_layout import read_layout
 
 if TYPE_CHECKING:
     import pyvips
 
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
-_KEPT = ("exif-", "icc-profile-data", "xmp-data", "iptc-data", "photoshop-data", "xres", "yres", "resolution-unit")
 _MIRRORED = 2
 """The only orientation besides the normal one that keeps the order of rows."""
 
@@ -73,12 +73,15 @@ def _open(path: Path, kind: Kind, max_pixels: int | None, as_data: bool, srgb: b
     decoder = open_decoder(path, kind, max_pixels, layout.patches if layout else None)
     image = restore_doubles(decoder.image, layout) if layout and layout.halved else decoder.image
     check_pixels(path, image.width, image.height, max_pixels)
-    notes = list(decoder.notes)
+    found = read_metadata(path) or found_blobs(path, _blob(image, "exif-data"), _blob(image, "xmp-data"))
+    notes = [*decoder.notes, *found.notes]
     if image.get_typeof("n-pages") and image.get("n-pages") > 1:
         notes.append(f"has {image.get('n-pages')} pages or frames; only the first is upscaled")
-    if image.get_typeof("orientation") and image.get("orientation") > 1:
+    if found.orientation > 1:
         # rotating needs more than one pass from top to bottom
-        image = (image if image.get("orientation") == _MIRRORED else image.copy_memory()).autorot()
+        image = (image if found.orientation == _MIRRORED else image.copy_memory()).copy()
+        image.set_type(pyvips.GValue.gint_type, "orientation", found.orientation)
+        image = image.autorot()
     channels = settle_channels(path, image, layout, as_data)
     notes += channels.notes
     image, finish = channels.image, channels.finish
@@ -86,15 +89,17 @@ def _open(path: Path, kind: Kind, max_pixels: int | None, as_data: bool, srgb: b
         settled = settle_stated_colours(path, image, layout, srgb)
         notes += settled.notes
         image, finish = settled.image, settled.finish or finish
-    kept: dict[str, tuple[int, Any]] = {
-        name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if _is_kept(name)
-    }
-    if "exif-data" not in kept and (exif := read_exif(path)):
-        kept["exif-data"] = pyvips.GValue.blob_type, exif
+    metadata, lost = of_pixels(found.metadata(), found.orientation, image.width, image.height)
+    notes += lost
+    metadata = replace(metadata, icc=_blob(image, PROFILE))
     dtype = np.dtype(_DTYPES[image.format])
     reach = Reach(path, channels.bounded) if dtype.kind == "f" else None
     bands = _bands(image, dtype, path, finish, reach, [] if as_data else notes, decoder.check)
-    return Rows(image.height, image.width, image.bands, dtype, bands, kept, notes, decoder.lossless)
+    return Rows(image.height, image.width, image.bands, dtype, bands, metadata, notes, decoder.lossless)
+
+
+def _blob(image: pyvips.Image, name: str) -> bytes:
+    return bytes(image.get(name)) if image.get_typeof(name) else b""
 
 
 def _bands(
@@ -132,10 +137,6 @@ def vips_bands(image: pyvips.Image) -> Iterator[Pixels]:
         yield pixels.reshape(height, image.width, image.bands)
 
 
-def _is_kept(name: str) -> bool:
-    return name.startswith(_KEPT) and name != "exif-ifd0-Orientation" and not name.startswith("exif-ifd1")
-
-
 def _with_colours(path: Path, rows: Rows, srgb: bool) -> Rows:
     """The rows of a BMP file, with what it states of its colours applied; loaded whole where these are not sRGB's."""
     import pyvips
@@ -145,11 +146,9 @@ def _with_colours(path: Path, rows: Rows, srgb: bool) -> Rows:
         return rows
     pixels = rows.whole()
     settled = settle_stated_colours(path, pyvips.Image.new_from_array(pixels), None, srgb)
-    image = settled.image
-    kept = {name: value for name, value in rows.metadata.items() if name != PROFILE}
-    if image.get_typeof(PROFILE):
-        kept[PROFILE] = image.get_typeof(PROFILE), image.get(PROFILE)
-    return replace(Rows.of(image.numpy().reshape(pixels.shape), kept), notes=(*rows.notes, *settled.notes))
+    metadata = replace(rows.metadata, icc=_blob(settled.image, PROFILE))
+    converted = Rows.of(settled.image.numpy().reshape(pixels.shape), metadata)
+    return replace(converted, notes=(*rows.notes, *settled.notes))
 
 
 @contextmanager
@@ -162,6 +161,8 @@ def _errors(path: Path) -> Iterator[None]:
     except pyvips.Error as error:
         why = reason(error).replace(f'"{path}" ', "")
         raise ImageError(f"{path}: not an image that can be read, or a damaged one ({why})") from error
+    except UnicodeDecodeError as error:  # a message of libvips may quote the file
+        raise ImageError(f"{path}: not an image that can be read, or a damaged one") from error
     except (OSError, MemoryError) as error:
         raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsr.errors import TooLargeError
+from fxsr.images.metadata.values import Metadata
 
 Pixels = NDArray[Any]
 
@@ -31,20 +32,20 @@ class Rows:
     """uint8, uint16 or float; full intensity is 255, 65535 or 1.0."""
     bands: Iterator[Pixels]
     """(h, width, channels) arrays of `dtype`, from top to bottom; h may differ between bands."""
-    metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
-    """ICC profile, EXIF, XMP, IPTC and resolution, as libvips names, types and values. Orientation is applied."""
+    metadata: Metadata = field(default=Metadata(), repr=False)
+    """What the file says besides its pixels. Orientation is applied."""
     notes: Sequence[str] = ()
     """What could not be kept on reading, one line each. Complete when all bands are taken."""
     lossless: bool = False
     """Whether it was read from a file that holds it exactly, in a format that may also lose, such as WebP."""
 
     @staticmethod
-    def of(pixels: Pixels, metadata: Mapping[str, tuple[int, Any]] | None = None) -> Rows:
+    def of(pixels: Pixels, metadata: Metadata | None = None) -> Rows:
         """The rows of an (H, W, C) array."""
         height, width, channels = pixels.shape
         band = band_height(width, channels, pixels.dtype)
         bands = (pixels[top : top + band] for top in range(0, height, band))
-        return Rows(height, width, channels, pixels.dtype, bands, metadata or {})
+        return Rows(height, width, channels, pixels.dtype, bands, metadata or Metadata())
 
     def whole(self) -> Pixels:
         """The whole image as an (H, W, C) array; uses up the bands."""

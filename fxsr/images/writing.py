@@ -15,12 +15,14 @@ from fxsr.errors import ImageError
 from fxsr.files import atomic_path, disk_is_full
 from fxsr.images.bmp import bmp_fits, write_bmp
 from fxsr.images.exr import write_exr
-from fxsr.images.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE
+from fxsr.images.formats import DEPTHS, SIDE_LIMIT, WITHOUT_ALPHA, WITHOUT_PROFILE, WRITABLE
 from fxsr.images.icc import PROFILE, profile_space, to_srgb
+from fxsr.images.metadata.claims import resampled as resampled_metadata
+from fxsr.images.metadata.values import Metadata
+from fxsr.images.metadata.writing import MetadataWriter, add_metadata
 from fxsr.images.reading import reason, vips_bands
 from fxsr.images.resample import resampled
 from fxsr.images.rows import Pixels, Rows, dtype_peak
-from fxsr.images.tiff_exif import add_exif
 from fxsr.images.vips_pipe import through_vips
 
 if TYPE_CHECKING:
@@ -65,40 +67,75 @@ def write_rows(
     check_target(path, width, height, lossless)
     lossless |= quality is None and rows.lossless
     fitted, notes = _fit(rows, suffix)
+    metadata = resampled_metadata(rows.metadata, width, height)
+    to_convert = _needs_srgb(fitted, suffix)
+    if to_convert:
+        metadata = replace(metadata, icc=b"")
+    lost: list[str] = []
 
     with atomic_path(path) as temporary:
 
         def encode(image: pyvips.Image) -> None:
             image = _describe(image, fitted)
-            image = resampled(to_srgb(image) if _needs_srgb(fitted, suffix) else image, width, height)
+            if to_convert:
+                image.set_type(pyvips.GValue.blob_type, PROFILE, fitted.metadata.icc)
+                image = to_srgb(image)
+            image = resampled(image, width, height)
             if suffix == ".bmp":
                 write_bmp(temporary, image.height, image.width, image.bands, vips_bands(image))
             elif suffix == ".exr":
                 write_exr(temporary, image.height, image.width, image.bands, vips_bands(image))
+            elif suffix in (".tif", ".tiff"):
+                image.write_to_file(str(temporary), keep="none", **_options(suffix, image, _QUALITY, lossless))
             else:
-                image.write_to_file(str(temporary), **_options(suffix, image, quality or _QUALITY, lossless))
+                options = _options(suffix, image, quality or _QUALITY, lossless)
+                lost.extend(_write_streamed(temporary, image, suffix, metadata, options))
 
         try:
             through_vips(fitted, encode)
         except (pyvips.Error, UnicodeEncodeError) as error:  # the latter for a folder's name
             raise ImageError(f"{path}: cannot be written ({_reason(error, temporary.parent)})") from error
-        if suffix in (".tif", ".tiff") and "exif-data" in rows.metadata:
-            _, exif = rows.metadata["exif-data"]
-            if not add_exif(temporary, bytes(exif)):
-                notes += ("EXIF could not be kept",)
-    return notes
+        if suffix in (".tif", ".tiff", ".bmp", ".exr"):
+            lost += add_metadata(temporary, suffix, metadata)
+    return (*notes, *lost)
+
+
+def _write_streamed(
+    path: Path, image: pyvips.Image, suffix: str, metadata: Metadata, options: Mapping[str, Any]
+) -> list[str]:
+    """Write PNG, JPEG or WebP with metadata. libvips, whose own is left out, can't seek in what it writes.
+
+    Returns:
+        What the format can't hold of the metadata, one line each.
+    """
+    import pyvips
+
+    failures: list[OSError] = []
+    with path.open("wb") as file:
+        writer = MetadataWriter(file, suffix, metadata, image.width, image.height)
+
+        def write(data: Any) -> int:
+            try:
+                return writer.write(memoryview(data))
+            except OSError as error:  # it can't pass libvips
+                failures.append(error)
+                return -1
+
+        target = pyvips.TargetCustom()
+        target.on_write(write)
+        try:
+            image.write_to_target(target, suffix, keep="none", **options)
+        except pyvips.Error:
+            if failures:
+                raise failures[0] from None
+            raise
+        writer.finish()
+    return writer.notes
 
 
 def _reason(error: Exception, folder: Path) -> str:
-    """Why libvips could not write to a folder. Its PNG writer loses the system's error."""
-    why = reason(error)
-    if "Unknown error" not in why:
-        return why
-    return (
-        os.strerror(errno.ENOSPC)
-        if disk_is_full(folder)
-        else "the system gave no reason; is the disk full, or a quota used up?"
-    )
+    """Why libvips could not write to a folder. Its TIFF writer loses the system's error."""
+    return os.strerror(errno.ENOSPC) if disk_is_full(folder) else reason(error)
 
 
 def check_target(path: Path, width: int, height: int, lossless: bool = False) -> None:
@@ -124,21 +161,11 @@ def check_target(path: Path, width: int, height: int, lossless: bool = False) ->
 
 
 def _describe(image: pyvips.Image, rows: Rows) -> pyvips.Image:
-    """The image with its colour space and metadata."""
-    import pyvips
-
+    """The image with its colour space."""
     deep = rows.dtype == np.uint16
     colour = "rgb16" if deep else "scrgb" if rows.dtype.kind == "f" else "srgb"
     grey = "grey16" if deep else "b-w"
-    image = image.copy(interpretation=grey if rows.channels < 3 else colour)
-    for name, (kind, value) in rows.metadata.items():
-        if name in ("xres", "yres"):  # attributes of the image itself
-            image = image.copy(**{name: value})
-        else:
-            image.set_type(kind, name, value)
-    if "exif-data" in rows.metadata:  # it still holds the orientation, which is applied already
-        image.set_type(pyvips.GValue.gint_type, "orientation", 1)
-    return image
+    return image.copy(interpretation=grey if rows.channels < 3 else colour)
 
 
 def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
@@ -157,11 +184,9 @@ def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
             notes.append(f"{suffix} holds no {dtype.name}: reduced to {target.name}{cut}")
         dtype = target
     if _needs_srgb(rows, suffix):
-        which = "grey ICC profile" if suffix not in WITHOUT_METADATA else "ICC profile"
+        which = "grey ICC profile" if suffix not in WITHOUT_PROFILE else "ICC profile"
         cut = "; anything outside 0..1 is cut" if rows.dtype.kind == "f" else ""
         notes.append(f"{suffix} holds no {which}: colours are converted to sRGB by it{cut}")
-    if suffix in WITHOUT_METADATA and any(name.startswith(("exif", "xmp")) for name in rows.metadata):
-        notes.append(f"{suffix} holds no EXIF or XMP here: left out")
     if suffix in WITHOUT_ALPHA and channels in (2, 4):
         notes.append(f"{suffix} holds no alpha: laid on white")
         steps.append(_on_white)
@@ -177,11 +202,9 @@ def _fit(rows: Rows, suffix: str) -> tuple[Rows, tuple[str, ...]]:
 
 def _needs_srgb(rows: Rows, suffix: str) -> bool:
     """Whether the format can't hold the image's profile. WebP holds grey as RGB, which a grey profile doesn't fit."""
-    if PROFILE not in rows.metadata:
-        return False
-    _, profile = rows.metadata[PROFILE]
-    grey = rows.channels < 3 and suffix == ".webp" and profile_space(bytes(profile)) == "GRAY"
-    return suffix in WITHOUT_METADATA or grey
+    profile = rows.metadata.icc
+    grey = rows.channels < 3 and suffix == ".webp" and bool(profile) and profile_space(profile) == "GRAY"
+    return bool(profile) and (suffix in WITHOUT_PROFILE or grey)
 
 
 def _convert(pixels: Pixels, target: np.dtype[Any]) -> Pixels:

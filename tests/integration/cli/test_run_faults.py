@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -15,8 +16,9 @@ import pytest
 import pyvips
 from PIL import Image
 
-from fxsr.errors import ImageError
+from fxsr.errors import FxsrError, ImageError
 from fxsr.images.image import Picture, read_image, write_image
+from fxsr.images.metadata.writing import MetadataWriter
 from tests.support import ROOT, fxsr_cli
 
 
@@ -63,16 +65,25 @@ def test_a_full_disk_is_named_where_the_library_loses_the_reason(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **options: object) -> None:
-        raise pyvips.Error("unable to call pngsave", "unix error: Unknown error -1")
+        raise pyvips.Error("unable to call tiffsave", "TIFFAppendToStrip: Write error at scanline 0")
 
-    def disk(free: int) -> None:
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - free, free))
-
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0))
     monkeypatch.setattr(pyvips.Image, "write_to_file", fail)
-    for free, reason in ((0, "No space left on device"), (10**8, "is the disk full")):
-        disk(free)
-        with pytest.raises(ImageError, match=rf"out\.png: cannot be written \(.*{reason}"):
-            write_image(tmp_path / "out.png", read_image(folder / "alpha.png"))
+    with pytest.raises(ImageError, match=r"out\.tif: cannot be written \(No space left on device"):
+        write_image(tmp_path / "out.tif", read_image(folder / "alpha.png"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_a_full_disk_is_named_where_the_file_is_ours(
+    suffix: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(MetadataWriter, "write", fail)
+    with pytest.raises(FxsrError, match=rf"cannot write .*out{suffix}: No space left on device"):
+        write_image(tmp_path / f"out{suffix}", read_image(folder / "alpha.png"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mixed"]
 
 
 def test_libraries_print_nothing_of_their_own(tmp_path: Path) -> None:

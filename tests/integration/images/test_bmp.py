@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from fxsr.errors import ImageError
+from fxsr.images.metadata.values import Resolution
 from fxsr.images.bmp import write_bmp
 from fxsr.images.image import Picture, read_image
 from fxsr.images.reading import open_rows
@@ -170,5 +171,5 @@ def test_metadata_of_a_version_5_header_comes_along(tmp_path: Path) -> None:
     head = fields + bytes(16) + b"DEBM" + bytes(48) + struct.pack("<III", 0, 124 + len(pixels), len(profile)) + bytes(4)
     data = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + 124) + head + pixels + profile
     metadata = read(tmp_path, data).metadata
-    assert metadata["icc-profile-data"][1] == profile
-    assert metadata["xres"][1] == pytest.approx(11.811)
+    assert metadata.icc == profile
+    assert metadata.resolution == Resolution.per_metre(11811, 11811)

@@ -12,7 +12,6 @@ import pyvips
 from PIL import Image, features
 
 from fxsr.errors import ImageError, StyleError
-from fxsr.images.icc import PROFILE
 from fxsr.images.image import Picture, read_image
 from fxsr.images.reading import open_rows
 from fxsr.styles.style_map import StyleMap
@@ -151,7 +150,7 @@ def test_lab_of_any_depth_becomes_srgb_and_keeps_alpha(
 def test_the_profile_of_a_lab_picture_is_not_kept(tmp_path: Path) -> None:
     profile: dict[int, Tag] = {34675: ("B", list(bytes(pyvips.Image.profile_load("p3"))))}
     picture = read_image(write_tiff(tmp_path / "a.tif", flat(120, 55, 49), CIELAB, profile))
-    assert PROFILE not in picture.metadata
+    assert not picture.metadata.icc
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -35,10 +35,9 @@ def test_metadata_that_a_format_cannot_hold_is_named(suffix: str, tmp_path: Path
     profile = pyvips.Image.black(2, 2, bands=3).copy(interpretation="srgb").icc_export(output_profile="srgb")
     profile.write_to_file(str(tmp_path / "a.png"))
     picture = read_image(tmp_path / "a.png")
-    assert "icc-profile-data" in picture.metadata
+    assert picture.metadata.icc
     notes = write_image(tmp_path / f"b{suffix}", picture)
     assert f"{suffix} holds no ICC profile: colours are converted to sRGB by it" in notes
-    assert f"{suffix} holds no EXIF or XMP here: left out" in notes
 
 
 def test_large_tiff_is_tiled_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,10 +61,10 @@ def test_an_error_amid_the_rows_is_that_error_and_leaves_nothing(tmp_path: Path)
 
 
 def test_a_write_that_fails_stops_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Any, name: str, **options: Any) -> None:
+    def full(self: Any, target: Any, suffix: str, **options: Any) -> None:
         raise pyvips.Error("disk full")
 
-    monkeypatch.setattr(pyvips.Image, "write_to_file", full)
+    monkeypatch.setattr(pyvips.Image, "write_to_target", full)
     taken = 0
 
     def bands() -> Iterator[NDArray[np.uint8]]:
