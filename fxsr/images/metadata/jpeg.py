@@ -66,7 +66,7 @@ def read_jpeg(file: BinaryIO) -> Found:
         elif marker == _COM:
             found.texts.append(Text.of(COMMENT, data.rstrip(b"\0")))
         elif data.startswith(_MPF):
-            found.say("further pictures in the file (such as a gain map, a depth map or a preview) are left out")
+            pass  # `fxsr.images.structure.jpeg` counts the pictures
         elif data.startswith(_GAIN_MAP):
             found.say("the gain map (HDR) is left out")
         elif marker == 0xEB and data.startswith(b"JP"):

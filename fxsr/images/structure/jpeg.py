@@ -83,7 +83,9 @@ def examine_stream(path: Path, file: BinaryIO) -> Structure:
     if walk.skipped:
         notes.append(f"has {walk.skipped} bytes between its segments that mean nothing; they are left out")
     if walk.pictures > 1:
-        notes.append(f"has {walk.pictures} pictures (MPO); only the first is upscaled")
+        notes.append(
+            f"has {walk.pictures} pictures (MPO: a preview, a gain map, depth ...); only the first is upscaled"
+        )
     if len(walk.scans) > 1:
         return Structure(tuple(notes), tuple(walk.parts))
     below = _promise_row(walk)
@@ -199,7 +201,7 @@ def _complete(walk: _Walk) -> bool:
 
 
 def _pictures(index: bytes) -> int:
-    """The number of pictures by the index of a multi-picture file; 1 if it can't be read."""
+    """The number of pictures by the index of a multi-picture file; 0 if it can't be read."""
     order = "<" if index[:2] == b"II" else ">"
     try:
         (start,) = struct.unpack_from(f"{order}I", index, 4)
@@ -210,4 +212,4 @@ def _pictures(index: bytes) -> int:
                 return int(value)
     except struct.error:
         pass
-    return 1
+    return 0

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from fxsr.errors import ImageError
-from fxsr.images.metadata.values import Resolution
 from fxsr.images.bmp import write_bmp
 from fxsr.images.image import Picture, read_image
+from fxsr.images.metadata.values import Resolution
 from fxsr.images.reading import open_rows
 from fxsr.images.writing import check_target
 from tests.support import noise

@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, features
 from fxsr.errors import ImageError
 from fxsr.images.icc import PROFILE, SRGB, Primaries, make_profile, profile_space
 from fxsr.images.image import Picture, read_image, write_image
+from fxsr.images.metadata.values import Metadata
 from tests.imagefiles import flat, write_png, write_tiff
 
 P3 = Primaries((0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
@@ -252,7 +253,7 @@ def test_a_profile_that_does_not_fit_is_named_and_left_out(
 def test_formats_without_profiles_get_colours_of_srgb(dtype: Any, suffix: str, tmp_path: Path) -> None:
     peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
     pixels = (flat(60, 200, 60, dtype=np.float64) / 255 * peak).astype(dtype)
-    notes = write_image(tmp_path / f"a{suffix}", Picture(pixels, {PROFILE: (pyvips.GValue.blob_type, P3_PROFILE)}))
+    notes = write_image(tmp_path / f"a{suffix}", Picture(pixels, Metadata(icc=P3_PROFILE)))
     assert any(note.startswith(f"{suffix} holds no ICC profile: colours are converted to sRGB by it") for note in notes)
     found = np.array(first(read_image(tmp_path / f"a{suffix}")))
     expected = np.array([0, 203, 11]) / 255
@@ -260,7 +261,7 @@ def test_formats_without_profiles_get_colours_of_srgb(dtype: Any, suffix: str, t
 
 
 def test_a_grey_profile_is_applied_where_grey_becomes_rgb(tmp_path: Path) -> None:
-    metadata = {PROFILE: (pyvips.GValue.blob_type, grey_profile(1.0))}
+    metadata = Metadata(icc=grey_profile(1.0))
     assert profile_space(grey_profile(1.0)) == "GRAY"
     picture = Picture(flat(60, size=32), metadata)
     assert write_image(tmp_path / "a.png", picture) == ()

@@ -33,7 +33,9 @@ def test_further_pictures_of_a_jpeg_are_named(tmp_path: Path) -> None:
     file = io.BytesIO()
     FRAMES[0].save(file, "MPO", save_all=True, append_images=FRAMES[1:])
     (tmp_path / "a.jpg").write_bytes(file.getvalue())
-    assert read_image(tmp_path / "a.jpg").notes == ("has 3 pictures (MPO); only the first is upscaled",)
+    assert read_image(tmp_path / "a.jpg").notes == (
+        "has 3 pictures (MPO: a preview, a gain map, depth ...); only the first is upscaled",
+    )
 
 
 HEIC = (
