@@ -82,9 +82,9 @@ def examine_stream(path: Path, file: BinaryIO) -> Structure:
         walk.parts.append(b"\xff\xd9")
     if walk.skipped:
         notes.append(f"has {walk.skipped} bytes between its segments that mean nothing; they are left out")
-    if walk.pictures > 1:
+    if walk.pictures != 1:
         notes.append(
-            f"has {walk.pictures} pictures (MPO: a preview, a gain map, depth ...); only the first is upscaled"
+            f"has {walk.pictures or 'further'} pictures (MPO: a preview, a gain map, depth ...); only the first is upscaled"
         )
     if len(walk.scans) > 1:
         return Structure(tuple(notes), tuple(walk.parts))

@@ -247,7 +247,7 @@ def test_what_else_a_jpeg_file_holds_is_named(tmp_path: Path) -> None:
     )
     path.write_bytes(path.read_bytes() + b"video" + b"SEFT")
     notes = "\n".join(through(path, tmp_path / "b.jpg"))
-    for said in ("further pictures in the file", "APP1 (FLIR)", "content credentials", "what the camera appended"):
+    for said in ("has further pictures (MPO", "APP1 (FLIR)", "content credentials", "what the camera appended"):
         assert said in notes
     assert "Ducky" not in notes
 
