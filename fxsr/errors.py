@@ -10,7 +10,8 @@
     ├── CheckpointError           exit 1   the file holds no FxSR weights, or is damaged
     ├── ModelFileError            exit 1   an ONNX file, an engine or a manifest can't be used
     ├── ImageError                exit 1   an image can't be read, written or upscaled
-    │   └── TooLargeError         exit 1   an image has more pixels than the limit allows
+    │   ├── TooLargeError         exit 1   an image has more pixels than the limit allows
+    │   └── NotFaithfulError      exit 1   a result is below the bound (in fxsr.runtime.upscale.faithful)
     ├── StyleError                exit 1   a style value or a style map is wrong
     ├── VerificationError         exit 1   an exported model does not agree with its checkpoint
     ├── TrainingError             exit 1   a loss or a weight is not finite (in fxsr.training.trainer)

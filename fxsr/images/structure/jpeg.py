@@ -83,9 +83,8 @@ def examine_stream(path: Path, file: BinaryIO) -> Structure:
     if walk.skipped:
         notes.append(f"has {walk.skipped} bytes between its segments that mean nothing; they are left out")
     if walk.pictures != 1:
-        notes.append(
-            f"has {walk.pictures or 'further'} pictures (MPO: a preview, a gain map, depth ...); only the first is upscaled"
-        )
+        count = walk.pictures or "further"
+        notes.append(f"has {count} pictures (MPO: a preview, a gain map, depth ...); only the first is upscaled")
     if len(walk.scans) > 1:
         return Structure(tuple(notes), tuple(walk.parts))
     below = _promise_row(walk)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import MissingExtraError, UnavailableError, first_line
+from fxsr.errors import MissingExtraError, UnavailableError, first_line, install_line
 from fxsr.extras import needs
 
 Network = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
@@ -36,7 +36,7 @@ def open_network(package: str, pattern: str, extra: str) -> Network:
     files = sorted(folder.glob(pattern))
     if not files:
         raise UnavailableError(
-            f"the installed package {package} holds no {pattern}; install the version of fxsr[{extra}]"
+            f"the package {package} holds no {pattern}; {install_line(extra)} installs one that does"
         )
     with needs("cpu"):
         import onnxruntime
