@@ -158,11 +158,11 @@ def test_while_one_is_encoded_the_next_is_upscaled_and_the_session_stays_in_its_
 ) -> None:
     second_begun = threading.Event()
     waits: list[bool] = []
-    write: Callable[..., None] = pyvips.Image.write_to_file
+    write: Callable[..., None] = pyvips.Image.write_to_target
 
-    def slow(self: Any, name: str, **options: Any) -> None:
+    def slow(self: Any, *target: Any, **options: Any) -> None:
         waits.append(second_begun.wait(PATIENCE))
-        write(self, name, **options)
+        write(self, *target, **options)
 
     class Watched(NearestSession):
         def run(self, lr: NDArray[Any], t_map: NDArray[Any]) -> NDArray[Any]:
@@ -176,7 +176,7 @@ def test_while_one_is_encoded_the_next_is_upscaled_and_the_session_stays_in_its_
 
     for name in ("a", "b"):
         write_image(tmp_path / f"{name}.png", Picture(noise(3)))
-    monkeypatch.setattr(pyvips.Image, "write_to_file", slow)
+    monkeypatch.setattr(pyvips.Image, "write_to_target", slow)
     jobs = [Job(tmp_path / f"{name}.png", tmp_path / f"{name}4.png") for name in ("a", "b")]
     results = list(run_jobs(jobs, Upscaler(Watched()), OPTIONS, begin, 2))
     assert all(isinstance(result, Done) for result in results), results
