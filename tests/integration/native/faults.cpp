@@ -1,0 +1,114 @@
+// Lets the first, the second, ... allocation of libfxsr fail, until all calls succeed: faults MODEL.onnx
+//
+// Each failure must be a status with a sentence, and the library must work afterwards. The operators below replace those
+// of this program alone, not those of ONNX Runtime. Leaks are found by the sanitizer that this is built with.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "fxsr.h"
+
+namespace {
+thread_local bool in_fxsr = false;
+long allocations = 0, failing = -1;
+size_t largest = 0;
+
+void *allocate(size_t bytes, size_t alignment) {
+  if (in_fxsr && allocations++ == failing) throw std::bad_alloc();
+  if (bytes > largest) largest = bytes;
+  void *block = alignment ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment) : std::malloc(bytes);
+  if (!block) throw std::bad_alloc();
+  return block;
+}
+}  // namespace
+
+#define HIDDEN __attribute__((visibility("hidden"), noinline))
+HIDDEN void *operator new(size_t bytes) { return allocate(bytes, 0); }
+HIDDEN void *operator new(size_t bytes, std::align_val_t alignment) { return allocate(bytes, static_cast<size_t>(alignment)); }
+HIDDEN void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
+  try {
+    return allocate(bytes, 0);
+  } catch (...) {
+    return nullptr;
+  }
+}
+HIDDEN void operator delete(void *block) noexcept { std::free(block); }
+HIDDEN void operator delete(void *block, size_t) noexcept { std::free(block); }
+HIDDEN void operator delete(void *block, std::align_val_t) noexcept { std::free(block); }
+HIDDEN void operator delete(void *block, size_t, std::align_val_t) noexcept { std::free(block); }
+
+namespace {
+
+[[noreturn]] void wrong(const char *what, int status, const char *text) {
+  std::printf("allocation %ld: %s: status %d, %s\n", failing, what, status, text);
+  std::exit(1);
+}
+
+// Whether the call succeeded; ends the program if it failed in another way than for a lack of memory.
+bool fine(const char *what, int status, const char *text) {
+  in_fxsr = false;
+  if (status == FXSR_NO_MEMORY && !std::strstr(text, "memory")) wrong(what, status, text);
+  if (status < 0 && status != FXSR_NO_MEMORY) wrong(what, status, text);
+  return status >= 0;
+}
+
+template <typename Call>
+int call(Call body) {
+  in_fxsr = true;
+  const int status = body();
+  in_fxsr = false;
+  return status;
+}
+
+bool upscale_all(const char *path) {
+  constexpr int kSide = 20;
+  static std::vector<unsigned char> in(kSide * kSide * 3, 90), out(in.size() * 64), map(kSide * kSide, 40);
+  fxsr_options options;
+  fxsr_options_init(&options);
+  options.threads = 1;
+  fxsr_model *model = nullptr;
+  fxsr_worker *worker = nullptr;
+  bool good = fine("fxsr_open", call([&] { return fxsr_open(path, &options, &model); }), fxsr_open_error(model));
+  if (good) good = fine("fxsr_worker_new", call([&] { return fxsr_worker_new(model, &worker); }), "memory");
+  if (good) {
+    map[5] = 200;
+    fxsr_image from, to, styles;
+    fxsr_image_init(&from, FXSR_RGB, FXSR_UINT8, in.data(), kSide, kSide, 0);
+    fxsr_image_init(&styles, FXSR_GREY, FXSR_UINT8, map.data(), kSide, kSide, 0);
+    fxsr_style style;
+    fxsr_style_init(&style, 0);
+    style.map = &styles;
+    style.feather = 2;
+    fxsr_output_size size{sizeof size, 0, 0, 0, 0, 0, 0};
+    good = fine("fxsr_measure", call([&] { return fxsr_measure(worker, &from, &style, &size); }), fxsr_error(worker));
+    if (good) {
+      fxsr_image_init(&to, FXSR_RGB, FXSR_UINT8, out.data(), size.width, size.height, 0);
+      fxsr_ticket ticket = 0;
+      largest = 0;
+      good = fine("fxsr_run", call([&] { return fxsr_run(worker, &from, &style, &to); }), fxsr_error(worker));
+      if (good && largest != size.work_bytes) wrong("fxsr_measure promised another size", 0, std::to_string(largest).c_str());
+      if (good) {
+        good = fine("fxsr_submit", call([&] { return fxsr_submit(worker, &from, &style, &to, nullptr, &ticket); }), fxsr_error(worker));
+      }
+      if (good) good = fine("fxsr_wait", call([&] { return fxsr_wait(worker, ticket); }), fxsr_error(worker));
+    }
+  }
+  fxsr_worker_free(worker);
+  fxsr_close(model);
+  return good;
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  if (argc != 2) return 2;
+  for (failing = 0;; ++failing) {
+    allocations = 0;
+    if (upscale_all(argv[1])) break;
+  }
+  std::printf("%ld allocations failed\n", failing);
+  return 0;
+}
