@@ -121,7 +121,7 @@ class NativeError(Exception):
 class Native:
     """The library."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.lib = ctypes.CDLL(str(path))
         for name in ("fxsr_open_error", "fxsr_error", "fxsr_status_name"):
             getattr(self.lib, name).restype = c_char_p
@@ -130,7 +130,7 @@ class Native:
         self.lib.fxsr_open.argtypes = [c_char_p, POINTER(Options), POINTER(c_void_p)]
         self.lib.fxsr_get_info.argtypes = [c_void_p, POINTER(Info)]
         self.lib.fxsr_worker_new.argtypes = [c_void_p, POINTER(c_void_p)]
-        call = [c_void_p, POINTER(Image), POINTER(Style)]
+        call: list[Any] = [c_void_p, POINTER(Image), POINTER(Style)]
         self.lib.fxsr_measure.argtypes = [*call, POINTER(OutputSize)]
         self.lib.fxsr_run.argtypes = [*call, POINTER(Image)]
         self.lib.fxsr_submit.argtypes = [*call, POINTER(Image), c_void_p, POINTER(c_uint64)]
@@ -227,14 +227,12 @@ class Worker:
         height, width = pixels.shape[:2]
         return np.zeros((height * self.scale, width * self.scale, *pixels.shape[2:]), pixels.dtype)
 
-    def submit(self, pixels: NDArray[Any], out: NDArray[Any], t: float | NDArray[Any] = 0.8) -> int:
+    def submit(
+        self, pixels: NDArray[Any], out: NDArray[Any], t: float | NDArray[Any] = 0.8, stream: int | None = None
+    ) -> int:
         ticket = c_uint64()
-        images = Image.of(pixels), Image.of(out)
-        self.check(
-            self.lib.fxsr_submit(
-                self.handle, byref(images[0]), byref(style_of(t)), byref(images[1]), None, byref(ticket)
-            )
-        )
+        images = byref(Image.of(pixels)), byref(style_of(t)), byref(Image.of(out))
+        self.check(self.lib.fxsr_submit(self.handle, *images, stream, byref(ticket)))
         return ticket.value
 
     def done(self, ticket: int) -> bool:

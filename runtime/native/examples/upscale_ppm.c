@@ -34,7 +34,8 @@ static int read_picture(const char *path, picture *read) {
 static int write_picture(const char *path, const picture *written) {
   FILE *file = fopen(path, "wb");
   const size_t bytes = (size_t)written->width * (size_t)written->height * (size_t)written->channels;
-  int fine = file && fprintf(file, "P%c\n%d %d\n255\n", written->channels == 3 ? '6' : '5', written->width, written->height) > 0;
+  int fine = file && fprintf(file, "P%c\n%d %d\n255\n", written->channels == 3 ? '6' : '5', written->width,
+                             written->height) > 0;
   fine = fine && fwrite(written->pixels, 1, bytes, file) == bytes;
   if (file && fclose(file)) fine = 0;
   if (!fine) fprintf(stderr, "%s: it can't be written\n", path);
@@ -43,7 +44,8 @@ static int write_picture(const char *path, const picture *written) {
 
 static fxsr_image describe(const picture *each) {
   fxsr_image image;
-  fxsr_image_init(&image, each->channels == 3 ? FXSR_RGB : FXSR_GREY, FXSR_UINT8, each->pixels, each->width, each->height, 0);
+  fxsr_image_init(&image, each->channels == 3 ? FXSR_RGB : FXSR_GREY, FXSR_UINT8, each->pixels, each->width,
+                  each->height, 0);
   return image;
 }
 

@@ -48,7 +48,12 @@ typedef enum fxsr_status {
 typedef enum fxsr_type { FXSR_UINT8 = 0, FXSR_UINT16 = 1, FXSR_FLOAT16 = 2, FXSR_FLOAT32 = 3 } fxsr_type;
 typedef enum fxsr_layout { FXSR_GREY = 0, FXSR_RGB, FXSR_BGR, FXSR_RGBX, FXSR_BGRX, FXSR_PLANAR } fxsr_layout;
 typedef enum fxsr_memory { FXSR_HOST = 0, FXSR_CUDA = 1 } fxsr_memory;
-typedef enum fxsr_provider { FXSR_CPU_PROVIDER = 0, FXSR_CUDA_PROVIDER, FXSR_TENSORRT, FXSR_TENSORRT_RTX } fxsr_provider;
+typedef enum fxsr_provider {
+  FXSR_CPU_PROVIDER = 0,
+  FXSR_CUDA_PROVIDER,
+  FXSR_TENSORRT,
+  FXSR_TENSORRT_RTX
+} fxsr_provider;
 
 typedef struct fxsr_model fxsr_model;   /* a loaded model: immutable, safe to share among threads */
 typedef struct fxsr_worker fxsr_worker; /* buffers and a queue: for one thread at a time */
@@ -67,8 +72,8 @@ typedef struct fxsr_options {
 
 typedef struct fxsr_info {
   uint32_t size;
-  int32_t scale;         /* 2, 4 or 8: results are so many times as wide and high */
-  const char *name;      /* all strings live as long as the model */
+  int32_t scale;    /* 2, 4 or 8: results are so many times as wide and high */
+  const char *name; /* all strings live as long as the model */
   const char *variant;
   const char *precision; /* "fp32", "fp16" or "bf16" */
   const char *licence;   /* of the weights */
@@ -118,18 +123,17 @@ FXSR_API int fxsr_image_init(fxsr_image *image, fxsr_layout layout, fxsr_type ty
  * failure *model is a handle, which fxsr_open_error takes and fxsr_close must free; NULL only if memory is lacking.
  * options: NULL means all defaults. */
 FXSR_API int fxsr_open(const char *path, const fxsr_options *options, fxsr_model **model);
-FXSR_API const char *fxsr_open_error(const fxsr_model *model); /* why fxsr_open failed; "" if it did not */
-FXSR_API void fxsr_close(fxsr_model *model);                   /* workers keep what they need of it */
+FXSR_API const char *fxsr_open_error(const fxsr_model *model);        /* why fxsr_open failed; "" if it did not */
+FXSR_API void fxsr_close(fxsr_model *model);                          /* workers keep what they need of it */
 FXSR_API int fxsr_get_info(const fxsr_model *model, fxsr_info *info); /* set info->size to sizeof(fxsr_info) before */
 
 FXSR_API int fxsr_worker_new(const fxsr_model *model, fxsr_worker **worker);
-FXSR_API void fxsr_worker_free(fxsr_worker *worker);           /* waits for all its tickets */
-FXSR_API const char *fxsr_error(const fxsr_worker *worker);    /* about its last failure, until its next one */
+FXSR_API void fxsr_worker_free(fxsr_worker *worker);        /* waits for all its tickets */
+FXSR_API const char *fxsr_error(const fxsr_worker *worker); /* about its last failure, until its next one */
 
 /* What upscaling this image in this style takes. Set output->size to sizeof(fxsr_output_size) before. No pixel is read;
  * data may be NULL. */
-FXSR_API int fxsr_measure(fxsr_worker *worker, const fxsr_image *in, const fxsr_style *style,
-                          fxsr_output_size *output);
+FXSR_API int fxsr_measure(fxsr_worker *worker, const fxsr_image *in, const fxsr_style *style, fxsr_output_size *output);
 
 /* Upscale. `out` has the input's channels and scale times its size; its type and layout are free. style NULL: t 0.8. */
 FXSR_API int fxsr_run(fxsr_worker *worker, const fxsr_image *in, const fxsr_style *style, const fxsr_image *out);

@@ -31,7 +31,8 @@ class Failure : public std::runtime_error {
 template <typename T>
 fxsr_image image(fxsr_layout layout, T *data, int width, int height, int64_t row_stride = 0) {
   using Element = std::remove_const_t<T>;
-  static_assert(std::is_same_v<Element, uint8_t> || std::is_same_v<Element, uint16_t> || std::is_same_v<Element, float>);
+  static_assert(std::is_same_v<Element, uint8_t> || std::is_same_v<Element, uint16_t> ||
+                std::is_same_v<Element, float>);
   constexpr fxsr_type type = sizeof(T) == 1 ? FXSR_UINT8 : sizeof(T) == 2 ? FXSR_UINT16 : FXSR_FLOAT32;
   fxsr_image made{};
   const int status = fxsr_image_init(&made, layout, type, const_cast<Element *>(data), width, height, row_stride);

@@ -144,7 +144,7 @@ int fxsr_image_init(fxsr_image *image, fxsr_layout layout, fxsr_type type, void 
   if (row > most || row < -most) return FXSR_BAD_IMAGE;
   const int64_t channel = layout == FXSR_PLANAR ? row * height : reversed ? -bytes : bytes;
   void *first = reversed && data ? static_cast<std::byte *>(data) + 2 * bytes : data;
-  *image = {sizeof *image, type,  FXSR_HOST, 0, width, height, layout == FXSR_GREY ? 1 : 3, first, row, pixel, channel};
+  *image = {sizeof *image, type, FXSR_HOST, 0, width, height, layout == FXSR_GREY ? 1 : 3, first, row, pixel, channel};
   return FXSR_OK;
 }
 

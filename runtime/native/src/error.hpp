@@ -1,6 +1,7 @@
 // The one exception that this library throws inside, and how its sentences are put together.
 #pragma once
 
+#include <cstdio>
 #include <exception>
 #include <string>
 #include <string_view>

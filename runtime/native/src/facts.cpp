@@ -78,8 +78,8 @@ TensorFacts tensor(const json::Value &value, const std::string &wanted, bool byt
   return facts;
 }
 
-std::vector<TensorFacts> tensors(const json::Value &object, std::string_view key, const std::vector<std::string> &wanted,
-                                 bool bytes) {
+std::vector<TensorFacts> tensors(const json::Value &object, std::string_view key,
+                                 const std::vector<std::string> &wanted, bool bytes) {
   const auto list = typed<json::Array>(object, key);
   if (list.size() != wanted.size()) untrue(sentence("the number of ", key, " is ", list.size()));
   std::vector<TensorFacts> facts;

@@ -80,8 +80,11 @@ bool contains(std::string_view text, std::initializer_list<std::string_view> par
 
 struct Graph::Runtime {
   explicit Runtime(const GraphOptions &options)
-      : library(load_library(options)), api(find_api(library)), env(nullptr, api.ReleaseEnv),
-        memory(nullptr, api.ReleaseMemoryInfo), session(nullptr, api.ReleaseSession) {}
+      : library(load_library(options)),
+        api(find_api(library)),
+        env(nullptr, api.ReleaseEnv),
+        memory(nullptr, api.ReleaseMemoryInfo),
+        session(nullptr, api.ReleaseSession) {}
 
   // Throws Error(status) with ONNX Runtime's message if it reports an error.
   void check(OrtStatus *raw, fxsr_status status, std::string_view what) const {
@@ -270,8 +273,6 @@ void Graph::run(const std::vector<Tensor> &inputs, const Tensor &output) const {
                   FXSR_FAILED, what);
 }
 
-size_t element_bytes(DataType type) {
-  return type == DataType::kFloat32 ? 4 : type == DataType::kFloat16 ? 2 : 1;
-}
+size_t element_bytes(DataType type) { return type == DataType::kFloat32 ? 4 : type == DataType::kFloat16 ? 2 : 1; }
 
 }  // namespace fxsr

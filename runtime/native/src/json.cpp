@@ -186,7 +186,10 @@ class Parser {
 
   // A character of two to four bytes; overlong forms, surrogates and what lies beyond Unicode are refused.
   void encoded(std::string &out, unsigned first) {
-    const int more = first >= 0xC2 && first < 0xE0 ? 1 : first >= 0xE0 && first < 0xF0 ? 2 : first >= 0xF0 && first < 0xF5 ? 3 : 0;
+    const int more = first >= 0xC2 && first < 0xE0   ? 1
+                     : first >= 0xE0 && first < 0xF0 ? 2
+                     : first >= 0xF0 && first < 0xF5 ? 3
+                                                     : 0;
     unsigned code = first & (0x3Fu >> more);
     const size_t begin = at_++;
     for (int index = 0; index < more; ++index, ++at_) {

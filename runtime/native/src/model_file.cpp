@@ -14,7 +14,10 @@ namespace fxsr {
 namespace {
 
 constexpr long kLargestManifest = 16L << 20;
-constexpr std::string_view kZip("PK\x03\x04", 4), kElf("\x7f" "ELF", 4);
+constexpr std::string_view kZip("PK\x03\x04", 4), kElf(
+                                                      "\x7f"
+                                                      "ELF",
+                                                      4);
 
 struct Kind {
   std::string_view mark;

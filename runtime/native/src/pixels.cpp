@@ -17,7 +17,8 @@ struct Axis {
 };
 
 std::array<Axis, 3> axes(const fxsr_image &image) {
-  return {{{image.row_stride, image.height}, {image.pixel_stride, image.width}, {image.channel_stride, image.channels}}};
+  return {
+      {{image.row_stride, image.height}, {image.pixel_stride, image.width}, {image.channel_stride, image.channels}}};
 }
 
 std::byte *pixel(const fxsr_image &image, int64_t x, int64_t y, int64_t channel) {
@@ -74,13 +75,15 @@ void check_image(const fxsr_image &image, ImageUse use, const char *name) {
   }
   const bool is_map = use == ImageUse::kMap;
   if (is_map ? image.channels != 1 : image.channels != 1 && image.channels != 3) {
-    fail(FXSR_BAD_IMAGE, name, " has ", image.channels, " channels; it must have ", is_map ? "1" : "1 (grey) or 3 (RGB)");
+    fail(FXSR_BAD_IMAGE, name, " has ", image.channels, " channels; it must have ",
+         is_map ? "1" : "1 (grey) or 3 (RGB)");
   }
   if (image.type < FXSR_UINT8 || image.type > FXSR_FLOAT32) {
     fail(FXSR_BAD_IMAGE, name, " is of type ", image.type, "; it must be an fxsr_type");
   }
   if (image.memory != FXSR_HOST && (image.memory != FXSR_CUDA || is_map)) {
-    fail(FXSR_BAD_IMAGE, name, " is in memory ", image.memory, "; it must be in ", is_map ? "FXSR_HOST" : "an fxsr_memory");
+    fail(FXSR_BAD_IMAGE, name, " is in memory ", image.memory, "; it must be in ",
+         is_map ? "FXSR_HOST" : "an fxsr_memory");
   }
   if (use == ImageUse::kMeasured) return;
   if (!image.data) fail(FXSR_BAD_IMAGE, name, " has no data");
@@ -88,12 +91,13 @@ void check_image(const fxsr_image &image, ImageUse use, const char *name) {
   for (const Axis &axis : axes(image)) {
     if (axis.length == 1) continue;
     const int64_t most = room / (axis.length - 1);
-    if (axis.stride > most || axis.stride < -most) fail(FXSR_BAD_IMAGE, name, " has a stride of ", axis.stride, " bytes");
+    if (axis.stride > most || axis.stride < -most)
+      fail(FXSR_BAD_IMAGE, name, " has a stride of ", axis.stride, " bytes");
     room -= std::abs(axis.stride) * (axis.length - 1);
   }
   if (use == ImageUse::kOutput && !is_distinct(image)) {
-    fail(FXSR_BAD_IMAGE, name, " has strides of ", image.row_stride, ", ", image.pixel_stride, " and ", image.channel_stride,
-         " bytes (row, pixel, channel), with which its elements would overlap");
+    fail(FXSR_BAD_IMAGE, name, " has strides of ", image.row_stride, ", ", image.pixel_stride, " and ",
+         image.channel_stride, " bytes (row, pixel, channel), with which its elements would overlap");
   }
 }
 

@@ -26,7 +26,8 @@ void check_image(const fxsr_image &image, ImageUse use, const char *name);
 // Throws Error(FXSR_BAD_IMAGE): out and in share memory.
 void check_apart(const fxsr_image &in, const fxsr_image &out);
 
-// The smallest and the largest value of a float image. NaN makes both NaN. (0, 1) for integers, whose values always fit.
+// The smallest and the largest value of a float image. NaN makes both NaN. (0, 1) for integers, whose values always
+// fit.
 struct Range {
   float low, high;
 };

@@ -8,7 +8,8 @@ namespace fxsr {
 namespace {
 
 constexpr size_t kBlock = 64;
-constexpr std::array<uint32_t, 64> kRounds = {  // FIPS 180-4, 4.2.2
+constexpr std::array<uint32_t, 64> kRounds = {
+    // FIPS 180-4, 4.2.2
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -24,7 +25,8 @@ void digest_block(std::array<uint32_t, 8> &state, const unsigned char *block) {
   std::array<uint32_t, 64> w{};
   for (size_t i = 0; i < 16; ++i) {
     const unsigned char *p = block + 4 * i;
-    w[i] = static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 | static_cast<uint32_t>(p[2]) << 8 | p[3];
+    w[i] =
+        static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 | static_cast<uint32_t>(p[2]) << 8 | p[3];
   }
   for (size_t i = 16; i < 64; ++i) {
     const uint32_t s0 = rotated(w[i - 15], 7) ^ rotated(w[i - 15], 18) ^ w[i - 15] >> 3;

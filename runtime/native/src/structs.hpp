@@ -43,7 +43,8 @@ Struct read_struct(const Struct *given, Struct defaults, const char *name) {
     fail(FXSR_BAD_ARGUMENT, name, " has the size ", size, "; call its fxsr_..._init function first");
   }
   const auto *bytes = reinterpret_cast<const unsigned char *>(given);
-  const bool has_more = std::any_of(bytes + std::min<size_t>(size, sizeof(Struct)), bytes + size, [](int b) { return b; });
+  const bool has_more =
+      std::any_of(bytes + std::min<size_t>(size, sizeof(Struct)), bytes + size, [](int b) { return b; });
   if (has_more) fail(FXSR_BAD_ARGUMENT, name, " asks for something that this version of the library does not have");
   std::memcpy(&defaults, given, std::min<size_t>(size, sizeof(Struct)));
   return defaults;

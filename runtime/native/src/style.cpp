@@ -42,7 +42,11 @@ void check_style(const fxsr_style &style, const fxsr_image &in, bool values) {
 }
 
 StyleRows::StyleRows(Layout &layout, const fxsr_style &style, int64_t width, int64_t height, int64_t most_rows)
-    : has_map_(style.map != nullptr), t_(style.t), feather_(static_cast<double>(style.feather)), width_(width), height_(height) {
+    : has_map_(style.map != nullptr),
+      t_(style.t),
+      feather_(static_cast<double>(style.feather)),
+      width_(width),
+      height_(height) {
   if (!has_map_) return;
   map_ = *style.map;
   // the reach is cut to the image first, since a feather may be any number

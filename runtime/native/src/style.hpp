@@ -35,7 +35,8 @@ class StyleRows {
   double *sums_ = nullptr;
 };
 
-// The index of what lies at `index`, also outside of 0..count-1, in an axis that is mirrored at both ends, ends included.
+// The index of what lies at `index`, also outside of 0..count-1, in an axis that is mirrored at both ends, ends
+// included.
 int64_t mirrored(int64_t index, int64_t count);
 
 }  // namespace fxsr

@@ -30,7 +30,8 @@ void check_tiling(int tile, int overlap) {
   }
 }
 
-AxisPlan::AxisPlan(int64_t axis_length, int64_t tile, int64_t overlap) : length(axis_length), size(axis_length), count(1) {
+AxisPlan::AxisPlan(int64_t axis_length, int64_t tile, int64_t overlap)
+    : length(axis_length), size(axis_length), count(1) {
   if (tile == 0 || length <= tile) return;
   count = ceil_divide(length - overlap, tile - overlap);
   size = ceil_divide(length + (count - 1) * overlap, count);  // no larger than needed

@@ -24,14 +24,23 @@ class Upscaling {
   void run(const fxsr_image &out);
 
  private:
-  struct Style;
+  // A plane that the graph takes or gives: `channels` values per pixel where they are interleaved.
+  struct Plane {
+    void *data;
+    int64_t channels, height, width;
+  };
+
+  bool is_graphs_own(const fxsr_image &image, int64_t scale) const;
   void run_tile(int64_t row, int64_t column, const float *style_rows);
   void fill_lr(int64_t top, int64_t left);
   Tensor fill_style(const float *style_rows, int64_t left);
-  void put(size_t channel, size_t channels, int64_t at, float value);
-  float sr_at(int64_t channel, int64_t y, int64_t x) const;
+  void mirror_row(int64_t count);
+  void store_row(const Plane &plane, int64_t channel, int64_t y) const;
+  const float *sr_row(int64_t channel, int64_t y);
+  void check_finite(const float *values, int64_t count) const;
   void blend(int64_t column);
   void finish(int64_t row, const fxsr_image &out);
+  void run_only_tile(const fxsr_image &out);
 
   const Graph &graph_;
   const Facts &facts_;
@@ -41,8 +50,8 @@ class Upscaling {
   int64_t padded_height_, padded_width_;
   StyleRows style_;
   Weights row_weights_, column_weights_;
-  float *down_, *across_, *band_, *line_;
-  void *lr_, *t_map_, *sr_;
+  float *down_, *across_, *band_, *line_, *green_, *blue_;
+  void *lr_, *t_map_, *sr_;  // lr_ and sr_ may be the caller's own pixels: see run
 };
 
 // Throws Error(FXSR_BAD_IMAGE): values that overflow in the model's type, which would spoil whole tiles.

@@ -13,8 +13,8 @@ void check_outputs(const Job &job, int scale) {
   const fxsr_image &in = job.in, &out = job.out;
   const int64_t width = static_cast<int64_t>(in.width) * scale, height = static_cast<int64_t>(in.height) * scale;
   if (out.width != width || out.height != height || out.channels != in.channels) {
-    fail(FXSR_BAD_IMAGE, "the output is ", out.width, "x", out.height, " with ", out.channels,
-         " channels; it must be ", width, "x", height, " with ", in.channels);
+    fail(FXSR_BAD_IMAGE, "the output is ", out.width, "x", out.height, " with ", out.channels, " channels; it must be ",
+         width, "x", height, " with ", in.channels);
   }
   if (in.memory == out.memory) check_apart(in, out);
 }
@@ -168,7 +168,9 @@ void Worker::upscale(Job &job) {
   if (job.in.memory == FXSR_HOST && job.out.memory == FXSR_HOST) return upscale_host(job);
   Job here = job;
   here.bind();
-  const auto aligned = [](size_t bytes) { return (bytes + Layout::kAlignment - 1) / Layout::kAlignment * Layout::kAlignment; };
+  const auto aligned = [](size_t bytes) {
+    return (bytes + Layout::kAlignment - 1) / Layout::kAlignment * Layout::kAlignment;
+  };
   const bool in_gpu = job.in.memory == FXSR_CUDA, out_gpu = job.out.memory == FXSR_CUDA;
   const size_t in_bytes = in_gpu ? aligned(span_bytes(job.in)) : 0, out_bytes = out_gpu ? span_bytes(job.out) : 0;
   std::byte *block = staging_.reserve(in_bytes + out_bytes);

@@ -1,7 +1,7 @@
 // Lets the first, the second, ... allocation of libfxsr fail, until all calls succeed: faults MODEL.onnx
 //
-// Each failure must be a status with a sentence, and the library must work afterwards. The operators below replace those
-// of this program alone, not those of ONNX Runtime. Leaks are found by the sanitizer that this is built with.
+// Each failure must be a status with a sentence, and the library must work afterwards. The operators below replace
+// those of this program alone, not those of ONNX Runtime. Leaks are found by the sanitizer that this is built with.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,7 +19,8 @@ size_t largest = 0;
 void *allocate(size_t bytes, size_t alignment) {
   if (in_fxsr && allocations++ == failing) throw std::bad_alloc();
   if (bytes > largest) largest = bytes;
-  void *block = alignment ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment) : std::malloc(bytes);
+  void *block =
+      alignment ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment) : std::malloc(bytes);
   if (!block) throw std::bad_alloc();
   return block;
 }
@@ -27,7 +28,9 @@ void *allocate(size_t bytes, size_t alignment) {
 
 #define HIDDEN __attribute__((visibility("hidden"), noinline))
 HIDDEN void *operator new(size_t bytes) { return allocate(bytes, 0); }
-HIDDEN void *operator new(size_t bytes, std::align_val_t alignment) { return allocate(bytes, static_cast<size_t>(alignment)); }
+HIDDEN void *operator new(size_t bytes, std::align_val_t alignment) {
+  return allocate(bytes, static_cast<size_t>(alignment));
+}
 HIDDEN void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
   try {
     return allocate(bytes, 0);
@@ -89,9 +92,11 @@ bool upscale_all(const char *path) {
       fxsr_ticket ticket = 0;
       largest = 0;
       good = fine("fxsr_run", call([&] { return fxsr_run(worker, &from, &style, &to); }), fxsr_error(worker));
-      if (good && largest != size.work_bytes) wrong("fxsr_measure promised another size", 0, std::to_string(largest).c_str());
+      if (good && largest != size.work_bytes)
+        wrong("fxsr_measure promised another size", 0, std::to_string(largest).c_str());
       if (good) {
-        good = fine("fxsr_submit", call([&] { return fxsr_submit(worker, &from, &style, &to, nullptr, &ticket); }), fxsr_error(worker));
+        good = fine("fxsr_submit", call([&] { return fxsr_submit(worker, &from, &style, &to, nullptr, &ticket); }),
+                    fxsr_error(worker));
       }
       if (good) good = fine("fxsr_wait", call([&] { return fxsr_wait(worker, ticket); }), fxsr_error(worker));
     }

@@ -1,6 +1,7 @@
 // Feeds damaged files and random arguments to the library, from a fixed seed: fuzz MODEL.onnx FOLDER ROUNDS
 //
-// With clang, `-fsanitize=fuzzer -DFXSR_LIBFUZZER` makes a libFuzzer target of it, on the description in a model's file.
+// With clang, `-fsanitize=fuzzer -DFXSR_LIBFUZZER` makes a libFuzzer target of it, on the description in a model's
+// file.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -75,17 +76,29 @@ void fuzz_open(const std::string &model, const std::string &path, const fxsr_opt
 }
 
 int any_length() {
-  static const int kLengths[] = {0, -1, 1, 2, 15, 16, 17, 255, 256, 257, 40000, 1 << 20, 536870911, 536870912, 2147483647};
+  static const int kLengths[] = {0,   -1,  1,     2,       15,        16,        17,        255,
+                                 256, 257, 40000, 1 << 20, 536870911, 536870912, 2147483647};
   return roll(0, 1) ? roll(1, 700) : kLengths[roll(0, 14)];
 }
 
 // What fxsr_measure says must be what integers without limits say.
 void fuzz_measure(fxsr_worker *worker, int scale) {
   static const int kBytes[] = {1, 2, 2, 4};
-  fxsr_image in{sizeof in, roll(-1, 4), roll(0, 9) ? 0 : roll(-1, 2), 0, any_length(), any_length(), roll(0, 9) ? 1 + 2 * roll(0, 1) : roll(-1, 5), nullptr, 0, 0, 0};
+  fxsr_image in{sizeof in,
+                roll(-1, 4),
+                roll(0, 9) ? 0 : roll(-1, 2),
+                0,
+                any_length(),
+                any_length(),
+                roll(0, 9) ? 1 + 2 * roll(0, 1) : roll(-1, 5),
+                nullptr,
+                0,
+                0,
+                0};
   fxsr_image map = in;
   map.channels = 1;
-  fxsr_style style{sizeof style, roll(0, 9) ? 0.5f : -1.0f, roll(0, 1) ? &map : nullptr, roll(0, 3) ? 0.0f : static_cast<float>(roll(0, 1) ? roll(0, 50) : 1e30)};
+  fxsr_style style{sizeof style, roll(0, 9) ? 0.5f : -1.0f, roll(0, 1) ? &map : nullptr,
+                   roll(0, 3) ? 0.0f : static_cast<float>(roll(0, 1) ? roll(0, 50) : 1e30)};
   fxsr_output_size size{};
   size.size = sizeof size;
   const int status = fxsr_measure(worker, &in, &style, &size);
