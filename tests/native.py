@@ -283,7 +283,7 @@ def build_native(source: Path = SOURCES, **options: str) -> Path:
     folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / "complete").exists():
-            settings = [f"-D{name}={value}" for name, value in options.items()]
+            settings = [f"-D{name}={value}" for name, value in {"CMAKE_INSTALL_LIBDIR": "lib", **options}.items()]
             for command in (
                 ["cmake", "-S", source, "-B", folder, *settings],
                 ["cmake", "--build", folder, "--parallel", "2"],

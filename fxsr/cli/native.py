@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -23,7 +24,7 @@ def native(
     from fxsr.cli.print import print_facts
     from fxsr.runtime.embedding import find_native, find_onnxruntime
 
-    makers = {
+    makers: dict[str, tuple[bool, Callable[[], str]]] = {
         "cmake-dir": (cmake_dir, lambda: str(find_native().cmake_dir)),
         "cflags": (cflags, lambda: find_native().cflags),
         "libs": (libs, lambda: find_native().libs),

@@ -42,7 +42,7 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> NativeLibrary:
     """What `cmake --install` writes."""
     folder = tmp_path_factory.mktemp("prefix")
-    run("cmake", "--install", build_native(CMAKE_INSTALL_LIBDIR="lib"), "--prefix", folder)
+    run("cmake", "--install", build_native(), "--prefix", folder)
     return NativeLibrary(folder)
 
 
@@ -108,6 +108,27 @@ def test_pkg_config_finds_the_library(prefix: NativeLibrary, monkeypatch: pytest
     flags = run("pkg-config", "--cflags", "--libs", "fxsr").split()
     assert [Path(flag[2:]).resolve() for flag in flags[:2]] == [prefix.folder / "include", prefix.folder / "lib"]
     assert flags[2] == "-lfxsr"
+
+
+def test_onnx_runtime_can_be_linked_instead(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pkg-config finds it here, as on Debian."""
+    if shutil.which("pkg-config") is None:
+        pytest.skip("pkg-config is not installed; on Debian: apt-get install pkg-config")
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (tmp_path / name).symlink_to(onnxruntime_library())
+    description = f"Name: onnxruntime\nDescription: x\nVersion: 1.21.0\nLibs: -L{tmp_path} -lonnxruntime\n"
+    (tmp_path / "libonnxruntime.pc").write_text(description)
+    monkeypatch.setenv("PKG_CONFIG_PATH", str(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    settings = ["-DFXSR_LINK_ONNXRUNTIME=ON", "-DCMAKE_DISABLE_FIND_PACKAGE_onnxruntime=ON"]
+    build_native()  # skips where it can't be built
+    run("cmake", "-S", SOURCES, "-B", tmp_path / "build", *settings)
+    run("cmake", "--build", tmp_path / "build", "--parallel", "2")
+    (tmp_path / "in.ppm").write_bytes(b"P6\n20 20\n255\n" + bytes(range(240)) * 5)
+    program = tmp_path / "build" / "examples" / "upscale_ppm"
+    run(program, model, tmp_path / "in.ppm", tmp_path / "out.ppm")
+    assert (tmp_path / "out.ppm").read_bytes().startswith(b"P6\n80 80\n255\n")
+    assert "libonnxruntime.so.1" in run("readelf", "-d", tmp_path / "build" / "libfxsr.so")
 
 
 def test_documented_python_upscales(prefix: NativeLibrary, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <thread>
 
 #include "cuda.hpp"
@@ -29,21 +30,34 @@ using Owned = std::unique_ptr<T, void(ORT_API_CALL *)(T *)>;
 std::string library_path(const GraphOptions &options) {
   if (!options.onnxruntime.empty()) return options.onnxruntime;
   const char *given = std::getenv("FXSR_ONNXRUNTIME");
+#ifdef FXSR_LINK_ONNXRUNTIME
+  return given ? given : "";
+#else
   return given && *given ? given : kLibrary;
+#endif
 }
 
-Library load_library(const GraphOptions &options) {
+// The library that is to be loaded; none where the linked one serves.
+std::optional<Library> load_library(const GraphOptions &options) {
+  const std::string path = library_path(options);
+  if (path.empty()) return std::nullopt;
   try {
-    return Library(library_path(options));
+    return std::optional<Library>(std::in_place, path);
   } catch (const Error &error) {
     fail(FXSR_NO_RUNTIME, "ONNX Runtime can't be loaded (", error.what(),
          "); set FXSR_ONNXRUNTIME or fxsr_options.onnxruntime to its library");
   }
 }
 
-const OrtApi &find_api(const Library &library) {
-  auto *base = library.find<const OrtApiBase *()>("OrtGetApiBase");
-  const OrtApi *api = base ? base()->GetApi(kApi) : nullptr;
+const OrtApi &find_api(const std::optional<Library> &library) {
+  using GetBase = const OrtApiBase *();
+#ifdef FXSR_LINK_ONNXRUNTIME
+  GetBase *const linked = OrtGetApiBase;
+#else
+  GetBase *const linked = nullptr;
+#endif
+  GetBase *const get_base = library ? library->find<GetBase>("OrtGetApiBase") : linked;
+  const OrtApi *api = get_base ? get_base()->GetApi(kApi) : nullptr;
   if (!api) fail(FXSR_NO_RUNTIME, "this library is no ONNX Runtime, or one before 1.", kApi);
   return *api;
 }
@@ -95,7 +109,7 @@ struct Graph::Runtime {
     if (contains(reason, {"Failed to allocate memory", "bad_alloc", "out of memory", "ALLOC_FAILED"})) {
       fail(FXSR_NO_MEMORY, "too little memory ", what, "; use smaller tiles, or fewer workers at once");
     }
-    if (contains(reason, {"hape verification failed"})) {
+    if (contains(reason, {"hape verification failed", "OutputMLValue"})) {
       fail(FXSR_BAD_MODEL, "its output has another size than its description says; export it again");
     }
     fail(status, "ONNX Runtime failed ", what, ": ", first_line(reason));
@@ -105,7 +119,7 @@ struct Graph::Runtime {
   void add_provider(OrtSessionOptions *session_options, const GraphOptions &options, bool half) const;
   std::string metadata(const OrtSession *opened) const;
 
-  Library library;
+  std::optional<Library> library;
   const OrtApi &api;
   Owned<OrtEnv> env;
   Owned<OrtMemoryInfo> memory;

@@ -11,37 +11,43 @@
 
 #include "fxsr.h"
 
+extern "C" const char __executable_start, etext;  // the linker's
+
 namespace {
+
 thread_local bool in_fxsr = false;
 long allocations = 0, failing = -1;
 size_t largest = 0;
 
-void *allocate(size_t bytes, size_t alignment) {
-  if (in_fxsr && allocations++ == failing) throw std::bad_alloc();
-  if (bytes > largest) largest = bytes;
+void *allocate(size_t bytes, size_t alignment, const void *caller) {
+  const auto *address = static_cast<const char *>(caller);
+  const bool is_ours = in_fxsr && address >= &__executable_start && address < &etext;
+  if (is_ours && allocations++ == failing) throw std::bad_alloc();
+  if (is_ours && bytes > largest) largest = bytes;
   void *block =
       alignment ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment) : std::malloc(bytes);
   if (!block) throw std::bad_alloc();
   return block;
 }
+
 }  // namespace
 
-#define HIDDEN __attribute__((visibility("hidden"), noinline))
-HIDDEN void *operator new(size_t bytes) { return allocate(bytes, 0); }
-HIDDEN void *operator new(size_t bytes, std::align_val_t alignment) {
-  return allocate(bytes, static_cast<size_t>(alignment));
+#define CALLER __builtin_return_address(0)
+__attribute__((noinline)) void *operator new(size_t bytes) { return allocate(bytes, 0, CALLER); }
+__attribute__((noinline)) void *operator new(size_t bytes, std::align_val_t alignment) {
+  return allocate(bytes, static_cast<size_t>(alignment), CALLER);
 }
-HIDDEN void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
+__attribute__((noinline)) void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
   try {
-    return allocate(bytes, 0);
+    return allocate(bytes, 0, CALLER);
   } catch (...) {
     return nullptr;
   }
 }
-HIDDEN void operator delete(void *block) noexcept { std::free(block); }
-HIDDEN void operator delete(void *block, size_t) noexcept { std::free(block); }
-HIDDEN void operator delete(void *block, std::align_val_t) noexcept { std::free(block); }
-HIDDEN void operator delete(void *block, size_t, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void *block) noexcept { std::free(block); }
+void operator delete(void *block, size_t) noexcept { std::free(block); }
+void operator delete(void *block, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void *block, size_t, std::align_val_t) noexcept { std::free(block); }
 
 namespace {
 
@@ -50,20 +56,15 @@ namespace {
   std::exit(1);
 }
 
-// Whether the call succeeded; ends the program if it failed in another way than for a lack of memory.
-bool fine(const char *what, int status, const char *text) {
-  in_fxsr = false;
-  if (status == FXSR_NO_MEMORY && !std::strstr(text, "memory")) wrong(what, status, text);
-  if (status < 0 && status != FXSR_NO_MEMORY) wrong(what, status, text);
-  return status >= 0;
-}
-
-template <typename Call>
-int call(Call body) {
+// Whether a call, in which allocations may fail, succeeds; ends the program if it fails for another reason.
+template <typename Call, typename Explain>
+bool fine(const char *what, Call call, Explain explain) {
   in_fxsr = true;
-  const int status = body();
+  const int status = call();
   in_fxsr = false;
-  return status;
+  const char *text = status == FXSR_OK ? "" : explain();
+  if (status != FXSR_OK && (status != FXSR_NO_MEMORY || !std::strstr(text, "memory"))) wrong(what, status, text);
+  return status == FXSR_OK;
 }
 
 bool upscale_all(const char *path) {
@@ -74,33 +75,31 @@ bool upscale_all(const char *path) {
   options.threads = 1;
   fxsr_model *model = nullptr;
   fxsr_worker *worker = nullptr;
-  bool good = fine("fxsr_open", call([&] { return fxsr_open(path, &options, &model); }), fxsr_open_error(model));
-  if (good) good = fine("fxsr_worker_new", call([&] { return fxsr_worker_new(model, &worker); }), "memory");
-  if (good) {
-    map[5] = 200;
-    fxsr_image from, to, styles;
-    fxsr_image_init(&from, FXSR_RGB, FXSR_UINT8, in.data(), kSide, kSide, 0);
-    fxsr_image_init(&styles, FXSR_GREY, FXSR_UINT8, map.data(), kSide, kSide, 0);
-    fxsr_style style;
-    fxsr_style_init(&style, 0);
-    style.map = &styles;
-    style.feather = 2;
-    fxsr_output_size size{sizeof size, 0, 0, 0, 0, 0, 0};
-    good = fine("fxsr_measure", call([&] { return fxsr_measure(worker, &from, &style, &size); }), fxsr_error(worker));
-    if (good) {
-      fxsr_image_init(&to, FXSR_RGB, FXSR_UINT8, out.data(), size.width, size.height, 0);
-      fxsr_ticket ticket = 0;
-      largest = 0;
-      good = fine("fxsr_run", call([&] { return fxsr_run(worker, &from, &style, &to); }), fxsr_error(worker));
-      if (good && largest != size.work_bytes)
-        wrong("fxsr_measure promised another size", 0, std::to_string(largest).c_str());
-      if (good) {
-        good = fine("fxsr_submit", call([&] { return fxsr_submit(worker, &from, &style, &to, nullptr, &ticket); }),
-                    fxsr_error(worker));
-      }
-      if (good) good = fine("fxsr_wait", call([&] { return fxsr_wait(worker, ticket); }), fxsr_error(worker));
-    }
+  map[5] = 200;
+  fxsr_image from, to, styles;
+  fxsr_image_init(&from, FXSR_RGB, FXSR_UINT8, in.data(), kSide, kSide, 0);
+  fxsr_image_init(&to, FXSR_RGB, FXSR_UINT8, out.data(), 4 * kSide, 4 * kSide, 0);
+  fxsr_image_init(&styles, FXSR_GREY, FXSR_UINT8, map.data(), kSide, kSide, 0);
+  fxsr_style style;
+  fxsr_style_init(&style, 0);
+  style.map = &styles;
+  style.feather = 2;
+  fxsr_output_size size{};
+  size.size = sizeof size;
+  fxsr_ticket ticket = 0;
+
+  const auto error = [&] { return fxsr_error(worker); };
+  bool good =
+      fine("fxsr_open", [&] { return fxsr_open(path, &options, &model); }, [&] { return fxsr_open_error(model); });
+  good = good && fine("fxsr_worker_new", [&] { return fxsr_worker_new(model, &worker); }, [] { return "memory"; });
+  good = good && fine("fxsr_measure", [&] { return fxsr_measure(worker, &from, &style, &size); }, error);
+  largest = 0;
+  good = good && fine("fxsr_run", [&] { return fxsr_run(worker, &from, &style, &to); }, error);
+  if (good && largest != size.work_bytes) {
+    wrong("fxsr_measure promised another size", 0, std::to_string(largest).c_str());
   }
+  good = good && fine("fxsr_submit", [&] { return fxsr_submit(worker, &from, &style, &to, nullptr, &ticket); }, error);
+  good = good && fine("fxsr_wait", [&] { return fxsr_wait(worker, ticket); }, error);
   fxsr_worker_free(worker);
   fxsr_close(model);
   return good;

@@ -85,8 +85,10 @@ def test_images_in_a_gpu_s_memory_go_through_the_given_stream(built: Path, model
     """With a driver whose GPU is host memory."""
     driver = tmp_path / "libcuda.so.1"
     subprocess.run(["cc", "-shared", "-fPIC", PROGRAMS / "fakecuda.c", "-o", driver], check=True)
-    command = [sys.executable, "-c", ON_GPU, built / "libfxsr.so", model]
-    done = run_program(*command, LD_LIBRARY_PATH=str(tmp_path), PYTHONPATH=str(ROOT))
+    library = built / "libfxsr.so"
+    done = run_program(
+        sys.executable, "-c", ON_GPU, library, model, LD_LIBRARY_PATH=str(tmp_path), PYTHONPATH=str(ROOT)
+    )
     assert done.stdout == f"{STATUS['no device']} there is no GPU 5; this machine has 2\n"
 
 

@@ -51,7 +51,7 @@ def test_damaged_files_and_random_arguments_are_refused(
 
 def test_eight_threads_share_a_model(model: Path, tmp_path: Path) -> None:
     folder = build_native(PROGRAMS, FXSR_SANITIZE="thread", PROGRAMS="threads", CMAKE_BUILD_TYPE="RelWithDebInfo")
-    (tmp_path / "suppressions").write_text("called_from_lib:libonnxruntime\nrace:libonnxruntime\n")
+    (tmp_path / "suppressions").write_text("mutex:libonnxruntime\nrace:libonnxruntime\n")
     options = f"halt_on_error=1:suppressions={tmp_path / 'suppressions'}"
     done = run_program(folder / "threads", model, TSAN_OPTIONS=options)
     assert done.stdout == "all threads got the same pixels\n"
@@ -64,7 +64,7 @@ def write_nearest(path: Path) -> None:
     nodes = [
         helper.make_node("Resize", ["lr", "", "scales"], ["sr"], **resize),
     ]
-    inputs = [("lr", ["n", "h", "w", 3]), ("t_map", ["n_t", 1, "h_t", "w_t"])]
+    inputs: list[tuple[str, list[str | int | None]]] = [("lr", ["n", "h", "w", 3]), ("t_map", ["n_t", 1, "h_t", "w_t"])]
     graph = helper.make_graph(
         nodes,
         "nearest",

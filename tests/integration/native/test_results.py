@@ -41,7 +41,8 @@ def expected(
     """The result of `Upscaler`."""
     with fxsr.load(model, device="cpu", tile=tile) as upscaler:
         style = StyleMap.uniform(t) if isinstance(t, float) else StyleMap.from_array(t)
-        return upscaler.stream(Rows.of(image), style.over(*image.shape[:2], feather)).whole()
+        height, width = image.shape[:2]
+        return upscaler.stream(Rows.of(image), style.over(height, width, feather)).whole()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32])
