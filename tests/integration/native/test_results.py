@@ -127,7 +127,7 @@ def test_example_equals_fxsr_run_bit_for_bit(built: Path, native: Native, model:
     (tmp_path / "in.ppm").write_bytes(b"P6\n%d %d\n255\n" % SIZE[::-1] + image.tobytes())
     (tmp_path / "map.pgm").write_bytes(b"P5\n%d %d\n255\n" % SIZE[::-1] + styles.tobytes())
     run = fxsr_cli("run", tmp_path / "in.png", "-o", tmp_path / "right.png", "--engine", model, "--tile", "32",
-                   "--t-map", tmp_path / "map.png", "--feather", "3", "--device", "cpu")  # fmt: skip
+                   "--t-map", tmp_path / "map.png", "--t-feather", "3", "--device", "cpu")  # fmt: skip
     assert run.returncode == 0, run.stderr
     files = [tmp_path / name for name in ("in.ppm", "out.ppm", "map.pgm")]
     run_program(built / "examples" / "upscale_ppm", model, *files, "3", "--tile", "32")
