@@ -19,6 +19,7 @@ import typer
 import fxsr
 from fxsr.cli import bench as cli_bench
 from fxsr.cli import export as cli_export
+from fxsr.cli import native as cli_native
 from fxsr.cli import run as cli_run
 from fxsr.cli import serve as cli_serve
 from fxsr.cli import tmap as cli_tmap
@@ -141,6 +142,7 @@ app.command(cls=Command)(cli_training.train)
 app.command("eval", cls=Command)(cli_training.evaluate)
 app.command(cls=Command)(cli_serve.serve)
 app.command(cls=Command)(cli_ui.ui)
+app.command(cls=Command)(cli_native.native)
 app.add_typer(cli_tmap.app, name="tmap")
 
 
