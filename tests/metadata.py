@@ -130,3 +130,42 @@ def through(source: Path, target: Path, scale: int = 1) -> tuple[str, ...]:
     rows = open_rows(source)
     lost = write_rows(target, rows, size=(rows.width * scale, rows.height * scale))
     return (*rows.notes, *lost)
+
+
+FORMATS = ["jpg", "png", "webp", "tif"]
+RATING, HOST = Entry.of(0x4746, 3, 5), ascii_entry(0x013C, b"iPhone 15 Pro")
+ARTIST = ascii_entry(0x013B, "Jörg 写真".encode())
+CAMERA = exif(RATING, HOST, ARTIST, details=(Entry(0x9286, 7, bytes(range(256)) * 8), Entry.of(0xA001, 3, 1)))
+
+
+def file_with(path: Path, blob: bytes = b"", packet: bytes = b"", image: Image.Image | None = None) -> Path:
+    """A file of the format of its suffix with EXIF and XMP."""
+    image = image or photo()
+    match path.suffix:
+        case ".jpg":
+            parts = [segment(0xE1, b"Exif\0\0" + blob)] if blob else []
+            parts += [segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet)] if packet else []
+            return jpeg(path, *parts, image=image)
+        case ".png":
+            chunks = [chunk(b"eXIf", blob)] if blob else []
+            chunks += [chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)] if packet else []
+            return png(path, *chunks, image=image)
+        case ".webp":
+            image.save(path, lossless=True, exif=blob, xmp=packet)
+            return path
+        case _:
+            image.save(path.with_suffix(".png"))
+            file_with(path.with_suffix(".jpg"), blob, packet, image)
+            through(path.with_suffix(".jpg"), path)
+            return path
+
+
+def xmp_of(path: Path) -> bytes:
+    return open_rows(path).metadata.xmp
+
+
+def record(number: int, text: bytes) -> bytes:
+    return struct.pack(">BBBH", 0x1C, 2, number, len(text)) + text
+
+
+RECORDS = record(25, b"cat") + record(25, b"pet") + record(120, "Straße".encode())
