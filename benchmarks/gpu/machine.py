@@ -13,7 +13,7 @@ from fxsr.benchmarks.gpu.steps import Journal
 from fxsr.errors import FxsrError, UnavailableError, first_line
 from fxsr.export.engine.engine import builder_version, choose_flavour
 from fxsr.models.manifest import Flavour
-from fxsr.runtime.backends.tensorrt.engine_file import EXTRAS
+from fxsr.runtime.backends.tensorrt.engine_file import EXTRAS, load_flavour
 from fxsr.runtime.describe import examine_machine
 from fxsr.runtime.device.open import open_device
 from fxsr.runtime.machine.gpu import find_gpus
@@ -107,4 +107,5 @@ def _onnxruntime(journal: Journal, provider: str) -> str:
 
 def _builder(flavour: Flavour) -> str:
     choose_flavour(flavour)
+    load_flavour(flavour)  # a package may be there without its libraries
     return f"{builder_version(flavour)} can build here"

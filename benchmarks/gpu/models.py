@@ -87,7 +87,8 @@ class ModelSpec:
             UnavailableError: there is none.
         """
         folder = self._engine_folder(work, flavour, size, "all")
-        found = sorted(folder.glob(f"*{engine_ending(flavour)}"))
+        # hidden files are engines that a builder was stopped at
+        found = sorted(folder.glob(f"[!.]*{engine_ending(flavour)}"))
         if not found:
             raise UnavailableError(f"no {flavour} engine of the {self.side} model for {size[0]}x{size[1]} was built")
         return found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -79,10 +80,16 @@ def check_parity(
         UnavailableError: the backend can't run here, or runs on another device.
     """
     model = ModelSpec("small")
+    graph = model.graph(journal.work, "fp32")
+    begin = time.perf_counter()
     with (
-        open_session(model.graph(journal.work, "fp32"), "cpu") as reference,
         _open(model, backend, device, precision, size, journal.work) as session,
+        open_session(graph, "cpu") as reference,
     ):
+        opened = time.perf_counter()
+        dtype = session.info.dtype
+        session.run(np.zeros((1, 3, 32, 32), dtype), np.zeros((1, 1, 1, 1), dtype))
+        journal.add(backend, open_s=opened - begin, first_run_s=time.perf_counter() - opened)
         if session.info.device.kind != device.partition(":")[0]:
             raise UnavailableError(f"{backend} runs on {session.info.device}, not on {device}")
         limit = LEAST_PSNR[precision]

@@ -139,7 +139,7 @@ def _backends(scale: Scale) -> Iterator[Step]:
     for flavour in EXTRAS:
         common = {"blocks": scale.blocks, "flavour": flavour}
         step = {**common, "side": "small", "size": small, "range_of_sizes": True}
-        yield Step(group, f"build {flavour} engine, small", "parity.build_engine", 180, step)
+        yield Step(group, f"build {flavour} engine, small", "parity.build_engine", 420, step)
         parity: dict[str, Any] = {"backend": flavour, "device": scale.device, "precision": "fp16", "size": small}
         parity["photos"] = scale.photos_compared
         yield Step(group, f"parity of {flavour}", "parity.check_parity", 120, parity)
@@ -148,7 +148,7 @@ def _backends(scale: Scale) -> Iterator[Step]:
         parity["photos"] = scale.photos_compared
         yield Step(group, f"parity of {backend}, {precision}", "parity.check_parity", 120, parity)
     for flavour in EXTRAS:
-        for side, size, limit in (("full", large, 300), ("small", video, 180)):
+        for side, size, limit in (("full", large, 600), ("small", video, 420)):
             step = {"blocks": scale.blocks, "flavour": flavour, "side": side, "size": size, "range_of_sizes": False}
             yield Step(group, f"build {flavour} engine, {side}, {_text(size)}", "parity.build_engine", limit, step)
     for comparison in _first_comparisons(scale):
@@ -200,7 +200,7 @@ def _rewrites(scale: Scale) -> Iterator[Step]:
         yield Step(group, name, "ort_options.compare_options", 100, options)
     for flavour in EXTRAS:
         built = {"side": "small", "blocks": scale.blocks, "flavour": flavour, "size": small, "timing": scale.timing}
-        yield Step(group, f"rewrites: {flavour}, small", "speed.compare_engine_rewrites", 300, built)
+        yield Step(group, f"rewrites: {flavour}, small", "speed.compare_engine_rewrites", 900, built)
 
 
 def _use(scale: Scale) -> Iterator[Step]:

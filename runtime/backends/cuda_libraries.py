@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,10 @@ class LibrarySearch:
 
 
 def load_cuda_libraries(cuda_version: str, folders: Sequence[Path] | None = None) -> LibrarySearch:
-    """Load the libraries into this process. Those that are loaded already stay.
+    """Load the libraries into this process, before ONNX Runtime looks for them itself.
+
+    A library that is loaded already is left as it is: a second copy from another folder, beside the first, makes cuDNN
+    fail with CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH.
 
     Args:
         cuda_version: the version that ONNX Runtime was built for, such as "13.0". Empty: any.
@@ -67,6 +71,8 @@ def nvidia_folders() -> list[Path]:
 
 def _load(name: str, pattern: str, folders: Sequence[Path]) -> bool:
     """Load the first library that fits; for cuDNN all its parts, which it opens by name."""
+    if any(_is_loaded(soname) for soname in _sonames(name, pattern)):
+        return True
     for folder in folders:
         found = sorted(folder.glob(pattern))
         if not found:
@@ -86,8 +92,13 @@ def _sonames(name: str, pattern: str) -> list[str]:
     return [f"lib{name}.so.{version}" for version in versions]
 
 
-def _open(path: str) -> Any:
+def _is_loaded(soname: str) -> bool:
+    """Whether this process has loaded a library of this name, from wherever."""
+    return _open(soname, os.RTLD_NOLOAD) is not None
+
+
+def _open(path: str, mode: int = ctypes.RTLD_GLOBAL) -> Any:
     try:
-        return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+        return ctypes.CDLL(path, mode=mode)
     except OSError:
         return None

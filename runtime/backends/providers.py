@@ -119,8 +119,8 @@ def _on_gpu(ort: Any, path: Path, device: Device, provider: str, profile: Path |
             if _NAMES[wanted] not in ort.get_available_providers():
                 missing = f"this ONNX Runtime has no {_LABELS[wanted]} provider"
                 raise DeviceError(f"{missing}; type in the clone of FxSR: {install_line('gpu')}{_USE_CPU}")
-            ort.preload_dlls()
             lacking = str(load_cuda_libraries(getattr(ort, "cuda_version", "") or ""))
+            ort.preload_dlls()  # takes what is loaded; on Windows it looks for all of them
             half = wanted == "tensorrt" and _is_half(ort, path)
             session = _create(ort, path, options, [*_gpu_providers(wanted, device.index, half), _NAMES["cpu"]])
     session.disable_fallback()  # a failing run would start again on the CPU, and print that

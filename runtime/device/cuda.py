@@ -53,7 +53,7 @@ class CudaMemory(DeviceMemory):
     @property
     def pci(self) -> str:
         found: bytes = self.call("cudaDeviceGetPCIBusId", _PCI_LENGTH, self.index)
-        return found.rstrip(b"\0").decode()
+        return found.decode().strip("\0 ")  # padded to the length that was asked for
 
     @contextmanager
     def current(self) -> Iterator[None]:

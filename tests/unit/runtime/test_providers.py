@@ -189,7 +189,9 @@ def test_libraries_are_looked_for_in_the_packages_of_nvidia(tmp_path: Path, monk
             (tmp_path / "nvidia" / folder / "lib" / f"lib{name}.so.13").touch()
     opened: list[str] = []
 
-    def load(path: str) -> str:
+    def load(path: str, mode: int = 0) -> str | None:
+        if mode == os.RTLD_NOLOAD:
+            return None
         opened.append(Path(path).name)
         return path
 
@@ -202,8 +204,42 @@ def test_libraries_are_looked_for_in_the_packages_of_nvidia(tmp_path: Path, monk
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="libraries are named otherwise")
+def test_a_library_that_is_loaded_gets_no_second_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cudart.so.13", "cudnn.so.9", "cudnn_graph.so.9"):
+        (tmp_path / f"lib{name}").touch()
+    opened: list[str] = []
+
+    def load(path: str, mode: int = 0) -> str | None:
+        if mode == os.RTLD_NOLOAD:
+            return path if path == "libcudnn.so.9" else None
+        opened.append(path)
+        return path
+
+    monkeypatch.setattr(cuda_libraries, "_open", load)
+    assert load_cuda_libraries("13.0", [tmp_path]).missing == ()
+    assert str(tmp_path / "libcudart.so.13") in opened
+    assert not [path for path in opened if "cudnn" in path]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libraries are named otherwise")
+def test_whether_a_library_is_loaded_is_asked_of_the_loader() -> None:
+    assert cuda_libraries._is_loaded("libc.so.6")
+    assert not cuda_libraries._is_loaded("libcudnn.so.9")
+
+
+def test_libraries_of_packages_come_before_those_of_the_system(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(providers, "load_cuda_libraries", lambda version: asked.append("ours"))
+    monkeypatch.setattr(stand_in, "preload_dlls", lambda: asked.append("ONNX Runtime's"))
+    open_graph(GRAPH, Device("auto"))
+    assert asked == ["ours", "ONNX Runtime's"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libraries are named otherwise")
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cuda_libraries, "_open", lambda path: None)
+    monkeypatch.setattr(cuda_libraries, "_open", lambda path, mode=0: None)
     search = load_cuda_libraries("13.0", [tmp_path])
     names = ("cudart.so.13", "cublasLt.so.13", "cublas.so.13", "curand.so.*", "cudnn.so.*")
     assert search.missing == tuple(f"lib{name}" for name in names)
