@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fxsr.images.metadata.directories import (
+from fxsr.images.reading import open_rows
+from fxsr.images.tiff_directory import (
     EXIF,
     Entry,
     Layout,
@@ -20,7 +21,6 @@ from fxsr.images.metadata.directories import (
     write_directories,
     write_structure,
 )
-from fxsr.images.reading import open_rows
 from fxsr.images.writing import write_rows
 
 XMP = (

@@ -13,8 +13,8 @@ from fxsr.images.cicp import encoding_of_codes
 from fxsr.images.colour import Encoding
 from fxsr.images.curves import CurveKind
 from fxsr.images.icc import SRGB, Primaries
+from fxsr.images.png_chunks import SIGNATURE, chunk_data, walk_chunks
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LENGTHS = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
 """Chunks of colour, with their lengths. Those of an ICC profile, iCCP, have any."""
 _MOST_PROFILE = 1 << 24
@@ -89,13 +89,9 @@ def _primaries(data: bytes) -> Primaries:
 def _colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
     """The chunks of colour before the palette and the pixels; those of wrong lengths are passed over."""
     found: dict[bytes, bytes] = {}
-    while len(head := file.read(8)) == 8:
-        length, name = struct.unpack(">I4s", head)
-        if name in (b"PLTE", b"IDAT", b"IEND"):
+    for chunk in walk_chunks(file):
+        if chunk.name in (b"PLTE", b"IDAT", b"IEND"):
             break
-        if _LENGTHS.get(name) == length or (name == b"iCCP" and length < _MOST_PROFILE):
-            data = file.read(length)
-            found.setdefault(name, data)
-            length -= len(data)
-        file.seek(length + 4, 1)
+        if _LENGTHS.get(chunk.name) == chunk.length or (chunk.name == b"iCCP" and chunk.length < _MOST_PROFILE):
+            found.setdefault(chunk.name, chunk_data(file, chunk))
     return found

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fxsr.images.icc import Primaries
+from fxsr.images.tiff_directory import LETTERS, RATIONAL, TEXT, read_directory, read_entry
+from fxsr.images.tiff_directory import read_layout as open_directories
 
 _WIDTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION, _SAMPLES = 256, 258, 259, 262, 270, 277
 _LOW, _HIGH, _PLANAR, _WHITE, _PREDICTOR, _PRIMARIES, _TILE_WIDTH = 280, 281, 284, 318, 317, 319, 322
@@ -23,8 +25,6 @@ _WANTED = frozenset(
     {_WIDTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION, _SAMPLES, _LOW, _HIGH, _PLANAR, _WHITE, _PREDICTOR}
     | {_PRIMARIES, _TILE_WIDTH, _INK_SET, _EXTRA, _FORMAT, _SAMPLE_LOW, _SAMPLE_HIGH}
 )
-_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 16: "Q", 17: "q"}
-_TEXT, _FRACTION = 2, 5
 _IMAGEJ = re.compile(r"\AImageJ=.*?^min=(\S+)$.*?^max=(\S+)$", re.DOTALL | re.MULTILINE)
 """The numbers that ImageJ shows as black and white, in its description."""
 _MOST_VALUES = 1 << 16
@@ -219,39 +219,26 @@ def _stated_primaries(entries: Mapping[int, _Entry]) -> Primaries | None:
 
 
 def _directory(file: BinaryIO) -> dict[int, _Entry] | None:
-    """The first directory's entries of those tags that are wanted here."""
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 8:
+    """The first directory's entries of those tags that are wanted here; None if it is no TIFF file.
+
+    Raises:
+        ValueError: there is no directory.
+    """
+    opened = open_directories(file)
+    if opened is None:
         return None
-    (version,) = struct.unpack_from(f"{order}H", head, 2)
-    if version not in (42, 43):
-        return None
-    big = version == 43
-    (start,) = struct.unpack_from(f"{order}Q", head, 8) if big else struct.unpack_from(f"{order}I", head, 4)
-    file.seek(start)
-    (count,) = struct.unpack(f"{order}Q", file.read(8)) if big else struct.unpack(f"{order}H", file.read(2))
-    size, inline = (20, 8) if big else (12, 4)
-    begin = file.tell()
-    if count > _MOST_VALUES:
-        raise ValueError
-    table = file.read(size * count)
+    layout, first = opened
     found: dict[int, _Entry] = {}
-    for at in range(0, len(table) - size + 1, size):
-        tag, kind = struct.unpack_from(f"{order}HH", table, at)
-        (number,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", table, at + 4)
-        if tag not in _WANTED or number > _MOST_VALUES or kind not in (*_TYPES, _TEXT, _FRACTION):
+    for tag, place in read_directory(file, layout, first).places.items():
+        if tag not in _WANTED or place.count > _MOST_VALUES:
             continue
-        layout = order + {_TEXT: f"{number}s", _FRACTION: f"{2 * number}I"}.get(kind, f"{number}{_TYPES.get(kind)}")
-        place = begin + at + (12 if big else 8)
-        if struct.calcsize(layout) > inline:
-            (place,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", table, at + (12 if big else 8))
-        file.seek(place)
-        values = struct.unpack(layout, file.read(struct.calcsize(layout)))
-        if kind == _TEXT:
-            found[tag] = _Entry((), place, layout, values[0].decode("latin-1"))
-            continue
-        if kind == _FRACTION:
-            values = tuple(above / below if below else 0.0 for above, below in zip(*[iter(values)] * 2, strict=True))
-        found[tag] = _Entry(values, place, layout)
+        entry = read_entry(file, layout, place)
+        if place.kind == TEXT:
+            found[tag] = _Entry((), place.value, "", entry.data.decode("latin-1"))
+        elif place.kind == RATIONAL:
+            pairs = zip(*[iter(entry.numbers())] * 2, strict=True)
+            values = tuple(above / below if below else 0.0 for above, below in pairs)
+            found[tag] = _Entry(values, place.value, f"{layout.order}{2 * place.count}I")
+        elif letter := LETTERS.get(place.kind):
+            found[tag] = _Entry(entry.numbers(), place.value, f"{layout.order}{place.count}{letter}")
     return found

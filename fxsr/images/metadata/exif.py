@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from fractions import Fraction
 
-from fxsr.images.metadata.directories import (
+from fxsr.images.metadata.values import CENTIMETRE, INCH, MOST_BYTES, Resolution
+from fxsr.images.tiff_directory import (
     EXIF,
     GPS,
     INTEROP,
@@ -30,7 +31,6 @@ from fxsr.images.metadata.directories import (
     read_layout,
     write_structure,
 )
-from fxsr.images.metadata.values import CENTIMETRE, INCH, MOST_BYTES, Resolution
 
 ORIENTATION = 274
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fxsr.images.metadata import exif
-from fxsr.images.metadata.directories import Entry
 from fxsr.images.metadata.values import MOST_BYTES, Metadata, Resolution, Text
+from fxsr.images.tiff_directory import Entry
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from fxsr.images.metadata.directories import Entry
+from fxsr.images.tiff_directory import Entry
 
 PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, KEYS, RPC = 33550, 33922, 34264, 34735, 50844
 TAGS = (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, KEYS, 34736, 34737, RPC)

@@ -14,8 +14,8 @@ from fxsr.errors import foreign_name
 from fxsr.images.metadata import exif, photoshop, xmp
 from fxsr.images.metadata.found import Found
 from fxsr.images.metadata.values import METRE, MOST_BYTES, Metadata, Resolution, Text, listed
+from fxsr.images.png_chunks import chunk_data, stored_checksum, true_checksum, walk_chunks
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _XMP = b"XML:com.adobe.xmp"
 _RAW = b"Raw profile type "
 _PROFILES = {b"exif", b"APP1", b"xmp", b"iptc", b"8bim"}
@@ -90,28 +90,21 @@ def _raw_profile(text: Text) -> bytes | None:
 
 def _chunks(file: BinaryIO, found: Found) -> Iterator[tuple[bytes, bytes]]:
     """Kind and data of the chunks that are not about pixels; the data only of those that are known."""
-    file.seek(len(SIGNATURE))
     total = 0
-    while len(head := file.read(8)) == 8:
-        size, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind == b"IEND" or not kind.isalpha():
+    for chunk in walk_chunks(file):
+        if chunk.name == b"IEND":
             return
-        if kind in _SILENT:
-            file.seek(size + 4, 1)
-        elif kind not in _METADATA:
-            file.seek(size + 4, 1)
-            yield kind, b""
-        elif total + size > MOST_BYTES:
+        if chunk.name in _SILENT:
+            continue
+        if chunk.name not in _METADATA:
+            yield chunk.name, b""
+        elif total + chunk.length > MOST_BYTES:
             found.say_too_much()
-            file.seek(size + 4, 1)
         else:
-            total += size
-            data = file.read(size)
-            checksum = file.read(4)
-            if len(data) < size:
-                return
-            if checksum == _checksum(kind, data):  # `fxsr.images.structure.png` names damaged ones
-                yield kind, data
+            total += chunk.length
+            # `fxsr.images.structure.png` names damaged ones
+            if true_checksum(file, chunk) == stored_checksum(file, chunk):
+                yield chunk.name, chunk_data(file, chunk)
 
 
 def chunks(metadata: Metadata) -> bytes:
@@ -150,8 +143,4 @@ def _physical(resolution: Resolution) -> bytes:
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + _checksum(kind, data)
-
-
-def _checksum(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))

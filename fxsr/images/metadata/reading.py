@@ -11,9 +11,10 @@ from fxsr.images.metadata.found import Found
 from fxsr.images.metadata.gif import read_gif
 from fxsr.images.metadata.heif import heif_notes
 from fxsr.images.metadata.jpeg import read_jpeg
-from fxsr.images.metadata.png import SIGNATURE, read_png
+from fxsr.images.metadata.png import read_png
 from fxsr.images.metadata.tiff import read_tiff
 from fxsr.images.metadata.webp import read_webp
+from fxsr.images.png_chunks import SIGNATURE
 
 _READERS = (
     (b"\xff\xd8", read_jpeg),

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fxsr.images.metadata import exif, geo, photoshop, xmp
-from fxsr.images.metadata.directories import (
+from fxsr.images.metadata.exif import ORIENTATION, RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION
+from fxsr.images.metadata.found import Found
+from fxsr.images.metadata.values import MOST_BYTES, Metadata, listed, text_names
+from fxsr.images.tiff_directory import (
     BYTE,
     EXIF,
     GPS,
@@ -29,9 +32,6 @@ from fxsr.images.metadata.directories import (
     write_directories,
     write_structure,
 )
-from fxsr.images.metadata.exif import ORIENTATION, RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION
-from fxsr.images.metadata.found import Found
-from fxsr.images.metadata.values import MOST_BYTES, Metadata, listed, text_names
 
 _XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
 _RESOLUTION = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 
 from fxsr.errors import foreign_name
-from fxsr.images.metadata.directories import Entry
+from fxsr.images.tiff_directory import Entry
 
 MOST_BYTES = 1 << 26
 """Bytes of metadata that are taken from a file. What is beyond is left out, with a note."""

@@ -10,6 +10,7 @@ from fxsr.images.metadata import jpeg, png, webp
 from fxsr.images.metadata.bmp import state_resolution
 from fxsr.images.metadata.tiff import add_to_tiff
 from fxsr.images.metadata.values import Metadata, listed
+from fxsr.images.png_chunks import SIGNATURE
 
 _HEAD_BYTES = {".jpg": 2, ".jpeg": 2, ".webp": webp.HEAD_BYTES}
 """Bytes of a file that are looked at before the metadata is written; of PNG files, all before the first pixels."""
@@ -68,7 +69,7 @@ class MetadataWriter:
 
     def _begin_png(self, head: bytes) -> None:
         """Wait for the first pixels, and leave out the resolution, which libvips always states."""
-        at, kept = len(png.SIGNATURE), [head[: len(png.SIGNATURE)]]
+        at, kept = len(SIGNATURE), [head[: len(SIGNATURE)]]
         while len(head) >= at + 8:
             kind, end = head[at + 4 : at + 8], at + 12 + int.from_bytes(head[at : at + 4], "big")
             if kind == b"IDAT":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from fxsr.errors import ImageError
 from fxsr.images.source import Part, Span
-from fxsr.images.structure.base import LONGEST, Structure, damaged, file_size, read_exactly
+from fxsr.images.structure.base import LONGEST, Structure, damaged, file_size
 from fxsr.images.structure.jpeg_source import jpeg_fault
+from fxsr.images.tiff_directory import Directory, Entry, Layout, read_directory, read_entry, read_layout
 
 _SUBFILE, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _STRIP_SIZES = 254, 259, 262, 273, 279
 _TILES, _TILE_SIZES, _SUB_IFDS, _DNG = 324, 325, 330, 50706
@@ -23,34 +21,11 @@ _WIDTH, _HEIGHT, _JPEG_TABLES = 256, 257, 347
 _CFA, _LINEAR_RAW, _NONE, _JPEG, _DEFLATE = 32803, 34892, 1, 7, (8, 32946)
 _NEEDED = {*range(254, 267), *range(273, 285), 317, 320, *range(322, 326), 330, 332, 338, 339, 347, *range(529, 533)}
 """Tags that say what the pixels are."""
-_TYPES = {1: "B", 7: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-"""Types of whole numbers, by their code."""
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_WHOLE = {1, 3, 4, 13, 16, 18}
+"""Types of whole numbers from 0 on."""
 _PIECE = 1 << 20
 _MOST = 1 << 24
 """Largest number of values of an entry that is read."""
-
-Directory = Mapping[int, "np.ndarray[tuple[int], np.dtype[np.integer]]"]
-"""The entries of whole numbers of an image file directory."""
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """The byte order, and the widths that differ between TIFF and BigTIFF."""
-
-    order: str
-    big: bool
-    first: int
-    """Where the first directory is."""
-
-    @property
-    def word(self) -> str:
-        return "Q" if self.big else "I"
-
-    @property
-    def width(self) -> int:
-        """Bytes of an offset."""
-        return 8 if self.big else 4
 
 
 def examine_tiff(path: Path) -> Structure:
@@ -62,30 +37,43 @@ def examine_tiff(path: Path) -> Structure:
     with path.open("rb") as file:
         size = file_size(file)
         try:
-            layout = _read_layout(file)
-            directory, following, at = _read_directory(file, layout, layout.first)
-        except (EOFError, struct.error):
+            layout, first = _opened(file)
+            directory = _read(file, layout, first)
+        except ValueError:
             raise damaged(path, "it ends too early: its directory is cut") from None
+        entries = _values(file, layout, directory)
         notes: tuple[str, ...] = ()
         parts: tuple[Part, ...] = ()
-        if not _is_chain(file, layout, following):
+        if not _is_chain(file, layout, directory.next):
             notes = ("its directory of further pages is cut or damaged",)
-            parts = Span(0, at), bytes(layout.width), Span(at + layout.width, size)  # libtiff would give up
-    if _is_raw(directory):
+            at, width = directory.next_at, layout.pointer_bytes
+            parts = Span(0, at), bytes(width), Span(at + width, size)  # libtiff would give up
+    if _is_raw(entries):
         raise ImageError(f"{path}: is a camera raw file (DNG, NEF, ARW or another); develop it to TIFF or JPEG first")
-    width, height = (_value(directory, tag, 1) for tag in (_WIDTH, _HEIGHT))
+    width, height = (_value(entries, tag, 1) for tag in (_WIDTH, _HEIGHT))
     if not 0 < max(width, height) <= LONGEST:
         raise damaged(path, f"it states a size of {width}x{height}; no side may exceed {LONGEST}")
-    compression = _value(directory, _COMPRESSION, _NONE)
+    compression = _value(entries, _COMPRESSION, _NONE)
     if compression == _NONE:
         return Structure(notes, parts)
-    places, lengths = (_TILES, _TILE_SIZES) if _TILES in directory else (_STRIPS, _STRIP_SIZES)
-    starts, sizes = (directory.get(tag, np.zeros(0)).astype(np.int64) for tag in (places, lengths))
-    strips = tuple(Span(start, start + length) for start, length in zip(starts.tolist(), sizes.tolist(), strict=False))
+    places, lengths = (_TILES, _TILE_SIZES) if _TILES in entries else (_STRIPS, _STRIP_SIZES)
+    starts, sizes = _numbers(entries, places), _numbers(entries, lengths)
+    strips = tuple(Span(start, start + length) for start, length in zip(starts, sizes, strict=False))
     if beyond := sum(strip.stop > size for strip in strips):
         raise damaged(path, f"it ends too early: {beyond} of its {len(strips)} strips or tiles lie behind its end")
-    tables = directory.get(_JPEG_TABLES, np.zeros(0)).astype(np.uint8).tobytes().removesuffix(b"\xff\xd9")
+    tables = entries[_JPEG_TABLES].data.removesuffix(b"\xff\xd9") if _JPEG_TABLES in entries else b""
     return Structure(notes, parts, check=partial(_check, path, compression, strips, tables))
+
+
+def _opened(file: BinaryIO) -> tuple[Layout, int]:
+    """The layout of a TIFF file, and where its first directory is.
+
+    Raises:
+        ValueError: the file ends first.
+    """
+    if opened := read_layout(file):
+        return opened
+    raise ValueError("no header")
 
 
 def _check(path: Path, compression: int, strips: tuple[Span, ...], tables: bytes) -> None:
@@ -118,39 +106,28 @@ def _deflate_fault(data: bytes) -> str | None:
     return None if packed.eof else "its compressed data are cut"
 
 
-def _read_layout(file: BinaryIO) -> _Layout:
-    head = read_exactly(file, 8)
-    order, big = "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
-    (first,) = struct.unpack(f"{order}Q", read_exactly(file, 8)) if big else struct.unpack_from(f"{order}I", head, 4)
-    return _Layout(order, big, first)
-
-
-def _read_directory(file: BinaryIO, layout: _Layout, start: int) -> tuple[Directory, int, int]:
-    """The entries that say what the pixels are, where the next directory is, and where that is stated.
+def _read(file: BinaryIO, layout: Layout, offset: int) -> Directory:
+    """A directory all of whose entries that say what the pixels are can be read.
 
     Raises:
-        EOFError: the file ends first.
+        ValueError: the file ends first.
     """
-    file.seek(start)
-    (count,) = struct.unpack(f"{layout.order}{'Q' if layout.big else 'H'}", read_exactly(file, 8 if layout.big else 2))
-    entry = struct.Struct(f"{layout.order}HH{layout.word}{layout.width}s")
-    entries = read_exactly(file, entry.size * min(count, _MOST))
-    at = file.tell()
-    (following,) = struct.unpack(f"{layout.order}{layout.word}", read_exactly(file, layout.width))
-    found = {}
-    for tag, kind, number, value in entry.iter_unpack(entries):
-        if tag not in _NEEDED and tag != _DNG:
-            continue
-        length = min(number, _MOST) * _SIZES.get(kind, 1)
-        if length > len(value):
-            file.seek(struct.unpack(f"{layout.order}{layout.word}", value)[0])
-            value = read_exactly(file, length)
-        whole = np.frombuffer(value[:length], f"{layout.order}{_TYPES.get(kind, 'B')}")
-        found[tag] = whole if kind in _TYPES else np.zeros(1, np.uint8)
-    return found, following, at
+    directory = read_directory(file, layout, offset)
+    if directory.cut or not directory.lost.isdisjoint(_NEEDED):
+        raise ValueError("the directory is cut")
+    return directory
 
 
-def _is_chain(file: BinaryIO, layout: _Layout, start: int) -> bool:
+def _values(file: BinaryIO, layout: Layout, directory: Directory) -> dict[int, Entry]:
+    """The entries of a directory that say what the pixels are, with their first `_MOST` values at most."""
+    return {
+        tag: read_entry(file, layout, replace(place, count=min(place.count, _MOST)))
+        for tag, place in directory.places.items()
+        if tag in _NEEDED or tag == _DNG
+    }
+
+
+def _is_chain(file: BinaryIO, layout: Layout, start: int) -> bool:
     """Whether the directories from `start` on are all there, and are no circle."""
     seen: set[int] = set()
     try:
@@ -158,18 +135,22 @@ def _is_chain(file: BinaryIO, layout: _Layout, start: int) -> bool:
             if start in seen:
                 return False
             seen.add(start)
-            _, start, _ = _read_directory(file, layout, start)
-    except (EOFError, struct.error):
+            start = _read(file, layout, start).next
+    except ValueError:
         return False
     return True
 
 
-def _value(directory: Directory, tag: int, default: int) -> int:
-    values = directory.get(tag)
-    return default if values is None or not len(values) else int(values[0])
+def _numbers(entries: Mapping[int, Entry], tag: int) -> tuple[int, ...]:
+    entry = entries.get(tag)
+    return entry.numbers() if entry and entry.kind in _WHOLE else ()
 
 
-def _is_raw(directory: Directory) -> bool:
+def _value(entries: Mapping[int, Entry], tag: int, default: int) -> int:
+    return next(iter(_numbers(entries, tag)), default)
+
+
+def _is_raw(entries: Mapping[int, Entry]) -> bool:
     """Whether the file holds the values of a sensor, with at most a preview that TIFF readers would take for it."""
-    preview = _value(directory, _SUBFILE, 0) & 1 and _SUB_IFDS in directory
-    return bool(_DNG in directory or preview or _value(directory, _PHOTOMETRIC, 0) in (_CFA, _LINEAR_RAW))
+    preview = _value(entries, _SUBFILE, 0) & 1 and _SUB_IFDS in entries
+    return bool(_DNG in entries or preview or _value(entries, _PHOTOMETRIC, 0) in (_CFA, _LINEAR_RAW))

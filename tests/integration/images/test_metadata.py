@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fxsr.images.metadata.directories import Entry
 from fxsr.images.reading import open_rows
+from fxsr.images.tiff_directory import Entry
 from tests import metadata as made
 from tests.metadata import (
     CAMERA,

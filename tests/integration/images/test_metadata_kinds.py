@@ -13,10 +13,10 @@ from PIL import Image, PngImagePlugin, features
 
 from fxsr.images import writing as image_writing
 from fxsr.images.metadata import png as png_metadata
-from fxsr.images.metadata.directories import Entry, Layout
 from fxsr.images.metadata.reading import found_blobs
 from fxsr.images.metadata.values import MOST_BYTES
 from fxsr.images.reading import open_rows
+from fxsr.images.tiff_directory import Entry, Layout
 from tests import metadata as made
 from tests.metadata import (
     CAMERA,

@@ -9,7 +9,9 @@ from fractions import Fraction
 import pytest
 
 from fxsr.images.metadata import exif, jpeg, photoshop, xmp_extension
-from fxsr.images.metadata.directories import (
+from fxsr.images.metadata.values import INCH, METRE, Metadata, Resolution
+from fxsr.images.metadata.xmp import Packet
+from fxsr.images.tiff_directory import (
     EXIF,
     GPS,
     INTEROP,
@@ -21,8 +23,6 @@ from fxsr.images.metadata.directories import (
     write_directories,
     write_structure,
 )
-from fxsr.images.metadata.values import INCH, METRE, Metadata, Resolution
-from fxsr.images.metadata.xmp import Packet
 from tests.metadata import ascii_entry, xmp
 
 ENTRIES = [

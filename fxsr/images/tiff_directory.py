@@ -17,8 +17,9 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 """Bytes of one value, by the type of an entry."""
 _WORDS = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes that are stored in the file's byte order together, where it is more than one."""
-_LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-BYTE, SHORT, LONG, RATIONAL, UNDEFINED = 1, 3, 4, 5, 7
+LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+"""Letters of types of numbers, as in `struct`."""
+BYTE, TEXT, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 
 _FIRST = 8
 """The first offset behind the header."""
@@ -59,7 +60,7 @@ class Entry:
     @staticmethod
     def of(tag: int, kind: int, *values: float) -> Entry:
         """An entry of numbers; for rationals, numerators and denominators."""
-        letter = "I" if kind == RATIONAL else _LETTERS[kind]
+        letter = "I" if kind == RATIONAL else LETTERS[kind]
         return Entry(tag, kind, struct.pack(f"<{len(values)}{letter}", *values))
 
     @property
@@ -69,7 +70,7 @@ class Entry:
 
     def numbers(self) -> tuple[Any, ...]:
         """Its values; for rationals, numerators and denominators. Empty for text and bytes of no known meaning."""
-        letter = {5: "I", 10: "i"}.get(self.kind) or _LETTERS.get(self.kind)
+        letter = {5: "I", 10: "i"}.get(self.kind) or LETTERS.get(self.kind)
         if letter is None:
             return ()
         return struct.unpack(f"<{len(self.data) // struct.calcsize('<' + letter)}{letter}", self.data)
@@ -102,6 +103,10 @@ class Directory:
     """Offset of the next directory, 0 for none."""
     next_at: int
     """Where that offset is stored."""
+    lost: frozenset[int]
+    """Tags of entries whose values lie outside the file."""
+    cut: bool
+    """Whether the file ends within the directory."""
 
 
 def read_layout(file: BinaryIO) -> tuple[Layout, int] | None:
@@ -133,11 +138,12 @@ def read_directory(file: BinaryIO, layout: Layout, offset: int) -> Directory:
     head = file.read(struct.calcsize(counter))
     if not _FIRST <= offset < size or len(head) < struct.calcsize(counter):
         raise ValueError("no directory")
-    (count,) = struct.unpack(layout.order + counter, head)
+    (stated,) = struct.unpack(layout.order + counter, head)
     begin = offset + len(head)
-    count = min(count, (size - begin) // layout.entry_bytes, 0xFFFF)
+    count = min(stated, (size - begin) // layout.entry_bytes, 0xFFFF)
     table = file.read(count * layout.entry_bytes)
-    places = {}
+    places: dict[int, Place] = {}
+    lost = set()
     for at in range(0, len(table) - layout.entry_bytes + 1, layout.entry_bytes):
         tag, kind, number = struct.unpack_from(layout.order + ("HHQ" if layout.big else "HHI"), table, at)
         inner = layout.entry_bytes - layout.pointer_bytes
@@ -145,15 +151,17 @@ def read_directory(file: BinaryIO, layout: Layout, offset: int) -> Directory:
         length = number * SIZES.get(kind, 0)
         if length > layout.pointer_bytes:
             (value,) = struct.unpack_from(layout.order + ("Q" if layout.big else "I"), table, at + inner)
-        if length and value >= _FIRST and value + length <= size and tag not in places:
-            places[tag] = Place(tag, kind, number, begin + at, value)
+        if length and not _FIRST <= value <= size - length:
+            lost.add(tag)
+        elif length:
+            places.setdefault(tag, Place(tag, kind, number, begin + at, value))
     after = begin + len(table)
     file.seek(after)
     tail = file.read(layout.pointer_bytes)
     following = 0
-    if len(tail) == layout.pointer_bytes:
+    if whole := len(tail) == layout.pointer_bytes:
         (following,) = struct.unpack(layout.order + ("Q" if layout.big else "I"), tail)
-    return Directory(places, following, after)
+    return Directory(places, following, after, frozenset(lost), not whole or count < stated)
 
 
 def read_entry(file: BinaryIO, layout: Layout, place: Place) -> Entry:
