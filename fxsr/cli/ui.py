@@ -10,6 +10,9 @@ from fxsr.cli.options import AllowHost, DeviceName, Host, Port, Provider, Trust,
 from fxsr.cli.panels import INPUT_OUTPUT
 from fxsr.cli.stop import Stop
 
+_SECONDS = 3600.0
+"""Longest time of a request: results are large, and networks may be slow."""
+
 
 def ui(
     context: typer.Context,
@@ -48,7 +51,7 @@ def ui(
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.serve import server
     from fxsr.runtime.serve.settings import Settings
-    from fxsr.runtime.ui.gradio_settings import prepare_gradio
+    from fxsr.runtime.ui.page import make_page
     from fxsr.runtime.ui.studio import Studio
     from fxsr.runtime.upscale.upscaler import Upscaler, load
 
@@ -56,6 +59,7 @@ def ui(
     settings = Settings(
         max_bytes=200 << 20,
         max_pixels=whole_units("--max-megapixels", max_megapixels, 1e6),
+        seconds=_SECONDS,
         hosts=host_names(host, allow_hosts),
     )
     with server.listen(host, port) as listener:
@@ -67,9 +71,6 @@ def ui(
 
         models = server.open_models(engines or [DEFAULT_MODEL], open_one)
         with Studio(models, settings) as studio:
-            prepare_gradio(studio.folder)
-            from fxsr.runtime.ui.page import make_page  # which imports Gradio
-
             app = make_page(studio)
             typer.echo(server.address(listener), err=True)
             if open_browser:

@@ -39,6 +39,7 @@ _MAGIC = (
     (b"II+\0", ".tif"),
     (b"MM\0+", ".tif"),
     (b"BM", ".bmp"),
+    (b"GIF8", ".gif"),
 )
 
 
@@ -77,7 +78,9 @@ class ClientFile:
         for magic, suffix in _MAGIC:
             if head.startswith(magic) and (magic != b"RIFF" or head[8:] == b"WEBP"):
                 return suffix
-        raise error(f"{self.name}: not a PNG, JPEG, WebP, TIFF or BMP file")
+        if head[4:] == b"ftypavif":
+            return ".avif"
+        raise error(f"{self.name}: not a PNG, JPEG, WebP, TIFF, GIF, AVIF or BMP file")
 
     def read_style(self, max_pixels: int) -> StyleMap:
         """Read it as a style map.
@@ -116,14 +119,16 @@ def upscale_file(
         t_map: its style map; None: `options.style` alone.
         folder: where the output is written; for this request alone.
         options: with `max_pixels`.
-        format_name: one of `fxsr.images.formats.FORMATS`, in any case; None keeps the image's format.
+        format_name: one of `fxsr.images.formats.FORMATS`, in any case; None keeps the image's format, or takes PNG
+            where that can't be written.
         progress: called after each tile.
 
     Raises:
         FxsrError: it can't be done; the message holds no path of this machine.
     """
-    suffix = image.suffix()
-    target = folder / f"output{format_suffix(format_name) if format_name else suffix}"
+    kept = image.suffix()
+    suffix = format_suffix(format_name) if format_name else kept if kept in MEDIA_TYPES else ".png"
+    target = folder / f"output{suffix}"
     with image.named(), errors_naming({target: target.name}):
         if target.suffix == ".bmp":
             _check_bmp(image.path, options.outscale or upscaler.scale, options.max_pixels)
