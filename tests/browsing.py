@@ -137,11 +137,19 @@ def wait_for_picture(page: Any, viewer: str = "#preview") -> None:
     page.wait_for_selector(f"{viewer}[data-state=ready]")
 
 
+def run_to_end(page: Any) -> None:
+    """Upscale the photo, and wait until the result is shown."""
+    page.click("#run")
+    page.wait_for_selector("#run:not(.running)")
+    wait_for_picture(page, "#result")
+
+
 def canvas_pixels(page: Any, viewer: str = "#preview") -> NDArray[np.uint8]:
     """The device pixels on the screen where a viewer's picture is, (H, W, 3)."""
     wait_for_picture(page, viewer)
     shot = page.locator(f"{viewer} canvas").screenshot(animations="disabled")
-    return np.ascontiguousarray(pyvips.Image.new_from_buffer(shot, "").numpy()[..., :3])
+    pixels: NDArray[np.uint8] = pyvips.Image.new_from_buffer(shot, "").numpy()[..., :3]
+    return pixels
 
 
 def point(page: Any, selector: str, x: float, y: float) -> tuple[float, float]:

@@ -62,31 +62,39 @@ class Run:
         self.error = ""
         self.result: Result | None = None
         self._abandon = abandon
+        self._lock = Lock()
         self._done, self._total = 0, 0
         self._begun = self._asked = time.monotonic()
         self._ended = 0.0
 
     def do(self, work: Callable[[Progress], Result]) -> None:
         """Do the work, and keep what comes of it."""
-        if self.state is RunState.STOPPED:
+        self._begun = time.monotonic()
+        if not self._turn(RunState.RUNNING):
             return
-        self._begun, self.state = time.monotonic(), RunState.RUNNING
         try:
             self.result = work(self._advance)
-            self.state = RunState.DONE
+            self._turn(RunState.DONE)
         except (FxsrError, MemoryError, OSError) as error:
-            if self.state is not RunState.STOPPED:
-                self.error, self.state = str(ProblemError.of(error)), RunState.FAILED
+            self._turn(RunState.FAILED, str(ProblemError.of(error)))
         except Exception:
             logging.getLogger("uvicorn.error").exception("a run failed")
-            self.error, self.state = "the server failed; see its log", RunState.FAILED
+            self._turn(RunState.FAILED, "the server failed; see its log")
         self._ended = time.monotonic()
 
     def stop(self) -> None:
-        """Abandon what is left to do."""
+        """Abandon what is left to do. A run whose tiles are all done ends by itself."""
         if self.state in (RunState.WAITING, RunState.RUNNING):
-            self.state = RunState.STOPPED
+            self._turn(RunState.STOPPED)
         self._abandon("stopped")
+
+    def _turn(self, state: RunState, error: str = "") -> bool:
+        """Change the state, unless the run was stopped: a stopped run stays so, whatever its work does."""
+        with self._lock:
+            if self.state is RunState.STOPPED:
+                return False
+            self.state, self.error = state, error
+            return True
 
     def report(self) -> dict[str, Any]:
         """What the page shows. Asking keeps the run alive."""
@@ -115,8 +123,8 @@ class Run:
 
     def _advance(self, done: int, total: int) -> None:
         self._done, self._total = done, total
-        if done == total and self.state is RunState.RUNNING:
-            self.state = RunState.FINISHING
+        if done == total:
+            self._turn(RunState.FINISHING)
         if time.monotonic() - self._asked > _FORGOTTEN:
             self.stop()
 

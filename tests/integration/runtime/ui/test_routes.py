@@ -26,9 +26,9 @@ PHOTO = png(PIXELS)
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with serving_page(Settings(max_pixels=40_000, max_bytes=300_000)) as served:
-        with httpx.Client(base_url=served.address, timeout=100) as client:
-            yield client
+    settings = Settings(max_pixels=40_000, max_bytes=300_000)
+    with serving_page(settings) as served, httpx.Client(base_url=served.address, timeout=100) as client:
+        yield client
 
 
 def opened(client: httpx.Client, body: bytes = PHOTO, name: str = "p.png") -> dict[str, Any]:
