@@ -15,9 +15,10 @@ async function ask(path, options = {}) {
   throw new Error(sentence(problem.detail ?? `The server answered ${answer.status}.`));
 }
 
-/** @param {string} text */
+/** A message of the server as a sentence; names of files, which it may begin with, stay as they are.
+ * @param {string} text */
 function sentence(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  const begun = /^[a-z]+[ ,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 

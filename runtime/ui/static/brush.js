@@ -4,7 +4,7 @@
 import { begin, canRedo, canUndo, clear, end, isPainted, isPaintingNow, paintingSide, proceed, redo, undo } from "./paint.js";
 import { el, press } from "./dom.js";
 import { keep, keptPlace } from "./photo.js";
-import { on, state } from "./state.js";
+import { on, state, takesPaint } from "./state.js";
 
 /** @typedef {"" | "faithful" | "crisp" | "erase"} Tool */
 
@@ -26,7 +26,10 @@ export function startBrush() {
   el("redo").addEventListener("click", redo);
   el("clear").addEventListener("click", clear);
   el("show-tint").addEventListener("change", showTint);
-  on("photo model", () => choose(""));
+  on("photo model", () => {
+    choose("");
+    showTint();
+  });
   listenToStrokes();
   showSliders();
   showSteps();
@@ -34,7 +37,7 @@ export function startBrush() {
 
 /** @param {Tool} wanted */
 function choose(wanted) {
-  tool = state.photo && state.model?.fixed === null ? wanted : "";
+  tool = state.photo && takesPaint() ? wanted : "";
   if (tool) lastTool = tool;
   press(tools, "tool", tool);
   surface.classList.toggle("painting", tool !== "");
@@ -60,7 +63,7 @@ export function showSteps() {
 }
 
 function showTint() {
-  tint.classList.toggle("off", !el("show-tint").checked);
+  tint.classList.toggle("off", !el("show-tint").checked || !takesPaint());
 }
 
 /** Hide the tint while a key or button is held.

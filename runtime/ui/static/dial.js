@@ -2,7 +2,7 @@
 // The dial, the dial to compare with, and the model.
 
 import { el, make, press } from "./dom.js";
-import { dial, on, set, state } from "./state.js";
+import { dial, on, set, state, takesPaint } from "./state.js";
 
 export function startDial() {
   const range = el("t"), number = el("t-number");
@@ -38,7 +38,7 @@ function show() {
   el("t").setAttribute("aria-valuetext", `${t.toFixed(2)}, ${words(t)}`);
   el("t").style.setProperty("--at", String(t));
   el("t-words").textContent = fixed === null ? words(t) : "This model has one style, and takes no paint.";
-  el("paint-panel").inert = fixed !== null;
+  el("paint-panel").inert = !takesPaint();
   if (fixed !== null && state.against === "t") set({ against: "before" });
   el("against").querySelector("[data-against=t]").disabled = fixed !== null;
   press(el("against"), "against", state.against);

@@ -3,7 +3,7 @@
 
 import { beginStroke, compose, copyPlanes, emptyPlanes, nameOf, pack, strokeTo } from "./planes.js";
 import { el } from "./dom.js";
-import { set, state } from "./state.js";
+import { set, state, takesPaint } from "./state.js";
 
 /** @typedef {import("./planes.js").Planes} Planes */
 /** @typedef {{strokes: Planes, layers: Map<string, Uint8Array>}} Step */
@@ -54,9 +54,9 @@ export const isPainted = () => state.painting !== "";
 export const hasLayer = (/** @type {string} */ name) => layers.has(name);
 export const paintingSide = () => Math.max(strokes.width, strokes.height);
 
-/** The painting as the server takes it; null if nothing is painted. */
+/** The painting as the server takes it; null if nothing is painted, or the model takes no paint. */
 export async function painting() {
-  if (!state.painting) return null;
+  if (!state.painting || !takesPaint()) return null;
   packed ??= pack(all);
   return packed;
 }

@@ -5,7 +5,7 @@ import { fileOf, getBefore, getResult, getRun, startRun, stopRun } from "./api.j
 import { el, make, reveal, say, shownBytes, shownTime } from "./dom.js";
 import { isPainted, painting } from "./paint.js";
 import { keptPlace } from "./photo.js";
-import { dial, on, set, shownT, state, styleKey } from "./state.js";
+import { dial, on, set, shownT, state, styleKey, takesPaint } from "./state.js";
 import { Viewer } from "./viewer.js";
 
 /** @typedef {{id: string, photo: import("./state.js").Photo, key: string, label: string, scale: number,
@@ -26,7 +26,7 @@ const isEarlier = () => against === "earlier" && earlier !== null;
 /** @typedef {import("./patches.js").Part} Part */
 const left = {
   key: () => (isEarlier() ? `earlier ${earlier?.id}` : "before"),
-  label: () => (isEarlier() ? `Before: ${earlier?.label}` : "Original"),
+  label: () => (isEarlier() ? earlier?.label ?? "" : "Original"),
   /** @param {Part} part @param {number} level @param {AbortSignal} signal */
   load: (part, level, signal) =>
     isEarlier() && earlier ? getResult(earlier.id, part, level, signal)
@@ -68,7 +68,7 @@ export function startRuns() {
 async function run() {
   const { photo, model } = state;
   if (state.running || state.opening || !photo || !model) return;
-  const label = shownT(dial()) + (isPainted() ? ", painted" : "");
+  const label = shownT(dial()) + (isPainted() && takesPaint() ? ", painted" : "");
   const format = el("format").value;
   const asked = { photo, key: styleKey(), label, scale: model.scale, format };
   say("run-error", "");
@@ -175,7 +175,6 @@ function showStale() {
   const stale = isStale();
   el("stale").hidden = !stale;
   if (made) el("stale-text").textContent = `Made with ${made.label}. The settings have changed since.`;
-  section.classList.toggle("is-stale", stale);
   showButton();
 }
 

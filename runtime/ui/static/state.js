@@ -47,9 +47,12 @@ export function dial() {
   return state.model?.fixed ?? state.t;
 }
 
+/** Whether the painting counts: a model with one style takes none. */
+export const takesPaint = () => state.model?.fixed === null;
+
 /** Names what the model is asked for: equal names give equal pixels. */
 export function styleKey(t = dial()) {
-  return [state.model?.name, t, state.painting].join(" ");
+  return [state.model?.name, t, takesPaint() ? state.painting : ""].join(" ");
 }
 
 /** @param {number} t */

@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 
 from fxsr.images.image import Picture, read_image, write_image
 from fxsr.runtime.ui.maps import AutomaticMap
-from tests.browsing import ServedPage, canvas_pixels, drag, point, visiting, wait_for_picture
+from fxsr.runtime.upscale.upscaler import Upscaler
+from tests.browsing import (
+    ServedPage,
+    canvas_pixels,
+    drag,
+    open_photo,
+    point,
+    run_to_end,
+    serving_page,
+    visiting,
+    wait_for_picture,
+)
+from tests.support import NearestSession
 
 
 def tint(page: Any) -> NDArray[np.uint8]:
@@ -224,3 +236,24 @@ def test_a_map_from_a_file_covers_everything_and_can_be_painted_on(page: Any, tm
     (tmp_path / "notes.png").write_bytes(b"no map")
     page.set_input_files("#load-map", str(tmp_path / "notes.png"))
     page.wait_for_selector("#map-error:has-text('notes.png')")
+
+
+def test_a_model_with_one_style_takes_no_paint_and_gives_it_back(browser: Any, photo: Path) -> None:
+    def models() -> dict[str, Upscaler]:
+        return {"free": Upscaler(NearestSession(), 64, 8), "fixed": Upscaler(NearestSession(baked_t=0.5), 64, 8)}
+
+    with serving_page(models=models) as served, visiting(browser, served.address) as page:
+        open_photo(page, photo)
+        page.click("[data-tool=faithful]")
+        drag(page, "#surface", (0.3, 0.3), (0.5, 0.3))
+        page.select_option("#model", "fixed")
+        wait_for_picture(page)
+        assert not page.is_visible("#preview-error")
+        assert page.text_content("#preview .badge.right") == "t 0.50"
+        assert page.is_disabled("#t")
+        assert not page.is_visible("#tint")
+        run_to_end(page)
+        assert page.text_content("#result .badge.right") == "t 0.50"
+        page.select_option("#model", "free")
+        assert page.is_visible("#tint")
+        assert not page.is_disabled("#t")

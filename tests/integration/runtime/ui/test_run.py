@@ -105,7 +105,7 @@ def test_two_results_are_compared(page: Any) -> None:
     run_to_end(page)
     page.click("#result-against [data-against=earlier]")
     wait_for_picture(page, "#result")
-    assert page.text_content("#result .badge.left") == "Before: t 0.80"
+    assert page.text_content("#result .badge.left") == "t 0.80"
     assert page.text_content("#result .badge.right") == "t 0.00"
 
 
@@ -158,7 +158,7 @@ def test_a_second_photo_replaces_the_first_by_dropping_it(page: Any, tmp_path: P
 def test_what_is_no_photo_is_said_where_the_photo_is_and_the_first_one_stays(page: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_bytes(b"no image")
     page.set_input_files("#photo-file", str(tmp_path / "notes.png"))
-    page.wait_for_selector("#photo-error:has-text('Notes.png: not a')")
+    page.wait_for_selector("#photo-error:has-text('notes.png: not a')")
     assert page.text_content("#photo-name") == "photo.png"
     assert not page.is_disabled("#run")
 
@@ -167,7 +167,7 @@ def test_what_is_no_photo_is_said_on_the_first_view(browser: Any, served: Served
     (tmp_path / "notes.png").write_bytes(b"no image")
     with visiting(browser, served.address) as page:
         page.set_input_files("#photo-file", str(tmp_path / "notes.png"))
-        page.wait_for_selector("#welcome-error:has-text('Notes.png: not a')")
+        page.wait_for_selector("#welcome-error:has-text('notes.png: not a')")
         page.click("#sample")
         page.wait_for_selector('#photo-name:text-is("sample.webp")')
         wait_for_picture(page)
@@ -175,7 +175,7 @@ def test_what_is_no_photo_is_said_on_the_first_view(browser: Any, served: Served
 
 def test_the_last_photo_is_not_upscaled_while_the_next_one_opens(page: Any, photo: Path) -> None:
     waiting: list[Any] = []
-    page.route("**/api/photos?*", waiting.append)
+    page.route("**/api/photos?*", lambda route: waiting.append(route))
     with page.expect_request("**/api/photos?*"):
         page.set_input_files("#photo-file", str(photo))
     page.wait_for_selector("#run-label:has-text('Opening')")
