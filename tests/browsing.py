@@ -175,7 +175,7 @@ def write_photo(path: Path, height: int = 200, width: int = 300, channels: int =
     pixels = np.stack([40 + 60 * x / width, 40 + 60 * y / height, np.full_like(x, 60, float)], 2)
     grain = np.random.default_rng(5).uniform(-35, 35, pixels.shape)
     near = np.hypot(x / width - 0.7, y / height - 0.4) < 0.15
-    drawn = (pixels + grain * near[..., None]).clip(0, 200).astype(np.uint8)
+    drawn: NDArray[np.uint8] = (pixels + grain * near[..., None]).clip(0, 200).astype(np.uint8)
     if channels == 4:
         opaque = np.where(x < width // 2, 255, 0).astype(np.uint8)
         drawn = np.concatenate([drawn, opaque[..., None]], 2)

@@ -41,8 +41,9 @@ _PREVIEW_ON_CPU, _PREVIEW = 256**2, 512**2
 """Largest number of LR pixels of a preview."""
 _PHOTOS = 1000
 """Number of photos that are remembered. Their files may be gone before, and are then opened again."""
-_MOST_MAPPED = 16_000_000
-"""Largest number of pixels of a photo that a style map is made from; larger ones are made smaller first."""
+_MOST_MAPPED = 4_000_000
+"""Largest number of pixels of a photo that a style map is made from; larger ones are made smaller first. A painting has
+a quarter of them at most."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Studio(Closable):
         self.runs = Runs(settings.at_once, settings.max_requests)
         self._store = PhotoStore(settings.max_pixels, settings.max_kept)
         self._lock = Lock()
+        self._mapping = Lock()
+        """Held while a style map is made, which takes up to half a gigabyte."""
         self._photos: OrderedDict[str, OpenPhoto] = OrderedDict()
 
     @property
@@ -186,7 +189,9 @@ class Studio(Closable):
         factor = (_MOST_MAPPED / (photo.size[0] * photo.size[1])) ** 0.5
         if factor < 1:
             pixels = shrunk(pixels, factor)
-        return plane_for_browser(AUTOMATIC[kind].make(pixels), photo.size)
+        with self._mapping:
+            plane = AUTOMATIC[kind].make(pixels)
+        return plane_for_browser(plane, photo.size)
 
     def save_map(self, style: StyleChoice, photo: OpenPhoto) -> Path:
         """Write the style as a PNG file of the photo's size, for `fxsr run --t-map`."""

@@ -61,7 +61,7 @@ def test_a_photo_is_opened_looked_at_and_upscaled(client: httpx.Client) -> None:
     part = {"x": 10, "y": 20, "w": 30, "h": 16}
     assert decoded(client.get(f"{photo}/before", params=part | {"factor": 4})).shape == (64, 120, 3)
     painted = zlib.compress(bytes(80 * 60) + bytes([255]) * 80 * 40 + bytes(80 * 20))
-    fields = {"model": "m", "t": 1}
+    fields: dict[str, Any] = {"model": "m", "t": 1}
     style = np.repeat([0.0, 1.0], [40, 20])[:, None]
     expected = upscaled(PIXELS, style)
     shown = decoded(client.post(f"{photo}/preview", params=fields | part, content=painted))
@@ -212,7 +212,7 @@ def test_bodies_are_bounded(client: httpx.Client) -> None:
 
     assert client.post("/api/photos", params={"name": "p"}, content=drops()).status_code == 413
     photo = f"/api/photos/{opened(client)['id']}"
-    fields = {"model": "m", "t": 0.5, "x": 0, "y": 0, "w": 8, "h": 8}
+    fields: dict[str, Any] = {"model": "m", "t": 0.5, "x": 0, "y": 0, "w": 8, "h": 8}
     assert client.post(f"{photo}/preview", params=fields, content=b"x" * 200_000).status_code == 422
     big = png(np.zeros((300, 200, 3), np.uint8))
     answer = client.post("/api/photos", params={"name": "big.png"}, content=big)

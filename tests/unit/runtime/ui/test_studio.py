@@ -17,7 +17,7 @@ from fxsr.runtime.serve.images import ClientFile
 from fxsr.runtime.serve.photos import OpenPhoto
 from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.settings import Settings
-from fxsr.runtime.ui.maps import AUTOMATIC
+from fxsr.runtime.ui.maps import AUTOMATIC, AutomaticMap
 from fxsr.runtime.ui.painting import SIDE, Painting, painting_size, plane_for_browser
 from fxsr.runtime.ui.runs import Run, RunState
 from fxsr.runtime.ui.studio import Studio, StyleChoice
@@ -237,6 +237,21 @@ def test_a_part_lies_inside_the_photo(studio: Studio, photo: OpenPhoto, part: Pa
 def test_automatic_maps_are_made_by_name(kind: str, studio: Studio, photo: OpenPhoto) -> None:
     assert AUTOMATIC[kind].description.endswith(".")
     assert len(studio.make_map(kind, photo)) == 150 * 260
+
+
+def test_maps_of_large_photos_are_made_from_smaller_ones(
+    studio: Studio, photo: OpenPhoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def make(pixels: Any) -> Any:
+        seen.append(pixels.shape)
+        return np.ones(pixels.shape[:2], np.float32)
+
+    monkeypatch.setattr("fxsr.runtime.ui.studio._MOST_MAPPED", 150 * 260 // 4)
+    monkeypatch.setattr("fxsr.runtime.ui.studio.AUTOMATIC", {"all": AutomaticMap("Crisp.", make)})
+    assert set(studio.make_map("all", photo)) == {255}
+    assert seen == [(75, 130, 3)]
 
 
 def test_an_unknown_map_is_named(studio: Studio, photo: OpenPhoto) -> None:
