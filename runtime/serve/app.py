@@ -10,17 +10,18 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import fxsr
-from fxsr.errors import DeviceLostError, FxsrError, UsageError
+from fxsr.errors import DeviceLostError, UsageError
 from fxsr.extras import needs
 from fxsr.images.formats import FORMATS
 from fxsr.runtime.jobs.jobs import RunOptions
 from fxsr.runtime.serve.exchange import Message, Receive, Send
+from fxsr.runtime.serve.failures import answer_failures
 from fxsr.runtime.serve.folder import OwnFolder
 from fxsr.runtime.serve.guard import Guard
 from fxsr.runtime.serve.images import ClientFile, UpscaledFile, format_suffix, upscale_file
 from fxsr.runtime.serve.metrics import Metrics
 from fxsr.runtime.serve.openapi import IMAGES, INFER, METRICS, TENSORS, problems
-from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
+from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.protocol import VERSION, describe_model, infer
 from fxsr.runtime.serve.scheduler import Flow
 from fxsr.runtime.serve.service import ServedModel, Service
@@ -31,10 +32,8 @@ from fxsr.styles.options import StyleOptions, check_style_is_free
 
 with needs("serve"):
     from fastapi import FastAPI, File, Form, Request, Response, UploadFile
-    from fastapi.exceptions import RequestValidationError
     from fastapi.responses import FileResponse
     from fastapi_offline import FastAPIOffline
-    from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect
 
 _SMALL = 1 << 20
@@ -76,11 +75,7 @@ def create_app(
         summary="Super-resolution with a style dial.",
         lifespan=lifespan,
     )
-    app.add_exception_handler(ProblemError, _answer)
-    app.add_exception_handler(FxsrError, _answer)
-    app.add_exception_handler(HTTPException, _answer)
-    app.add_exception_handler(RequestValidationError, _answer)
-    app.add_exception_handler(Exception, _answer)
+    answer_failures(app)
     _Routes(service, metrics, folder).add_to(app)
     guard = Guard(app, settings, metrics.request)
     return guard
@@ -259,21 +254,3 @@ class _TemporaryFileResponse(FileResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._folder.cleanup()
-
-
-async def _answer(request: Request, error: Exception) -> Response:
-    """The answer to a request that failed, as problem details."""
-    match error:
-        case ProblemError():
-            problem = error
-        case FxsrError():
-            problem = ProblemError.of(error)
-        case RequestValidationError():
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-            problem = ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}")
-        case HTTPException():
-            problem = ProblemError(error.status_code, error.detail, error.headers)
-        case _:  # an error in the server, which is logged as well
-            problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; see its log")
-    return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)
