@@ -18,6 +18,7 @@ from fxsr.errors import ImageError
 from fxsr.images.metadata.values import Metadata, Resolution
 from fxsr.images.rle import decode_rle
 from fxsr.images.rows import Pixels, Rows, band_height, check_pixels
+from fxsr.images.structure.base import damaged
 
 _FILE_HEADER = 14
 _CORE, _PLAIN, _OS2, _V5 = 12, 40, (16, 64), 124
@@ -84,7 +85,7 @@ def open_bmp(path: Path, max_pixels: int | None = None) -> Rows:
         try:
             header = _read_header(path, file)
         except struct.error:
-            raise _damaged(path, "it ends in its header") from None
+            raise damaged(path, "it ends in its header") from None
         check_pixels(path, header.width, header.height, max_pixels)
         notes = ["its colour profile is another file, which is not read"] if header.linked else []
         if header.compression in (_RLE8, _RLE4):
@@ -95,16 +96,12 @@ def open_bmp(path: Path, max_pixels: int | None = None) -> Rows:
             missing = header.start + header.stride * (header.height - 1) - file.seek(0, 2)
             missing += (header.width * header.depth + 7) // 8
             if missing > 0:
-                raise _damaged(path, f"it ends too early: {missing} bytes of its pixels are missing")
+                raise damaged(path, f"it ends too early: {missing} bytes of its pixels are missing")
             if header.depth == 32 and header.compression == _RGB and _fourth_byte_varies(file, header):
                 notes.append("the fourth byte of its pixels, which the file does not call alpha, is left out")
             bands = _streamed_bands(path, header)
     metadata = Metadata(icc=header.profile, resolution=Resolution.per_metre(*header.per_metre))
     return Rows(header.height, header.width, header.channels, header.dtype, bands, metadata, tuple(notes))
-
-
-def _damaged(path: Path, why: str) -> ImageError:
-    return ImageError(f"{path}: not an image that can be read, or a damaged one ({why})")
 
 
 def _read_header(path: Path, file: BinaryIO) -> _Header:
@@ -122,7 +119,7 @@ def _read_header(path: Path, file: BinaryIO) -> _Header:
         compression, _, *per_metre_, colours, _ = struct.unpack_from("<IIiiII", head, 12)
         per_metre = (max(0, per_metre_[0]), max(0, per_metre_[1]))
     if width <= 0 or height == 0:
-        raise _damaged(path, f"it states a size of {width}x{abs(height)}")
+        raise damaged(path, f"it states a size of {width}x{abs(height)}")
     if compression in (_JPEG, _PNG):
         raise ImageError(f"{path}: is a BMP file around a JPEG or PNG, as for printers; convert it to PNG first")
     if depth not in _DEPTHS.get(compression, ()) or (size in _OS2 and compression > _RLE4):
@@ -140,13 +137,13 @@ def _read_header(path: Path, file: BinaryIO) -> _Header:
                 after += 4 * count
             masks = (*struct.unpack_from(f"<{count}I", head, 36), 0)[:4]
         if any(not _is_run(mask) for mask in masks) or not all(masks[:3]):
-            raise _damaged(path, f"its masks of colours are {', '.join(f'{mask:#x}' for mask in masks)}")
+            raise damaged(path, f"its masks of colours are {', '.join(f'{mask:#x}' for mask in masks)}")
     entry = 3 if size == _CORE else 4
     count = min(colours or 1 << depth, 1 << depth, max(0, start - after) // entry) if depth <= 8 else 0
     file.seek(after)
     table = file.read(count * entry)
     if (depth <= 8 and not count) or len(table) < count * entry:
-        raise _damaged(path, "it has no palette")
+        raise damaged(path, "it has no palette")
     palette = np.frombuffer(table, np.uint8).reshape(-1, entry)[:, 2::-1]
     profile, linked = _read_profile(file, head) if size >= _V5 else (b"", False)
     top_down = height < 0
@@ -185,7 +182,7 @@ def _stored(path: Path, file: BinaryIO, header: _Header, top: int, stop: int) ->
     data = file.read(size)
     used = size - header.stride + (header.width * header.depth + 7) // 8
     if len(data) < used:
-        raise _damaged(path, "it became shorter")
+        raise damaged(path, "it became shorter")
     rows = np.frombuffer(data.ljust(size, b"\0"), np.uint8).reshape(stop - top, header.stride)
     return rows if header.top_down else rows[::-1]
 
@@ -208,7 +205,7 @@ def _decode_whole(path: Path, file: BinaryIO, header: _Header) -> tuple[NDArray[
     file.seek(header.start)
     indices, undefined, whole = decode_rle(file.read(), header.width, header.height, header.depth)
     if not whole:
-        raise _damaged(path, "it ends too early: rows are missing")
+        raise damaged(path, "it ends too early: rows are missing")
     notes = [f"leaves {undefined} pixels undefined; they get the first colour of its palette"] if undefined else []
     return (indices if header.top_down else indices[::-1]), notes
 
@@ -239,7 +236,7 @@ def _colours(path: Path, header: _Header, rows: NDArray[np.uint8]) -> Pixels:
 
 def _look_up(path: Path, header: _Header, indices: NDArray[np.uint8]) -> Pixels:
     if indices.max() >= len(header.palette):
-        raise _damaged(path, f"its pixels name more than the {len(header.palette)} colours of its palette")
+        raise damaged(path, f"its pixels name more than the {len(header.palette)} colours of its palette")
     colours: Pixels = header.palette[:, : header.channels][indices]
     return colours
 

@@ -29,6 +29,7 @@ __all__ = [
     "WRITABLE",
     "Picture",
     "Pixels",
+    "brightness",
     "dtype_peak",
     "grey_plane",
     "luminance",
@@ -65,6 +66,12 @@ def luminance(rgb: Pixels) -> Pixels:
 def grey_plane(pixels: Pixels) -> NDArray[np.float32]:
     """(H, W, C) to (H, W): the luminance of colours, grey as it is, alpha left out; in the same range."""
     return luminance(pixels[..., :3]) if pixels.shape[2] >= 3 else pixels[..., 0].astype(np.float32)
+
+
+def brightness(pixels: Pixels) -> NDArray[np.float32]:
+    """(H, W, C) of any type to (H, W): `grey_plane` in 0..1, where 1 is full intensity."""
+    plane: NDArray[np.float32] = grey_plane(pixels) / np.float32(dtype_peak(pixels.dtype))
+    return plane.clip(0, 1)
 
 
 def three_channels(pixels: Pixels) -> Pixels:

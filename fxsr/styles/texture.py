@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fxsr.images.image import Pixels, dtype_peak, grey_plane
+from fxsr.images.image import Pixels, brightness
 from fxsr.styles.maps import Plane, feather, smooth_step, spread
 
 GRAIN_LIMIT = 0.025
@@ -37,7 +37,7 @@ def texture(image: Pixels, radius: float | None = None, grain: float | None = No
         radius: radius of the neighbourhood in pixels. None: 1/40 of the shorter side, but 12 to 32.
         grain: standard deviation of the image's grain, for pixels in 0..1. None: estimated.
     """
-    grey: Plane = (grey_plane(image) / np.float32(dtype_peak(image.dtype))).clip(0, 1)
+    grey = brightness(image)
     if radius is None:
         radius = min(max(min(grey.shape) / 40, 12), 32)
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fxsr.images.image import Pixels, dtype_peak, grey_plane
+from fxsr.images.image import Pixels, brightness
 from fxsr.styles.maps import Plane, feather, smooth_step, spread
 from fxsr.styles.texture import estimate_grain
 
@@ -29,7 +29,7 @@ def focus(image: Pixels) -> Plane:
     Args:
         image: (H, W, C), alpha ignored; uint8, uint16 or float in 0..1.
     """
-    grey: Plane = (grey_plane(image) / np.float32(dtype_peak(image.dtype))).clip(0, 1)
+    grey = brightness(image)
     grain = max(estimate_grain(grey), 0.004)
     fine, coarse = (_energy(feather(grey, blur)) for blur in (_FINE, _COARSE))
     # white noise of deviation 1 leaves 1 / (4 pi sigma^4) in this energy; sigma^2 of the small blur is 1.2

@@ -51,8 +51,10 @@ def auto(image: Pixels) -> Plane:
     t: Plane = np.float32(0.3) + np.float32(0.6) * np.maximum(
         resize_plane(fine, height, width), np.float32(0.6) * sharp
     )
-    for kind in _limits():
-        t = np.minimum(t, resize_plane(kind.make(image), height, width))
+    absent = missing()
+    for name in ("faces", "text"):
+        if name not in absent:
+            t = np.minimum(t, resize_plane(AUTOMATIC_MAPS[name].make(image), height, width))
     return t
 
 
@@ -65,11 +67,6 @@ AUTOMATIC_MAPS: Mapping[str, AutomaticMap] = MappingProxyType(
         "texture": AutomaticMap("Only texture gets crisp.", texture),
     }
 )
-
-
-def _limits() -> list[AutomaticMap]:
-    """The parts of `auto` that need packages, as far as these are installed."""
-    return [AUTOMATIC_MAPS[name] for name in ("faces", "text") if name not in missing()]
 
 
 def missing() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxsr.images.image import Pixels, dtype_peak, grey_plane, resize_plane
+from fxsr.images.image import Pixels, brightness, resize_plane
 from fxsr.styles.automatic.detector import open_network
 from fxsr.styles.automatic.view import look
 from fxsr.styles.maps import Plane, feather, smooth_step, spread
@@ -52,7 +52,7 @@ def find_text(image: Pixels) -> Plane:
     inner = [resize_plane(rgb[..., each].astype(np.float32), *map(_multiple, (height, width))) for each in (2, 1, 0)]
     (found,) = network(np.stack(inner)[None] / np.float32(127.5) - 1)
     core = (resize_plane(found[0, 0], height, width) >= _SURE).astype(np.float32)
-    many = (_turns(_brightness(rgb), _REACH) >= _TURNS).astype(np.float32)
+    many = (_turns(brightness(rgb), _REACH) >= _TURNS).astype(np.float32)
     core *= spread(core * (feather(many, _REACH) > 0.5), _REACH)
     grown = core
     for radius in (2, 4, 8, 16, 32, 64):
@@ -71,7 +71,7 @@ def strokes(image: Pixels) -> Plane:
     is large. An edge between two areas is like that as well, but on one side only: both the dark and the bright must
     come again and again within the neighbourhood.
     """
-    grey = _brightness(image)
+    grey = brightness(image)
     radius = min(max(min(grey.shape) / 60, 6), 24)
     bright, dark = _limits(grey, radius)
     contrast = bright - dark
@@ -82,11 +82,6 @@ def strokes(image: Pixels) -> Plane:
         * smooth_step(_turns(grey, radius), 2.2, 3.4)  # an edge alone changes once over the neighbourhood
     )
     return feather(found, radius)
-
-
-def _brightness(image: Pixels) -> Plane:
-    grey: Plane = (grey_plane(image) / np.float32(dtype_peak(image.dtype))).clip(0, 1)
-    return grey
 
 
 def _limits(grey: Plane, radius: float) -> tuple[Plane, Plane]:

@@ -11,8 +11,9 @@ import torch
 from tests.support import write_photos
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
+    """Sums are in one order, so that runs can be compared; before other fixtures of a module train."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
