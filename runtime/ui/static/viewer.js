@@ -122,7 +122,6 @@ export class Viewer {
     this.options.onLook?.();
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.request(), REST);
-    this.root.dataset.state = "waiting";
   }
 
   keepInside() {
@@ -172,12 +171,14 @@ export class Viewer {
 
   /** Tell the page, and those who can't see it, how far the picture is. */
   settle() {
-    const waiting = this.timer !== 0 || this.patches.some((patches) => patches.busy);
+    const waiting = this.timer !== 0 || this.frame !== 0 || this.patches.some((patches) => patches.busy);
     this.root.dataset.state = waiting ? "waiting" : "ready";
     this.canvas.setAttribute("aria-busy", String(waiting));
   }
 
   draw() {
+    this.showWords();
+    this.root.dataset.state = "waiting";
     if (!this.frame) {
       this.frame = requestAnimationFrame(() => {
         this.frame = 0;
@@ -187,13 +188,8 @@ export class Viewer {
     }
   }
 
-  paint() {
-    const { canvas, context } = this;
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    if (!this.photo) return;
-    const middle = this.onlyLeft ? canvas.width : Math.round(this.split * canvas.width);
-    this.paintSide(0, 0, middle);
-    this.paintSide(1, middle, canvas.width);
+  /** Show what the labels, the slider and the zoom say; only the picture waits for the next frame. */
+  showWords() {
     this.handle.style.left = `${100 * this.split}%`;
     this.handle.setAttribute("aria-valuenow", String(Math.round(100 * this.split)));
     this.badges.forEach((badge, side) => {
@@ -202,6 +198,15 @@ export class Viewer {
     });
     const percent = this.root.querySelector(".percent");
     if (percent) percent.textContent = `${Math.round(100 * this.zoom)} %`;
+  }
+
+  paint() {
+    const { canvas, context } = this;
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (!this.photo) return;
+    const middle = this.onlyLeft ? canvas.width : Math.round(this.split * canvas.width);
+    this.paintSide(0, 0, middle);
+    this.paintSide(1, middle, canvas.width);
   }
 
   /** @param {number} side @param {number} from @param {number} to columns of the canvas */

@@ -216,12 +216,12 @@ def test_layers_lie_below_strokes(page: Any, served: ServedPage, tmp_path: Path)
 def test_names_that_the_server_adds_become_layers(
     browser: Any, served: ServedPage, monkeypatch: pytest.MonkeyPatch, photo: Path
 ) -> None:
-    faces = AutomaticMap("Faces stay faithful.", lambda pixels: np.zeros(pixels.shape[:2], np.float32))
-    monkeypatch.setattr("fxsr.runtime.ui.page.AUTOMATIC", {"faces": faces})
+    clouds = AutomaticMap("Clouds stay soft.", lambda pixels: np.zeros(pixels.shape[:2], np.float32))
+    monkeypatch.setattr("fxsr.runtime.ui.page.AUTOMATIC", {"clouds": clouds})
     with visiting(browser, served.address) as page:
         page.set_input_files("#photo-file", str(photo))
-        assert page.get_attribute("[data-layer=faces]", "title") == "Faces stay faithful."
-        page.click("[data-layer=faces]")  # which this server can't make after all
+        assert page.get_attribute("[data-layer=clouds]", "title") == "Clouds stay soft."
+        page.click("[data-layer=clouds]")  # which this server can't make after all
         page.wait_for_selector("#map-error:has-text('There is no style map called')")
 
 

@@ -255,7 +255,7 @@ def test_maps_of_large_photos_are_made_from_smaller_ones(
 
 
 def test_an_unknown_map_is_named(studio: Studio, photo: OpenPhoto) -> None:
-    with pytest.raises(UsageError, match="no style map called 'clouds'; there are texture, "):
+    with pytest.raises(UsageError, match="no style map called 'clouds'; there are auto, faces, "):
         studio.make_map("clouds", photo)
 
 
