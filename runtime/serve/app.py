@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Annotated, Any
 
 import fxsr
@@ -18,7 +20,7 @@ from fxsr.runtime.serve.exchange import Message, Receive, Send
 from fxsr.runtime.serve.failures import answer_failures
 from fxsr.runtime.serve.folder import OwnFolder
 from fxsr.runtime.serve.guard import Guard
-from fxsr.runtime.serve.images import ClientFile, UpscaledFile, format_suffix, upscale_file
+from fxsr.runtime.serve.images import ClientFile, UpscaledFile, format_suffix, parse_automatic, upscale_file
 from fxsr.runtime.serve.metrics import Metrics
 from fxsr.runtime.serve.openapi import IMAGES, INFER, METRICS, TENSORS, problems
 from fxsr.runtime.serve.problems import ProblemError
@@ -28,7 +30,9 @@ from fxsr.runtime.serve.service import ServedModel, Service
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.serve.tensors import decode_request, encode_response, inflate
 from fxsr.runtime.upscale.upscaler import Upscaler
+from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.options import StyleOptions, check_style_is_free
+from fxsr.styles.style_map import StyleMap
 
 with needs("serve"):
     from fastapi import FastAPI, File, Form, Request, Response, UploadFile
@@ -88,6 +92,8 @@ class _Routes:
         self._service = service
         self._folder = folder
         self._metrics = metrics
+        self._mapping = Lock()
+        """Held while an automatic style map is made, which takes up to half a gigabyte."""
 
     def add_to(self, app: FastAPI) -> None:
         """Add all routes to an app."""
@@ -119,7 +125,11 @@ class _Routes:
             float | None, Form(ge=0, le=1, description="Style; with a t_map, a factor for its values.")
         ] = None,
         t_map: Annotated[
-            UploadFile | None, File(description="Style per pixel, as an image: black is t = 0, white is t = 1.")
+            UploadFile | str | None,
+            File(
+                description="Style per pixel, as an image: black is t = 0, white is t = 1. Or the word auto, for a map "
+                "that is made from the image; or its parts by name, as in auto:faces+focus."
+            ),
         ] = None,
         t_feather: Annotated[
             float, Form(ge=0, le=1000, description="Pixels by which hard borders in the map are softened.")
@@ -148,6 +158,7 @@ class _Routes:
             format_suffix(format)  # before the image is stored
         if lossless and quality is not None:
             raise UsageError("lossless and quality contradict each other; set one of them")
+        map_choice = parse_automatic(t_map) if isinstance(t_map, str) else t_map
         limit = self._service.settings.max_pixels
         style_options = StyleOptions(t, feather=t_feather)
         options = RunOptions(style_options, quality, outscale=outscale, lossless=lossless, max_pixels=limit)
@@ -158,16 +169,29 @@ class _Routes:
             folders.append(folder)
             place = Path(folder.name)
             photo = ClientFile.store(image.file, place, "image")
-            style = ClientFile.store(t_map.file, place, "t_map").read_style(limit) if t_map else None
+            style = self._style_map(map_choice, photo, flow)
             upscaled = upscale_file(served_model.upscaler(flow), photo, style, place, options, format)
+            if isinstance(map_choice, AutomaticStyle):
+                upscaled = replace(upscaled, notes=(*map_choice.notes, *upscaled.notes))
             return _file_response(folder, upscaled)
 
         def release() -> None:
             for folder in folders:
                 folder.cleanup()
 
-        sent = sum(each.size or 0 for each in (image, t_map) if each)
+        sent = sum(each.size or 0 for each in (image, t_map) if not isinstance(each, str | None))
         return await self._service.attend(served_model, request.receive, work, sent, release)
+
+    def _style_map(self, choice: UploadFile | AutomaticStyle | None, photo: ClientFile, flow: Flow) -> StyleMap | None:
+        """The style map of a request: read from the client's file, or made from its photo."""
+        limit = self._service.settings.max_pixels
+        if isinstance(choice, AutomaticStyle):
+            with self._mapping:
+                flow.check()  # the client may have gone while others' maps were made
+                return photo.make_style(choice, limit)
+        if choice is None:
+            return None
+        return ClientFile.store(choice.file, photo.path.parent, "t_map").read_style(limit)
 
     async def server(self) -> dict[str, Any]:
         """Name, version and protocol extensions of this server."""
