@@ -9,6 +9,10 @@ import typer
 from fxsr.cli.options import AllowHost, DeviceName, Host, Port, Provider, Trust, host_names, whole_units
 from fxsr.cli.panels import INPUT_OUTPUT
 from fxsr.cli.stop import Stop
+from fxsr.errors import MissingExtraError
+
+_SECONDS = 3600.0
+"""Longest time of a request: results are large, and networks may be slow."""
 
 
 def ui(
@@ -37,7 +41,7 @@ def ui(
     provider: Provider = "auto",
     trust: Trust = False,
 ) -> None:
-    """Serve a web page with the style dial, on which style maps are painted.
+    """Serve a web page with the style dial: compare, paint, upscale.
 
     The page loads nothing from other machines. Anyone who can reach the address may use it: keep it on this machine, or
     put it behind a proxy that authenticates users.
@@ -48,14 +52,19 @@ def ui(
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.serve import server
     from fxsr.runtime.serve.settings import Settings
-    from fxsr.runtime.ui.gradio_settings import prepare_gradio
     from fxsr.runtime.ui.studio import Studio
     from fxsr.runtime.upscale.upscaler import Upscaler, load
+
+    try:
+        from fxsr.runtime.ui.page import make_page
+    except MissingExtraError as error:  # of the server, whose packages are those of this extra
+        raise MissingExtraError(error.package, "ui") from error
 
     stop: Stop = context.obj
     settings = Settings(
         max_bytes=200 << 20,
         max_pixels=whole_units("--max-megapixels", max_megapixels, 1e6),
+        seconds=_SECONDS,
         hosts=host_names(host, allow_hosts),
     )
     with server.listen(host, port) as listener:
@@ -67,9 +76,6 @@ def ui(
 
         models = server.open_models(engines or [DEFAULT_MODEL], open_one)
         with Studio(models, settings) as studio:
-            prepare_gradio(studio.folder)
-            from fxsr.runtime.ui.page import make_page  # which imports Gradio
-
             app = make_page(studio)
             typer.echo(server.address(listener), err=True)
             if open_browser:

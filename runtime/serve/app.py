@@ -4,37 +4,40 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Annotated, Any
 
 import fxsr
-from fxsr.errors import DeviceLostError, FxsrError, UsageError
+from fxsr.errors import DeviceLostError, UsageError
 from fxsr.extras import needs
 from fxsr.images.formats import FORMATS
 from fxsr.runtime.jobs.jobs import RunOptions
 from fxsr.runtime.serve.exchange import Message, Receive, Send
+from fxsr.runtime.serve.failures import answer_failures
 from fxsr.runtime.serve.folder import OwnFolder
 from fxsr.runtime.serve.guard import Guard
-from fxsr.runtime.serve.images import ClientFile, UpscaledFile, format_suffix, upscale_file
+from fxsr.runtime.serve.images import ClientFile, UpscaledFile, format_suffix, parse_automatic, upscale_file
 from fxsr.runtime.serve.metrics import Metrics
 from fxsr.runtime.serve.openapi import IMAGES, INFER, METRICS, TENSORS, problems
-from fxsr.runtime.serve.problems import MEDIA_TYPE, ProblemError
+from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.protocol import VERSION, describe_model, infer
 from fxsr.runtime.serve.scheduler import Flow
 from fxsr.runtime.serve.service import ServedModel, Service
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.serve.tensors import decode_request, encode_response, inflate
 from fxsr.runtime.upscale.upscaler import Upscaler
+from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.options import StyleOptions, check_style_is_free
+from fxsr.styles.style_map import StyleMap
 
 with needs("serve"):
     from fastapi import FastAPI, File, Form, Request, Response, UploadFile
-    from fastapi.exceptions import RequestValidationError
     from fastapi.responses import FileResponse
     from fastapi_offline import FastAPIOffline
-    from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect
 
 _SMALL = 1 << 20
@@ -76,11 +79,7 @@ def create_app(
         summary="Super-resolution with a style dial.",
         lifespan=lifespan,
     )
-    app.add_exception_handler(ProblemError, _answer)
-    app.add_exception_handler(FxsrError, _answer)
-    app.add_exception_handler(HTTPException, _answer)
-    app.add_exception_handler(RequestValidationError, _answer)
-    app.add_exception_handler(Exception, _answer)
+    answer_failures(app)
     _Routes(service, metrics, folder).add_to(app)
     guard = Guard(app, settings, metrics.request)
     return guard
@@ -93,6 +92,8 @@ class _Routes:
         self._service = service
         self._folder = folder
         self._metrics = metrics
+        self._mapping = Lock()
+        """Held while an automatic style map is made, which takes up to half a gigabyte."""
 
     def add_to(self, app: FastAPI) -> None:
         """Add all routes to an app."""
@@ -124,7 +125,11 @@ class _Routes:
             float | None, Form(ge=0, le=1, description="Style; with a t_map, a factor for its values.")
         ] = None,
         t_map: Annotated[
-            UploadFile | None, File(description="Style per pixel, as an image: black is t = 0, white is t = 1.")
+            UploadFile | str | None,
+            File(
+                description="Style per pixel, as an image: black is t = 0, white is t = 1. Or the word auto, for a map "
+                "that is made from the image; or its parts by name, as in auto:faces+focus."
+            ),
         ] = None,
         t_feather: Annotated[
             float, Form(ge=0, le=1000, description="Pixels by which hard borders in the map are softened.")
@@ -153,6 +158,7 @@ class _Routes:
             format_suffix(format)  # before the image is stored
         if lossless and quality is not None:
             raise UsageError("lossless and quality contradict each other; set one of them")
+        map_choice = parse_automatic(t_map) if isinstance(t_map, str) else t_map
         limit = self._service.settings.max_pixels
         style_options = StyleOptions(t, feather=t_feather)
         options = RunOptions(style_options, quality, outscale=outscale, lossless=lossless, max_pixels=limit)
@@ -163,16 +169,29 @@ class _Routes:
             folders.append(folder)
             place = Path(folder.name)
             photo = ClientFile.store(image.file, place, "image")
-            style = ClientFile.store(t_map.file, place, "t_map").read_style(limit) if t_map else None
+            style = self._style_map(map_choice, photo, flow)
             upscaled = upscale_file(served_model.upscaler(flow), photo, style, place, options, format)
+            if isinstance(map_choice, AutomaticStyle):
+                upscaled = replace(upscaled, notes=(*map_choice.notes, *upscaled.notes))
             return _file_response(folder, upscaled)
 
         def release() -> None:
             for folder in folders:
                 folder.cleanup()
 
-        sent = sum(each.size or 0 for each in (image, t_map) if each)
+        sent = sum(each.size or 0 for each in (image, t_map) if not isinstance(each, str | None))
         return await self._service.attend(served_model, request.receive, work, sent, release)
+
+    def _style_map(self, choice: UploadFile | AutomaticStyle | None, photo: ClientFile, flow: Flow) -> StyleMap | None:
+        """The style map of a request: read from the client's file, or made from its photo."""
+        limit = self._service.settings.max_pixels
+        if isinstance(choice, AutomaticStyle):
+            with self._mapping:
+                flow.check()  # the client may have gone while others' maps were made
+                return photo.make_style(choice, limit)
+        if choice is None:
+            return None
+        return ClientFile.store(choice.file, photo.path.parent, "t_map").read_style(limit)
 
     async def server(self) -> dict[str, Any]:
         """Name, version and protocol extensions of this server."""
@@ -259,21 +278,3 @@ class _TemporaryFileResponse(FileResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._folder.cleanup()
-
-
-async def _answer(request: Request, error: Exception) -> Response:
-    """The answer to a request that failed, as problem details."""
-    match error:
-        case ProblemError():
-            problem = error
-        case FxsrError():
-            problem = ProblemError.of(error)
-        case RequestValidationError():
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-            problem = ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}")
-        case HTTPException():
-            problem = ProblemError(error.status_code, error.detail, error.headers)
-        case _:  # an error in the server, which is logged as well
-            problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; see its log")
-    return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fxsr.errors import FxsrError, ImageError, StyleError, UsageError
+from fxsr.errors import FxsrError, ImageError, StyleError, UsageError, foreign_name
 from fxsr.images.formats import FORMATS, WRITABLE
 from fxsr.images.kinds import find_kind
 from fxsr.runtime.jobs.jobs import Job, RunOptions
 from fxsr.runtime.jobs.pipeline import do_job
 from fxsr.runtime.jobs.places import errors_naming
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
+from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.style_map import StyleMap
 
 MEDIA_TYPES = {
@@ -76,6 +77,17 @@ class ClientFile:
         with self.named():
             return StyleMap.read(self.path, max_pixels)
 
+    def make_style(self, style: AutomaticStyle, max_pixels: int) -> StyleMap:
+        """Make an automatic style map from it, which may take half a gigabyte of memory.
+
+        Raises:
+            ImageError: it can't be read.
+            TooLargeError: it has more than `max_pixels` pixels.
+        """
+        self.suffix()
+        with self.named():
+            return style.read(self.path, max_pixels)
+
 
 @dataclass(frozen=True)
 class UpscaledFile:
@@ -115,6 +127,23 @@ def upscale_file(
     with image.named(), errors_naming({target: target.name}):
         done = do_job(Job(image.path, target, t_map), upscaler, options, progress)
     return UpscaledFile(target, MEDIA_TYPES[target.suffix], done.notes)
+
+
+def parse_automatic(words: str) -> AutomaticStyle:
+    """The automatic style map that a client asks for in place of a file, such as `auto:faces+focus`.
+
+    Raises:
+        UsageError: the words name none.
+        MissingExtraError: a package that it needs is not installed.
+    """
+    style = AutomaticStyle.parse(words)
+    if style is None:
+        raise UsageError(
+            f"t_map: {foreign_name(words)!r} is no style map; send an image file, the word auto, or names as in "
+            "auto:faces+focus"
+        )
+    style.check_installed()
+    return style
 
 
 def format_suffix(name: str) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import Lock
+from typing import Any
 
-from fxsr.images.image import read_image
+import numpy as np
+
+from fxsr.images.image import Picture, read_image
 from fxsr.images.reading import open_rows
 from fxsr.images.rows import Pixels, check_pixels
 from fxsr.runtime.serve.images import ClientFile
@@ -20,8 +23,20 @@ class OpenPhoto:
     file: ClientFile
     name: str
     """Its file name without the suffix."""
+    suffix: str
+    """The suffix of its format, such as `.jpg`."""
     size: tuple[int, int]
     """Width and height."""
+    channels: int
+    """1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha)."""
+    dtype: np.dtype[Any]
+    """Type of its pixels."""
+    notes: tuple[str, ...] = ()
+    """What could not be kept on reading, one line each."""
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.channels in (2, 4)
 
 
 class PhotoStore:
@@ -45,16 +60,17 @@ class PhotoStore:
         with self._lock:
             return self._size()
 
-    def open(self, file: Path) -> OpenPhoto:
+    def open(self, file: ClientFile) -> OpenPhoto:
         """Read a photo.
 
         Raises:
             ImageError: it is not an image, or too large.
         """
-        sent = ClientFile(file, file.name)
-        sent.suffix()
-        pixels = self._read(sent)
-        return OpenPhoto(sent, file.stem, (pixels.shape[1], pixels.shape[0]))
+        suffix = file.suffix()
+        picture = self._read(file)
+        height, width, channels = picture.pixels.shape
+        name = PurePath(file.name).stem
+        return OpenPhoto(file, name, suffix, (width, height), channels, picture.pixels.dtype, picture.notes)
 
     def pixels(self, photo: OpenPhoto) -> Pixels:
         """(H, W, C), in sRGB.
@@ -67,19 +83,19 @@ class PhotoStore:
             if pixels is not None:
                 self._kept.move_to_end(photo.file.path)
                 return pixels
-        return self._read(photo.file)
+        return self._read(photo.file).pixels
 
-    def _read(self, sent: ClientFile) -> Pixels:
+    def _read(self, sent: ClientFile) -> Picture:
         with sent.named():
             rows = open_rows(sent.path, self._max_pixels)
             check_pixels(sent.path, rows.width, rows.height, self._max_pixels)
-            pixels = read_image(sent.path, srgb=True).pixels
+            picture = read_image(sent.path, srgb=True)
         with self._lock:
-            self._kept[sent.path] = pixels
+            self._kept[sent.path] = picture.pixels
             self._kept.move_to_end(sent.path)
             while len(self._kept) > 1 and self._size() > self._most:
                 self._kept.popitem(last=False)
-        return pixels
+        return picture
 
     def _size(self) -> int:
         return sum(pixels.nbytes for pixels in self._kept.values())

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from fxsr.errors import FxsrError, ImageError, StyleError, TooLargeError, UsageError
+from fxsr.errors import FxsrError, ImageError, MissingExtraError, StyleError, TooLargeError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 2
@@ -32,7 +32,7 @@ class ProblemError(Exception):
         match error:
             case TooLargeError():
                 return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
-            case ImageError() | StyleError() | UsageError():
+            case ImageError() | StyleError() | UsageError() | MissingExtraError():  # trying again would not help
                 return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
             case FxsrError():
                 return ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, str(error))

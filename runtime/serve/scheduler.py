@@ -265,6 +265,15 @@ class Flow(Session):
         while self._pending:
             yield self._oldest()
 
+    def check(self) -> None:
+        """Stop work that nobody waits for any more.
+
+        Raises:
+            RequestAbandonedError: the request was abandoned.
+        """
+        if self._abandoned:
+            raise RequestAbandonedError(self._abandoned)
+
     def abandon(self, reason: str) -> None:
         """Drop all tiles; may be called from any thread. Whoever waits for one gets a `RequestAbandonedError`."""
         self._abandoned = reason

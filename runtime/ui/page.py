@@ -1,211 +1,264 @@
-"""The page: its parts, and what happens when they change."""
+"""The page as an ASGI app: its files, and the routes that they call. Their contract is with the page alone.
+
+Everything that a client sends lies in the body, as bytes: a photo, a map, or a painting (see
+`fxsr.runtime.ui.painting`). Nothing names a file or an address of another machine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.resources import files
-from itertools import count
-from pathlib import Path
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
 
-from fxsr.errors import FxsrError
+import fxsr
 from fxsr.extras import needs
-from fxsr.runtime.serve.images import FORMAT_NAMES
+from fxsr.runtime.serve.failures import answer_failures
+from fxsr.runtime.serve.guard import Guard
+from fxsr.runtime.serve.images import FORMAT_NAMES, ClientFile
 from fxsr.runtime.serve.photos import OpenPhoto
-from fxsr.runtime.ui.gradio_settings import prepare_gradio
-from fxsr.runtime.ui.guard import PageGuard
-from fxsr.runtime.ui.painting import Painting
-from fxsr.runtime.ui.studio import AUTOMATIC, WINDOW, Studio, StyleChoice
+from fxsr.runtime.serve.problems import ProblemError
+from fxsr.runtime.ui.maps import AUTOMATIC
+from fxsr.runtime.ui.painting import Painting, painting_size
+from fxsr.runtime.ui.static import FilesOfPage
+from fxsr.runtime.ui.studio import Studio, StyleChoice
+from fxsr.runtime.ui.views import Part
+from fxsr.styles.automatic.registry import missing
 from fxsr.styles.style_map import DEFAULT_T
 
 with needs("ui"):
-    import gradio as gr
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Query, Request, Response
+    from fastapi.responses import FileResponse
+    from starlette.requests import ClientDisconnect
 
-_TITLE = "# FxSR\nUpscale a photo. The dial goes from faithful (0) to crisp (1); paint where the style should differ."
-SAME_FORMAT = "same format"
-FORMATS = (SAME_FORMAT, *FORMAT_NAMES)
-_SESSIONS = 100
-"""Number of pages whose state is kept, in memory: a small picture of the photo and the last computed map."""
-_WAITING = 64
-"""Largest number of a page's events that wait; further ones are refused."""
-_CSS = """
-.gradio-container { max-width: 1400px !important; margin: 0 auto; }
-footer { display: none !important; }
-#title p { margin: 0; color: var(--body-text-color-subdued); }
-"""
+T = TypeVar("T")
+Style = Annotated[float, Query(ge=0, le=1)]
+Name = Annotated[str, Query(max_length=400)]
+Pixel = Annotated[int, Query(ge=0)]
+
+_MOST_PAINTING = 3 << 20
+"""Largest size of a deflated painting, in bytes: two planes of a megapixel that can't be compressed fit."""
+_FILE_POLICY = "default-src 'none'; sandbox"
+_PNG, _WEBP, _BYTES = "image/png", "image/webp", "application/octet-stream"
 
 
-def make_page(studio: Studio) -> PageGuard:
-    """The page as an ASGI app. Call `prepare_gradio` first, and import this module after that."""
-    prepare_gradio(studio.folder)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    font = ["system-ui", "sans-serif"]  # names only: the themes' own fonts are loaded from other servers
-    theme = gr.themes.Soft(primary_hue="orange", font=font, font_mono=["ui-monospace", "monospace"])
-    blocks = _blocks(studio)
-    blocks.state_session_capacity = _SESSIONS
-    blocks.has_launched = (
-        True  # otherwise Gradio accepts, and then serves, any file of this machine that a client names
-    )
-    gr.mount_gradio_app(
-        app,
-        blocks,
-        "/",
-        footer_links=[],
-        run_history=False,
-        theme=theme,
-        css=_CSS,
-        max_file_size=studio.settings.max_bytes,
-        ssr_mode=False,
-    )
-    return PageGuard(app, studio.settings)
+def make_page(studio: Studio) -> Guard:
+    """The page as an ASGI app, for requests of its own origin."""
+    routes = _Routes(studio)
 
-
-def _blocks(studio: Studio) -> Any:
-    source = files("fxsr.runtime.ui")
-    html, css, script = (source.joinpath(f"painter.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
-    names = list(studio.service.models)
-    numbers = count()
-
-    with gr.Blocks(title="FxSR", analytics_enabled=False) as blocks:
-        photo = gr.State(None)
-        gr.Markdown(_TITLE, elem_id="title")
-        with gr.Row():
-            with gr.Column(scale=3, min_width=320):
-                upload = gr.File(label="Photo", file_count="single", type="filepath", height=110, elem_id="photo")
-                painter = gr.HTML(
-                    html_template=html,
-                    css_template=css,
-                    js_on_load=script,
-                    elem_id="painter",
-                    photo="",
-                    given=None,
-                    window=[0, 0],
-                )
-                with gr.Accordion("Style maps", open=False):
-                    with gr.Row():
-                        kind = gr.Dropdown(list(AUTOMATIC), label="Automatic map", min_width=160)
-                        make = gr.Button("Make it", min_width=90)
-                    with gr.Row():
-                        load = gr.UploadButton("Load a map", min_width=120)
-                        save = gr.Button("Save the map", min_width=120)
-                    saved = gr.DownloadButton("Download the map", visible=False, elem_id="saved-map")
-            with gr.Column(scale=2, min_width=320):
-                t = _dial(studio, names[0])
-                model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
-                preview = gr.ImageSlider(
-                    label="Preview at 100 %: bicubic | FxSR", interactive=False, max_height=420, elem_id="preview"
-                )
-                with gr.Row():
-                    kept = gr.Dropdown(list(FORMATS), value=FORMATS[0], label="Save as", min_width=160)
-                    start = gr.Button("Upscale", variant="primary", min_width=120, elem_id="upscale")
-                    halt = gr.Button("Stop", min_width=80)
-                result = gr.ImageSlider(
-                    label="Result, scaled down: bicubic | FxSR", interactive=False, max_height=520, elem_id="result"
-                )
-                download = gr.DownloadButton("Download the result", visible=False, elem_id="download")
-
-        def open_photo(file: str | None) -> Any:
-            if not file:
-                return close_photo()
-            with _shown_errors():
-                photo = studio.open(Path(file))
-                size = [min(WINDOW, side) / side for side in photo.size]
-                return photo, gr.HTML(photo=studio.shown(photo), given=None, window=size)
-
-        def close_photo() -> Any:
-            return None, gr.HTML(photo="", given=None, window=[0, 0])
-
-        def give_painting(painting: Painting) -> Any:
-            # numbered, since the page reacts to changes only, and the same painting may be given twice
-            return gr.HTML(given={**painting.for_browser(), "number": next(numbers)})
-
-        def make_map(kind: str, chosen: str | None, photo: OpenPhoto | None) -> Any:
-            with _shown_errors():
-                return give_painting(studio.make_map(kind, _current(chosen, photo)))
-
-        def load_map(file: str, chosen: str | None, photo: OpenPhoto | None) -> Any:
-            with _shown_errors():
-                return give_painting(studio.read_map(Path(file), _current(chosen, photo)))
-
-        def save_map(chosen: str | None, photo: OpenPhoto | None, t: float, painted: Any) -> Any:
-            with _shown_errors():
-                file = studio.save_map(StyleChoice(t, Painting.from_browser(painted)), _current(chosen, photo))
-                return gr.DownloadButton(value=str(file), visible=True)
-
-        def show_preview(model: str, photo: OpenPhoto | None, t: float, painted: Any) -> Any:
-            if photo is None:
-                return None
-            with _shown_errors():
-                x, y = (painted or {}).get("look") or (0.5, 0.5)
-                return studio.preview(
-                    model, photo, StyleChoice(t, Painting.from_browser(painted)), (float(x), float(y))
-                )
-
-        def upscale(
-            model: str,
-            photo: OpenPhoto | None,
-            t: float,
-            painted: Any,
-            kept: str,
-            chosen: str | None,
-            request: gr.Request,
-            progress: Any = gr.Progress(),  # noqa: B008 # this is how Gradio provides one
-        ) -> Any:
-            with _shown_errors():
-                style = StyleChoice(t, Painting.from_browser(painted))
-                file, before, after = studio.run(
-                    str(request.session_hash),
-                    model,
-                    _current(chosen, photo),
-                    style,
-                    None if kept == SAME_FORMAT else kept,
-                    lambda done, total: progress((done, total), unit="tiles"),
-                )
-                return (before, after), gr.DownloadButton(value=str(file), visible=True)
-
-        def stop_run(request: gr.Request) -> None:
-            studio.stop(str(request.session_hash))
-
-        seen = [model, photo, t, painter]
-        opening = upload.change(open_photo, upload, [photo, painter], show_progress="hidden")
-        opening.failure(close_photo, None, [photo, painter], show_progress="hidden")
-        model.change(lambda model: _dial(studio, model), model, t, show_progress="hidden")
-        make.click(make_map, [kind, upload, photo], painter)
-        load.upload(load_map, [load, upload, photo], painter)
-        save.click(save_map, [upload, photo, t, painter], saved)
-        for change in (t.input, painter.change, model.change):
-            change(show_preview, seen, preview, show_progress="hidden", trigger_mode="always_last")
-        start.click(upscale, [*seen, kept, upload], [result, download], concurrency_limit=studio.settings.at_once)
-        halt.click(stop_run, show_progress="hidden")
-        blocks.unload(stop_run)
-    return blocks.queue(default_concurrency_limit=4, max_size=_WAITING)
-
-
-def _dial(studio: Studio, model: str) -> Any:
-    fixed = studio.fixed_style(model)
-    if fixed is not None:
-        return gr.Slider(0, 1, fixed, label="Style t: fixed in this model", interactive=False, elem_id="dial")
-    label = "Style t: 0 faithful, 1 crisp"
-    return gr.Slider(0, 1, DEFAULT_T, step=0.01, label=label, interactive=True, elem_id="dial")
-
-
-def _current(chosen: str | None, photo: OpenPhoto | None) -> OpenPhoto:
-    """The photo, if it is the chosen file: the page keeps an earlier photo until the next one is read.
-
-    Raises:
-        FxsrError: it is not.
-    """
-    if photo is None or chosen is None or photo.file.path != Path(chosen):
-        raise FxsrError("no photo is open yet")
-    return photo
-
-
-@contextmanager
-def _shown_errors() -> Iterator[None]:
-    """Errors raised in the block become messages on the page."""
-    try:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-    except (FxsrError, MemoryError, OSError) as error:
-        raise gr.Error(str(error) or type(error).__name__, print_exception=False) from error
+        routes.close()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    answer_failures(app)
+    routes.add_to(app)
+    return Guard(app, studio.settings, lambda method, route, status, seconds: None)
+
+
+class _Routes:
+    """What the server does at each path."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._files = FilesOfPage()
+        self._pool = ThreadPoolExecutor(studio.settings.at_once, "page")
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add all routes to an app."""
+        for method, path, answer in (
+            ("GET", "/", self.index),
+            ("GET", "/page/{name}", self.file),
+            ("GET", "/api/setup", self.setup),
+            ("POST", "/api/photos", self.open),
+            ("GET", "/api/photos/{photo}/overview", self.overview),
+            ("GET", "/api/photos/{photo}/before", self.before),
+            ("POST", "/api/photos/{photo}/preview", self.preview),
+            ("GET", "/api/photos/{photo}/maps/{kind}", self.make_map),
+            ("POST", "/api/photos/{photo}/read-map", self.read_map),
+            ("POST", "/api/photos/{photo}/save-map", self.save_map),
+            ("POST", "/api/photos/{photo}/runs", self.start),
+            ("GET", "/api/runs/{run}", self.report),
+            ("POST", "/api/runs/{run}/stop", self.stop),
+            ("GET", "/api/runs/{run}/part", self.part),
+            ("GET", "/api/runs/{run}/file", self.download),
+        ):
+            app.add_api_route(path, answer, methods=[method], response_model=None)
+
+    async def index(self, request: Request) -> Response:
+        return self._files.answer("index.html", request)
+
+    async def file(self, request: Request, name: str) -> Response:
+        return self._files.answer(name, request)
+
+    async def setup(self) -> dict[str, Any]:
+        """What the page needs to know before a photo is open."""
+        models = self._studio.service.models
+        maps = {name: made for name, made in AUTOMATIC.items() if name not in missing()}
+        return {
+            "version": fxsr.__version__,
+            "t": DEFAULT_T,
+            "models": [
+                {
+                    "name": name,
+                    "scale": model.info.scale,
+                    "fixed": self._studio.fixed_style(name),
+                    "preview": self._studio.preview_limit(name),
+                }
+                for name, model in models.items()
+            ],
+            "maps": [{"name": name, "description": made.description} for name, made in maps.items()],
+            "formats": FORMAT_NAMES,
+            "limits": {"bytes": self._studio.settings.max_bytes, "pixels": self._studio.settings.max_pixels},
+        }
+
+    async def open(self, request: Request, name: Name) -> dict[str, Any]:
+        file = await self._receive(request, name)
+
+        def work() -> tuple[str, OpenPhoto, tuple[float, float]]:
+            try:
+                number, photo = self._studio.open(file)
+            except BaseException:
+                file.path.unlink(missing_ok=True)
+                raise
+            return number, photo, self._studio.detail(photo)
+
+        number, photo, detail = await self._do(work)
+        return {
+            "id": number,
+            "name": file.name,
+            "format": photo.suffix[1:],
+            "width": photo.size[0],
+            "height": photo.size[1],
+            "bits": photo.dtype.itemsize * 8,
+            "alpha": photo.has_alpha,
+            "bytes": file.path.stat().st_size,
+            "notes": photo.notes,
+            "detail": detail,
+            "painting": painting_size(*photo.size),
+        }
+
+    async def overview(self, photo: str) -> Response:
+        found = self._studio.find(photo)
+        return _shown(await self._do(lambda: self._studio.overview(found)), _WEBP)
+
+    async def before(
+        self, photo: str, x: Pixel, y: Pixel, w: Pixel, h: Pixel, factor: Annotated[float, Query(gt=0, le=16)]
+    ) -> Response:
+        found = self._studio.find(photo)
+        return _shown(await self._do(lambda: self._studio.before(found, Part(x, y, w, h), factor)), _PNG)
+
+    async def preview(
+        self, request: Request, photo: str, model: Name, t: Style, x: Pixel, y: Pixel, w: Pixel, h: Pixel
+    ) -> Response:
+        found, part = self._studio.find(photo), Part(x, y, w, h)
+        self._check_model(model)
+        style = await self._style(request, found, t)
+        served = self._studio.service.models[model]
+        png = await self._studio.service.attend(
+            served, request.receive, lambda flow: self._studio.preview(flow, model, found, style, part)
+        )
+        return _shown(png, _PNG)
+
+    async def make_map(self, photo: str, kind: str) -> Response:
+        found = self._studio.find(photo)
+        return _shown(await self._do(lambda: self._studio.make_map(kind, found)), _BYTES)
+
+    async def read_map(self, request: Request, photo: str, name: Name) -> Response:
+        found = self._studio.find(photo)
+        file = await self._receive(request, name)
+        return _shown(await self._do(lambda: self._studio.read_map(file, found)), _BYTES)
+
+    async def save_map(self, request: Request, photo: str, t: Style) -> Response:
+        found = self._studio.find(photo)
+        style = await self._style(request, found, t)
+        path = await self._do(lambda: self._studio.save_map(style, found))
+        return FileResponse(path, media_type=_PNG, filename=path.name, headers=_file_headers())
+
+    async def start(
+        self, request: Request, photo: str, model: Name, t: Style, format: Name | None = None
+    ) -> dict[str, Any]:
+        found = self._studio.find(photo)
+        self._check_model(model)
+        style = await self._style(request, found, t)
+        return (await self._do(lambda: self._studio.start_run(model, found, style, format))).report()
+
+    async def report(self, run: str) -> dict[str, Any]:
+        return self._studio.runs.find(run).report()
+
+    async def stop(self, run: str) -> dict[str, Any]:
+        found = self._studio.runs.find(run)
+        found.stop()
+        return found.report()
+
+    async def part(self, run: str, x: Pixel, y: Pixel, w: Pixel, h: Pixel, level: Pixel) -> Response:
+        result = self._studio.runs.find(run).result
+        if result is None or result.view is None or not result.view.path.exists():
+            raise ProblemError(HTTPStatus.NOT_FOUND, "there is no result to show")
+        view = result.view
+        return _shown(await self._do(lambda: view.part(Part(x, y, w, h), level)), _PNG)
+
+    async def download(self, run: str) -> Response:
+        result = self._studio.runs.find(run).result
+        if result is None or not result.file.exists():
+            raise ProblemError(HTTPStatus.NOT_FOUND, "this result is not here any more; upscale again")
+        return FileResponse(
+            result.file, media_type=result.media_type, filename=result.file.name, headers=_file_headers()
+        )
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """Work in a thread, of which there are a few, so that the memory of all requests is bounded."""
+        return await asyncio.wrap_future(self._pool.submit(work))
+
+    async def _receive(self, request: Request, name: str) -> ClientFile:
+        """The body as a file. The guard bounds its size."""
+        file = self._studio.new_file(name)
+        try:
+            with file.path.open("wb") as target:
+                async for chunk in request.stream():
+                    target.write(chunk)
+        except BaseException as error:
+            file.path.unlink(missing_ok=True)
+            if isinstance(error, ClientDisconnect):
+                raise _gone() from error
+            raise
+        return file
+
+    async def _style(self, request: Request, photo: OpenPhoto, t: float) -> StyleChoice:
+        """The dial and the painting in the body."""
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MOST_PAINTING:
+                    raise ProblemError(
+                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a painting may have {_MOST_PAINTING} bytes"
+                    )
+        except ClientDisconnect as error:
+            raise _gone() from error
+        return StyleChoice(t, Painting.from_browser(bytes(body), photo.size))
+
+    def _check_model(self, name: str) -> None:
+        if name not in self._studio.service.models:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"no such model; there are {', '.join(self._studio.service.models)}"
+            )
+
+
+def _gone() -> ProblemError:
+    return ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed")
+
+
+def _shown(body: bytes, media_type: str) -> Response:
+    """What the page's script reads; opened by itself, it is a download."""
+    return Response(body, media_type=media_type, headers=_file_headers() | {"Content-Disposition": "attachment"})
+
+
+def _file_headers() -> dict[str, str]:
+    return {"Content-Security-Policy": _FILE_POLICY, "Cache-Control": "no-store"}

@@ -1,13 +1,13 @@
-"""What a user painted on the page: received from the browser, and turned into a style map."""
+"""What a user painted on the page: received from the browser, and turned into a style map.
+
+Layers that were made from the photo arrive in the painting too: a layer that lets a share m of the dial's t through is
+paint of t = 0 that covers 1 - m.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,16 @@ def painting_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
+def plane_for_browser(plane: NDArray[np.float32], photo: tuple[int, int]) -> bytes:
+    """An (H, W) map in 0..1 as the page takes it: the bytes of a plane of a painting, row by row.
+
+    Args:
+        photo: width and height of the photo below it.
+    """
+    width, height = painting_size(*photo)
+    return np.rint(resize_plane(plane, height, width) * 255).clip(0, 255).astype(np.uint8).tobytes()
+
+
 @dataclass(frozen=True)
 class Painting:
     """The painted style, and how much of it replaces the dial's."""
@@ -36,35 +46,28 @@ class Painting:
     """(H, W); 0 where nothing was painted, 255 where the dial has no effect."""
 
     @staticmethod
-    def of_map(plane: NDArray[np.float32], width: int, height: int) -> Painting:
-        """A painting of this size that covers everything, from an (H, W) map in 0..1."""
-        style = np.rint(resize_plane(plane, height, width) * 255).clip(0, 255).astype(np.uint8)
-        return Painting(style, np.full_like(style, 255))
+    def from_browser(body: bytes, photo: tuple[int, int]) -> Painting | None:
+        """The painting that the page sent; None if nothing is painted.
 
-    @staticmethod
-    def from_browser(value: Mapping[str, Any] | None) -> Painting | None:
-        """The painting that the page's painter sent; None if nothing is painted.
+        Args:
+            body: empty, or both planes, style first, deflated (RFC 1950).
+            photo: width and height of the photo below it.
 
         Raises:
-            StyleError: it is not a painting.
+            StyleError: it is not a painting of the size that `painting_size` gives.
         """
-        if not value or not value.get("planes"):
+        if not body:
             return None
+        width, height = painting_size(*photo)
+        size = 2 * width * height
         try:
-            width, height = int(value["width"]), int(value["height"])
-            if not (0 < width <= SIDE and 0 < height <= SIDE):
-                raise ValueError
-            unpacked = zlib.decompressobj().decompress(base64.b64decode(value["planes"]), 2 * width * height)
-            style, cover = np.frombuffer(unpacked, np.uint8).reshape(2, height, width)
-        except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
-            raise StyleError("the page sent something that is not a painting; reload the page") from error
+            unpacked = zlib.decompressobj().decompress(body, size)
+        except zlib.error:
+            unpacked = b""
+        if len(unpacked) != size:
+            raise StyleError("the page sent something that is not a painting; reload the page")
+        style, cover = np.frombuffer(unpacked, np.uint8).reshape(2, height, width)
         return Painting(style, cover)
-
-    def for_browser(self) -> dict[str, Any]:
-        """The painting as the page's painter takes it."""
-        height, width = self.style.shape
-        planes = base64.b64encode(zlib.compress(self.style.tobytes() + self.cover.tobytes())).decode()
-        return {"width": width, "height": height, "planes": planes}
 
     def over(self, t: float) -> StyleMap:
         """The style map: the painting over the dial's t."""

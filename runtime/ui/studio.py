@@ -1,48 +1,49 @@
-"""The work behind the page, without the page: photos, previews, style maps, whole images."""
+"""The work behind the page, without HTTP: photos, previews, style maps, whole images."""
 
 from __future__ import annotations
 
-import base64
+import re
+import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+from threading import Lock
 
 import numpy as np
 import pyvips
-from numpy.typing import NDArray
 
-from fxsr.images.image import Picture, three_channels, write_image
-from fxsr.images.reading import open_rows
-from fxsr.images.resample import resampled
-from fxsr.images.rows import Pixels, dtype_peak
-from fxsr.images.vips_pipe import through_vips
-from fxsr.runtime.jobs.jobs import RunOptions, output_size
+from fxsr.errors import ImageError, UsageError
+from fxsr.images.image import Picture, write_image
+from fxsr.images.rows import Pixels
+from fxsr.runtime.jobs.jobs import RunOptions
 from fxsr.runtime.serve.folder import OwnFolder
-from fxsr.runtime.serve.images import ClientFile, upscale_file
+from fxsr.runtime.serve.images import ClientFile, format_suffix, upscale_file
 from fxsr.runtime.serve.photos import OpenPhoto, PhotoStore
+from fxsr.runtime.serve.problems import ProblemError
+from fxsr.runtime.serve.scheduler import Flow
 from fxsr.runtime.serve.service import Service
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.session import Closable
-from fxsr.runtime.ui.painting import Painting, painting_size
+from fxsr.runtime.ui.detail import find_detail
+from fxsr.runtime.ui.maps import AUTOMATIC
+from fxsr.runtime.ui.painting import Painting, plane_for_browser
+from fxsr.runtime.ui.runs import Result, Run, Runs
+from fxsr.runtime.ui.views import Part, ResultView, as_png, enlarged, overview, shrunk
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
-from fxsr.styles import maps as tmap
 from fxsr.styles.options import check_style_is_free
 from fxsr.styles.style_map import StyleMap
-from fxsr.styles.texture import texture
 
-WINDOW, MARGIN = 96, 16
-"""Side of a preview in LR pixels, and the LR pixels around it that are upscaled too, so that it equals that part of the
-whole image."""
-SHOWN = 1600
-"""Longer side in pixels of a whole result as the page shows it."""
-
-AUTOMATIC: Mapping[str, Callable[[Pixels], NDArray[np.float32]]] = {
-    "Texture": texture,
-    "Gradient to the right": lambda pixels: tmap.linear_gradient(pixels.shape[0], pixels.shape[1]),
-    "Gradient downwards": lambda pixels: tmap.linear_gradient(pixels.shape[0], pixels.shape[1], 90),
-    "Gradient outwards": lambda pixels: tmap.radial_gradient(pixels.shape[0], pixels.shape[1]),
-}
-"""Functions that make a style map from a photo, by the name that the page shows."""
+MARGIN = 16
+"""LR pixels around a preview that are upscaled too, so that it equals that part of the whole image."""
+_PREVIEW_ON_CPU, _PREVIEW = 256**2, 512**2
+"""Largest number of LR pixels of a preview."""
+_PHOTOS = 1000
+"""Number of photos that are remembered. Their files may be gone before, and are then opened again."""
+_MOST_MAPPED = 4_000_000
+"""Largest number of pixels of a photo that a style map is made from; larger ones are made smaller first. A painting has
+a quarter of them at most."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class StyleChoice:
 
 
 class Studio(Closable):
-    """Opened models, and a folder for files that is removed when the studio is closed.
+    """Opened models and photos, and a folder for files that is removed when the studio is closed.
 
     Args:
         open_upscalers: see `Service`.
-        settings: limits, of which all are used but those of requests in flight, and the token.
+        settings: limits.
 
     Raises:
         FxsrError: a model can't be opened.
@@ -77,8 +78,12 @@ class Studio(Closable):
         except BaseException:
             self._folder.close()
             raise
-        self._photos = PhotoStore(settings.max_pixels, settings.max_kept)
-        self._running: dict[str, Callable[[str], None]] = {}
+        self.runs = Runs(settings.at_once, settings.max_requests)
+        self._store = PhotoStore(settings.max_pixels, settings.max_kept)
+        self._lock = Lock()
+        self._mapping = Lock()
+        """Held while a style map is made, which takes up to half a gigabyte."""
+        self._photos: OrderedDict[str, OpenPhoto] = OrderedDict()
 
     @property
     def folder(self) -> Path:
@@ -86,160 +91,179 @@ class Studio(Closable):
         return self._folder.path
 
     def close(self) -> None:
-        """Close the models and remove the files."""
+        """Stop the runs, close the models and remove the files."""
+        self.runs.close()
         self.service.close()
         self._folder.close()
 
-    def open(self, file: Path) -> OpenPhoto:
+    def new_file(self, name: str) -> ClientFile:
+        """A place for a file that a client sends.
+
+        Args:
+            name: what the client calls it. It is not trusted: messages and names of results use it, paths don't.
+        """
+        name = re.sub(r"[\x00-\x1f\x7f]", "", PurePosixPath(name.replace("\\", "/")).name)[-120:]
+        return ClientFile(self._folder.subfolder() / "photo", name or "photo")
+
+    def open(self, file: ClientFile) -> tuple[str, OpenPhoto]:
         """Read a photo.
+
+        Returns:
+            Its id, which is hard to guess, and the photo.
 
         Raises:
             ImageError: it is not an image, or too large.
         """
         self._folder.make_room()
-        return self._photos.open(file)
+        photo = self._store.open(file)
+        number = secrets.token_urlsafe(16)
+        with self._lock:
+            self._photos[number] = photo
+            while len(self._photos) > _PHOTOS:
+                self._photos.popitem(last=False)
+        return number, photo
 
-    def shown(self, photo: OpenPhoto) -> str:
-        """The photo in the size of its painting, as a JPEG in a data URL."""
-        width, height = painting_size(*photo.size)
-        image = _image(self._photos.pixels(photo)).thumbnail_image(width, height=height, size="force")
-        return "data:image/jpeg;base64," + base64.b64encode(image.jpegsave_buffer(Q=88)).decode()
+    def find(self, number: str) -> OpenPhoto:
+        """The photo with this id.
 
-    def read_map(self, file: Path, photo: OpenPhoto) -> Painting:
-        """A style map from an image file, as a painting over a photo.
+        Raises:
+            ProblemError: there is none, or its file had to go.
+        """
+        with self._lock:
+            photo = self._photos.get(number)
+            if photo is not None:
+                self._photos.move_to_end(number)
+        if photo is None or not photo.file.path.exists():
+            raise ProblemError(HTTPStatus.NOT_FOUND, "this photo is not known here any more; open it again")
+        self._folder.touch(photo.file.path)
+        return photo
+
+    def pixels(self, photo: OpenPhoto) -> Pixels:
+        """(H, W, C).
+
+        Raises:
+            ImageError: its file is gone.
+        """
+        return self._store.pixels(photo)
+
+    def detail(self, photo: OpenPhoto) -> tuple[float, float]:
+        """The place that is worth a first look, as shares of width and height."""
+        return find_detail(self.pixels(photo))
+
+    def overview(self, photo: OpenPhoto) -> bytes:
+        """A WebP file of the whole photo, in a size for browsers."""
+        return overview(self.pixels(photo))
+
+    def before(self, photo: OpenPhoto, part: Part, factor: float) -> bytes:
+        """A part of the photo by bicubic interpolation, as a PNG file.
+
+        Args:
+            factor: pixels of the answer per pixel of the photo.
+
+        Raises:
+            UsageError: there is no such part, or it is too large.
+        """
+        return enlarged(self.pixels(photo), part.within(photo.size), factor)
+
+    def read_map(self, file: ClientFile, photo: OpenPhoto) -> bytes:
+        """A style map from an image file, as `plane_for_browser` returns it.
 
         Raises:
             StyleError: it is not a style map.
             TooLargeError: it has too many pixels.
         """
-        style = ClientFile(file, file.name).read_style(self.settings.max_pixels)
-        return Painting.of_map(style.values, *painting_size(*photo.size))
+        try:
+            return plane_for_browser(file.read_style(self.settings.max_pixels).values, photo.size)
+        finally:
+            file.path.unlink(missing_ok=True)
 
-    def make_map(self, kind: str, photo: OpenPhoto) -> Painting:
-        """Make a style map from a photo; `kind` is one of `AUTOMATIC`."""
-        return Painting.of_map(AUTOMATIC[kind](self._photos.pixels(photo)), *painting_size(*photo.size))
+    def make_map(self, kind: str, photo: OpenPhoto) -> bytes:
+        """A style map that is made from a photo, as `plane_for_browser` returns it.
+
+        Raises:
+            UsageError: `kind` is none of `AUTOMATIC`.
+        """
+        if kind not in AUTOMATIC:
+            raise UsageError(f"there is no style map called {kind[:40]!r}; there are {', '.join(AUTOMATIC)}")
+        pixels = self.pixels(photo)
+        factor = (_MOST_MAPPED / (photo.size[0] * photo.size[1])) ** 0.5
+        if factor < 1:
+            pixels = shrunk(pixels, factor)
+        with self._mapping:
+            plane = AUTOMATIC[kind].make(pixels)
+        return plane_for_browser(plane, photo.size)
 
     def save_map(self, style: StyleChoice, photo: OpenPhoto) -> Path:
         """Write the style as a PNG file of the photo's size, for `fxsr run --t-map`."""
         width, height = photo.size
         values = style.map.over(height, width).rows(slice(0, height))
         plane = np.broadcast_to(values, (height, width))[..., None]
-        return self._write(np.rint(plane * 65535).clip(0, 65535).astype(np.uint16), f"{photo.name}_t.png")
+        path = self._folder.subfolder() / f"{photo.name}_t.png"
+        write_image(path, Picture(np.rint(plane * 65535).clip(0, 65535).astype(np.uint16)))
+        return path
 
     def fixed_style(self, model: str) -> float | None:
         """The t that a model was exported with. None: the model takes any."""
         return self.service.models[model].info.baked_t
 
-    def preview(
-        self, model: str, photo: OpenPhoto, style: StyleChoice, look: tuple[float, float]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Upscale a part of the photo, by bicubic interpolation and by the model.
+    def preview_limit(self, model: str) -> int:
+        """Largest number of pixels of the photo in a preview."""
+        return _PREVIEW_ON_CPU if self.service.models[model].info.device.is_cpu else _PREVIEW
 
-        Args:
-            look: the middle of the part, as fractions of the photo's width and height.
-
-        Returns:
-            Two (h, w, 3) images of one size.
+    def preview(self, flow: Flow, model: str, photo: OpenPhoto, style: StyleChoice, part: Part) -> bytes:
+        """Upscale a part of the photo, as a PNG file.
 
         Raises:
-            UsageError: something is painted, and the model's style is fixed.
+            UsageError: there is no such part, it is too large, or something is painted and the model's style is fixed.
         """
         check_style_is_free(model, self.fixed_style(model), style.painting)
+        if part.within(photo.size).width * part.height > self.preview_limit(model):
+            raise UsageError(
+                f"a preview may have {self.preview_limit(model)} pixels of the photo; ask for a smaller one"
+            )
         width, height = photo.size
-        columns, rows = (window(middle, side) for middle, side in zip(look, (width, height), strict=True))
-        outer_rows, outer_columns = (
-            slice(max(0, inner.start - MARGIN), inner.stop + MARGIN) for inner in (rows, columns)
-        )
-        part = self._photos.pixels(photo)[outer_rows, outer_columns]
-        values = style.map.over(height, width).rows(slice(outer_rows.start, min(height, outer_rows.stop)))
-        t_map = StyleMap(values if values.shape == (1, 1) else values[:, outer_columns])
+        outer = part.grown(MARGIN, photo.size)
+        values = style.map.over(height, width).rows(outer.rows)
+        t_map = StyleMap(values if values.shape == (1, 1) else values[:, outer.columns])
         served_model = self.service.models[model]
-        flow = self.service.scheduler.flow(model)
-        after = served_model.upscaler(flow)(part, t_map)
-        before = _image(part).resize(served_model.info.scale, kernel="cubic").numpy()
-        top, left = rows.start - outer_rows.start, columns.start - outer_columns.start
-        inside = tuple(
-            slice(start * served_model.info.scale, (start + inner.stop - inner.start) * served_model.info.scale)
-            for start, inner in ((top, rows), (left, columns))
-        )
-        return before[inside], as_bytes(after)[inside]
+        after = served_model.upscaler(flow)(self.pixels(photo)[outer.rows, outer.columns], t_map)
+        scale = served_model.info.scale
+        top, left = (part.top - outer.top) * scale, (part.left - outer.left) * scale
+        return as_png(after[top : top + part.height * scale, left : left + part.width * scale])
 
-    def run(
-        self, who: str, model: str, photo: OpenPhoto, style: StyleChoice, format_name: str | None, progress: Progress
-    ) -> tuple[Path, NDArray[np.uint8], NDArray[np.uint8]]:
-        """Upscale a photo as `fxsr run` does.
+    def start_run(self, model: str, photo: OpenPhoto, style: StyleChoice, format_name: str | None) -> Run:
+        """Begin to upscale a photo as `fxsr run` does.
 
         Args:
-            who: the user; see `stop`.
-
-        Returns:
-            The file, and the bicubic interpolation and the result as the page shows them.
+            format_name: one of `fxsr.images.formats.FORMATS`; None: the photo's own.
 
         Raises:
-            FxsrError: it could not be done, or was stopped.
+            UsageError: the model's style is fixed, and something is painted, or there is no such format.
+            ProblemError: too many runs wait already.
         """
         check_style_is_free(model, self.fixed_style(model), style.painting)
-        self._folder.touch(photo.file.path)
+        if format_name is not None:
+            format_suffix(format_name)
+        flow = self.service.scheduler.flow(model)
+        run = Run(flow.abandon)
+        self.runs.start(run, lambda progress: self._upscale(flow, model, photo, style, format_name, progress))
+        return run
+
+    def _upscale(
+        self, flow: Flow, model: str, photo: OpenPhoto, style: StyleChoice, format_name: str | None, progress: Progress
+    ) -> Result:
         self._folder.make_room()
         folder = self._folder.subfolder()
+        served_model = self.service.models[model]
         options = RunOptions(max_pixels=self.settings.max_pixels)
-        served_model, flow = self.service.models[model], self.service.scheduler.flow(model)
-        self.stop(who)
-        self._running[who] = flow.abandon
+        upscaled = upscale_file(
+            served_model.upscaler(flow), photo.file, style.map, folder, options, format_name, progress
+        )
+        scale = served_model.info.scale
+        target = upscaled.file.rename(folder / f"{photo.name}_x{scale}{upscaled.file.suffix}")
         try:
-            upscaled = upscale_file(
-                served_model.upscaler(flow), photo.file, style.map, folder, options, format_name, progress
-            )
-        finally:
-            if self._running.get(who) == flow.abandon:
-                del self._running[who]
-        target = upscaled.file.rename(folder / f"{photo.name}_x{served_model.info.scale}{upscaled.file.suffix}")
-        after = _image(shown(target))
-        before = _image(self._photos.pixels(photo)).thumbnail_image(after.width, height=after.height, size="force")
-        return target, before.numpy(), after.numpy()
-
-    def stop(self, who: str) -> None:
-        """Abandon the rest of a user's last `run`."""
-        abandon = self._running.pop(who, None)
-        if abandon:
-            abandon("stopped")
-
-    def _write(self, pixels: Pixels, name: str) -> Path:
-        path = self._folder.subfolder() / name
-        write_image(path, Picture(pixels))
-        return path
-
-
-def window(middle: float, side: int) -> slice:
-    """The pixels of a preview along an axis: up to `WINDOW` around `middle`, a fraction of the axis, moved inside where
-    they would cross a border."""
-    length = min(WINDOW, side)
-    start = min(max(round(middle * side - length / 2), 0), side - length)
-    return slice(start, start + length)
-
-
-def shown(file: Path) -> Pixels:
-    """(h, w, C): an image file that this studio has written, reduced to `SHOWN` while it is read."""
-    rows = open_rows(file, srgb=True)
-    factor = min(1, SHOWN / max(rows.width, rows.height))
-    width, height = output_size(rows.width, rows.height, factor)
-    found: list[Pixels] = []
-
-    def use(image: pyvips.Image) -> None:
-        pixels = resampled(image, width, height).numpy()
-        found.append(pixels.reshape(height, width, rows.channels))
-
-    through_vips(rows, use)
-    return found[0]
-
-
-def as_bytes(pixels: Pixels) -> NDArray[np.uint8]:
-    """(H, W, C) of any type to (H, W, 3) uint8, without alpha."""
-    colours = three_channels(pixels)
-    if colours.dtype != np.uint8:
-        colours = np.rint(colours.astype(np.float32) / dtype_peak(pixels.dtype) * 255).clip(0, 255)
-    return np.ascontiguousarray(colours, np.uint8)
-
-
-def _image(pixels: Pixels) -> pyvips.Image:
-    return pyvips.Image.new_from_array(as_bytes(pixels)).copy(interpretation="srgb")
+            view = ResultView.of(target, folder / "view", scale)
+        except (ImageError, pyvips.Error, ImportError):  # such as EXR without its extra
+            view = None
+        size = photo.size[0] * scale, photo.size[1] * scale
+        return Result(target, upscaled.media_type, size, upscaled.notes, view)

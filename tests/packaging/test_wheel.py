@@ -40,7 +40,8 @@ NEEDS_EXTRA = (
     {"fxsr.models.network": "export"}
     | {f"fxsr.training.{name}": "train" for name in TORCH_MODULES}
     | {"fxsr.benchmarks.gpu.training": "train"}
-    | {"fxsr.runtime.serve.app": "serve", "fxsr.runtime.serve.connections": "serve", "fxsr.runtime.ui.page": "ui"}
+    | {f"fxsr.runtime.serve.{name}": "serve" for name in ("app", "connections", "failures")}
+    | {"fxsr.runtime.ui.page": "serve", "fxsr.runtime.ui.static": "ui"}
 )
 """Modules that can't be imported without an extra, since their classes derive from its classes."""
 
@@ -70,6 +71,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT], check=True, capture_output=True
     )
     return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_the_files_of_the_page(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        held = {name.rpartition("/")[2] for name in packed.namelist() if name.startswith("fxsr/runtime/ui/static/")}
+    assert held == {file.name for file in (ROOT / "runtime/ui/static").iterdir()}
+    assert {"index.html", "main.js", "base.css"} <= held
 
 
 @pytest.fixture(scope="module")

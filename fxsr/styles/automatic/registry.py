@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fxsr.errors import UsageError
+from fxsr.errors import MissingExtraError, UsageError, foreign_name
 from fxsr.images.image import Pixels, resize_plane
 from fxsr.images.reading import open_rows
 from fxsr.images.rows import reduced_whole
@@ -92,12 +92,27 @@ class AutomaticStyle:
             return AutomaticStyle(("auto",))
         if not words.startswith("auto:"):
             return None
-        names = tuple(words.removeprefix("auto:").split("+"))
+        names = tuple(dict.fromkeys(words.removeprefix("auto:").split("+")))
         for name in names:
             if name not in AUTOMATIC_MAPS:
                 known = ", ".join(AUTOMATIC_MAPS)
-                raise UsageError(f"{words}: {name!r} is no automatic style map; choose of {known}, joined by +")
+                raise UsageError(
+                    f"{foreign_name(words)}: {foreign_name(name)!r} is no automatic style map; choose of {known}, "
+                    "joined by +"
+                )
         return AutomaticStyle(names)
+
+    def check_installed(self) -> None:
+        """Find out whether all maps that are named can be made.
+
+        Raises:
+            MissingExtraError: a package is not installed.
+        """
+        absent = missing()
+        for name in self.names:
+            kind = AUTOMATIC_MAPS[name]
+            if name in absent and kind.package and kind.extra:
+                raise MissingExtraError(kind.package, kind.extra)
 
     def of(self, image: Pixels) -> StyleMap:
         """The map of a photo, (H, W, C).

@@ -26,6 +26,10 @@ def test_words_name_automatic_maps(words: str, names: tuple[str, ...]) -> None:
     assert str(style) == words
 
 
+def test_a_map_that_is_named_twice_is_made_once() -> None:
+    assert AutomaticStyle.parse("auto:text+focus+text") == AutomaticStyle(("text", "focus"))
+
+
 @pytest.mark.parametrize("words", ["map.png", "automatic.png", "./auto", "Auto"])
 def test_other_words_are_files(words: str) -> None:
     assert AutomaticStyle.parse(words) is None
@@ -55,6 +59,9 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         "the style map does not look for faces and text: their packages are not installed",
     )
     assert AutomaticStyle(("focus",)).notes == ()
+    AutomaticStyle(("auto", "focus")).check_installed()
+    with pytest.raises(MissingExtraError, match="faces"):
+        AutomaticStyle(("focus", "faces")).check_installed()
     values = AutomaticStyle(("auto",)).of(RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)).values
     assert values.shape == (40, 50)
 

@@ -1,1 +1,0 @@
-from runtime.ui.gradio_settings import *
