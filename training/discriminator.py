@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from fxsr.extras import needs
 from fxsr.training import recipe
+from fxsr.training.losses import detail
 
 with needs("train"):
     import torch.nn.functional as F
@@ -13,6 +14,10 @@ with needs("train"):
     from torch.nn.utils.parametrizations import spectral_norm
 
 _SLOPE = 0.2
+_MEAN = 5
+"""Side of the area, in pixels, whose mean is subtracted to leave detail."""
+_DETAIL_GAIN = 20.0
+"""Factor that brings detail of some levels of 255 to the order of 1."""
 _GAIN = 2.0
 """Factor after each spectrally normalised layer of the U-Net. It was added because the signals behind these layers
 looked small; whether it improves training has not been measured."""
@@ -89,9 +94,32 @@ class UNet(nn.Module):
         return logits
 
 
+class Detail(nn.Module):
+    """(N, 3, H, W) to (N, 1, H/4, W/4), H and W multiples of 4: a verdict on fine detail alone.
+
+    It sees the picture without its local means, many times stronger, and has no normalisation. Where a generator
+    learns from a teacher, both pictures agree but for detail of some levels of 255, which the others here need
+    thousands of steps to see: on native photos the spectrally normalised U-Net was at chance after 3000 steps, and this
+    one tells the pictures apart after 120.
+    """
+
+    def __init__(self, nf: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        narrow = 3
+        for wide, stride in ((nf, 1), (nf, 2), (2 * nf, 1), (2 * nf, 2), (4 * nf, 1)):
+            layers += [nn.Conv2d(narrow, wide, 3 if stride == 1 else 4, stride, 1), nn.LeakyReLU(_SLOPE)]
+            narrow = wide
+        self.body = nn.Sequential(*layers, nn.Conv2d(narrow, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.body(detail(x, _MEAN) * _DETAIL_GAIN)
+        return logits
+
+
 def build_discriminator(settings: recipe.Discriminator) -> nn.Module:
     """Build the discriminator that a recipe names, with fresh weights."""
-    return {"vgg128": VGG128, "patch": Patch, "unet": UNet}[settings.kind](settings.nf)
+    return {"vgg128": VGG128, "patch": Patch, "unet": UNet, "detail": Detail}[settings.kind](settings.nf)
 
 
 def _spectral(cin: int, cout: int, kernel: int, stride: int) -> nn.Module:

@@ -41,6 +41,9 @@ STAGES = ("psnr", "conditional")
 _MAX_NAME = 100
 WEAVE_WINDOW = 32
 """Side, in pixels, of the windows in which weave terms compare spectra."""
+CONTRAST_WINDOW = 12
+"""Side, in pixels, of the windows in which contrast terms compare the strength of detail."""
+_WINDOWS = {"weave": WEAVE_WINDOW, "contrast": CONTRAST_WINDOW}
 
 
 class Network(Part, frozen=True):
@@ -80,7 +83,7 @@ class StyleSampling(Part, frozen=True):
 class Term(Part, frozen=True):
     """One term of the objective: an error, and its weight as a function of t."""
 
-    kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid", "weave"]
+    kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid", "weave", "contrast"]
     weight: float | Annotated[tuple[Knot, ...], Meta(max_length=1000)]
     """A constant, or knots [t, weight] of a function that is piecewise linear, and constant beyond the ends."""
     name: str = ""
@@ -152,8 +155,8 @@ class Term(Part, frozen=True):
     @property
     def least_patch(self) -> int:
         """Side of the smallest HR crop that the term can compare, in pixels."""
-        if self.kind == "weave":
-            return WEAVE_WINDOW
+        if self.kind in _WINDOWS:
+            return _WINDOWS[self.kind]
         layers = self.layers or (("relu5_3",) if self.kind == "lpips" else ())
         return self.displace + max((2 ** (int(layer[4]) - 1) for layer in layers), default=1)
 
@@ -165,9 +168,10 @@ class Term(Part, frozen=True):
 class Discriminator(Part, frozen=True):
     """The discriminator of adversarial terms."""
 
-    kind: Literal["vgg128", "patch", "unet"] = "vgg128"
+    kind: Literal["vgg128", "patch", "unet", "detail"] = "vgg128"
     """vgg128: SRGAN's, for 128x128 crops, one verdict per crop. patch: a small network, one verdict for every 8x8
-    pixels. unet: Real-ESRGAN's, one verdict for every pixel."""
+    pixels. unet: Real-ESRGAN's, one verdict for every pixel. detail: a small network that sees fine detail alone, one
+    verdict for every 4x4 pixels."""
     nf: Annotated[int, Meta(ge=1, le=512)] = 64
     rate: Rate = 1e-4
     betas: tuple[Beta, Beta] = (0.9, 0.99)
@@ -180,8 +184,8 @@ class Discriminator(Part, frozen=True):
         """The crops that it takes, if it does not take HR crops of this side; otherwise empty."""
         if self.kind == "vgg128":
             return "" if patch == 128 else "128 only"
-        if self.kind == "unet":
-            return "multiples of 8" if patch % 8 else ""
+        if side := {"unet": 8, "detail": 4}.get(self.kind):
+            return f"multiples of {side}" if patch % side else ""
         return "8 or more" if patch < 8 else ""
 
 

@@ -13,9 +13,10 @@ import torch
 from fxsr.errors import CheckpointError
 from fxsr.training import losses
 from fxsr.training.data import Batch
+from fxsr.training.discriminator import build_discriminator
 from fxsr.training.features import Features, unit_length
 from fxsr.training.objective import Objective, _displace, fade_in, weight_at
-from fxsr.training.recipe import Stage, Term
+from fxsr.training.recipe import Discriminator, Stage, Term
 from fxsr.training.vgg_layers import CHANNELS
 
 SR = torch.tensor([[[[0.5, 0.2]], [[0.1, 0.2]], [[0.0, 0.8]]]])
@@ -68,6 +69,30 @@ def test_grid_sees_what_repeats_with_the_input_pixels_alone() -> None:
     alternating[..., ::4, :] += 1
     alternating[..., 2::4, :] -= 1  # of twice the period
     assert losses.grid(alternating, hr, lr).max() < 1e-6
+
+
+def test_contrast_compares_the_strength_of_detail_and_not_its_place() -> None:
+    torch.manual_seed(0)
+    hr = torch.rand(1, 3, 48, 48)
+    lr = torch.zeros(1, 3, 12, 12)
+    assert losses.contrast(hr, hr, lr).abs().max() == 0
+    flat = torch.full_like(hr, 0.5)
+    of_flat, of_half, of_turned = (losses.contrast(x, hr, lr).mean() for x in (flat, (hr - 0.5) / 2 + 0.5, hr.flip(3)))
+    assert of_half.item() == pytest.approx(of_flat.item() / 2, rel=0.02)
+    assert of_turned < of_flat / 8
+    assert losses.contrast(hr + 0.1, hr, lr).max() < 1e-5  # brightness does not count
+
+
+def test_the_detail_discriminator_sees_no_brightness_and_strong_detail() -> None:
+    torch.manual_seed(0)
+    judge = build_discriminator(Discriminator(kind="detail", nf=4))
+    x = torch.rand(2, 3, 16, 24)
+    assert judge(x).shape == (2, 1, 4, 6)
+    torch.testing.assert_close(judge(x), judge(x + 0.25), atol=1e-4, rtol=1e-4)
+    seen: list[torch.Tensor] = []
+    judge.body.register_forward_pre_hook(lambda module, given: seen.append(given[0]))  # type: ignore[union-attr]
+    judge(torch.full_like(x, 0.5) + (x - 0.5) / 100)  # detail of less than a level of 255
+    assert seen[0].std() > 0.03
 
 
 def test_weave_sees_power_that_gathers_at_one_frequency_and_not_more_or_less_texture() -> None:

