@@ -36,11 +36,13 @@ TORCH_MODULES = (
     "teachers",
     "trainer",
 )
+SERVE_MODULES = ("app", "connections", "failures", "job_routes", "model_routes", "openapi", "sending")
 NEEDS_EXTRA = (
     {"fxsr.models.network": "export"}
     | {f"fxsr.training.{name}": "train" for name in TORCH_MODULES}
     | {"fxsr.benchmarks.gpu.training": "train"}
-    | {"fxsr.runtime.serve.app": "serve", "fxsr.runtime.serve.connections": "serve", "fxsr.runtime.ui.page": "ui"}
+    | {f"fxsr.runtime.serve.{name}": "serve" for name in SERVE_MODULES}
+    | {"fxsr.runtime.ui.page": "ui"}
 )
 """Modules that can't be imported without an extra, since their classes derive from its classes."""
 
