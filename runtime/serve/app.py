@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,32 +18,37 @@ from fxsr.errors import DeviceLostError, UsageError
 from fxsr.extras import needs
 from fxsr.images.formats import FORMATS
 from fxsr.runtime.jobs.jobs import RunOptions
-from fxsr.runtime.serve.exchange import Message, Receive, Send
+from fxsr.runtime.serve.background import JobQueue, JobRequest, JobState
 from fxsr.runtime.serve.failures import answer_failures
 from fxsr.runtime.serve.folder import OwnFolder
 from fxsr.runtime.serve.guard import Guard
 from fxsr.runtime.serve.images import ClientFile, UpscaledFile, format_suffix, parse_automatic, upscale_file
+from fxsr.runtime.serve.job_routes import JobRoutes, job_accepted, wants_job
 from fxsr.runtime.serve.metrics import Metrics
-from fxsr.runtime.serve.openapi import IMAGES, INFER, METRICS, TENSORS, problems
+from fxsr.runtime.serve.model_routes import ModelRoutes
+from fxsr.runtime.serve.openapi import IMAGES, INFER, METRICS, TENSORS, bearer_token, problems
+from fxsr.runtime.serve.pace import TileWork
 from fxsr.runtime.serve.problems import ProblemError
-from fxsr.runtime.serve.protocol import VERSION, describe_model, infer
+from fxsr.runtime.serve.protocol import EXTENSIONS, VERSION, image_sizes, infer
 from fxsr.runtime.serve.scheduler import Flow
-from fxsr.runtime.serve.service import ServedModel, Service
+from fxsr.runtime.serve.sending import file_response
+from fxsr.runtime.serve.service import ImageSizes, Service
 from fxsr.runtime.serve.settings import Settings
-from fxsr.runtime.serve.tensors import decode_request, encode_response, inflate
-from fxsr.runtime.upscale.upscaler import Upscaler
+from fxsr.runtime.serve.tensors import InferRequest, decode_request, encode_response, inflate
+from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.options import StyleOptions, check_style_is_free
 from fxsr.styles.style_map import StyleMap
 
 with needs("serve"):
-    from fastapi import FastAPI, File, Form, Request, Response, UploadFile
-    from fastapi.responses import FileResponse
+    from fastapi import APIRouter, FastAPI, File, Form, Header, Request, Response, UploadFile
+    from fastapi.params import Depends
+    from fastapi.responses import RedirectResponse
     from fastapi_offline import FastAPIOffline
     from starlette.requests import ClientDisconnect
 
-_SMALL = 1 << 20
-"""Files up to this size, in bytes, are sent from memory."""
+_SWEEP = 30
+"""Seconds between two looks for results of jobs whose time is over."""
 
 
 def create_app(
@@ -49,6 +56,7 @@ def create_app(
     settings: Settings | None = None,
     batch: int | None = None,
     on_device_lost: Callable[[DeviceLostError], None] = lambda error: None,
+    log: Callable[[str], None] | None = None,
 ) -> Guard:
     """An ASGI app that serves models. They are opened here, and closed when the app's lifespan ends.
 
@@ -57,18 +65,34 @@ def create_app(
             sessions.
         settings: limits; None means the defaults.
         batch, on_device_lost: see `fxsr.runtime.serve.scheduler.Scheduler`.
+        log: called with a line about each request; see `fxsr.runtime.serve.access_log`.
 
     Raises:
         FxsrError: a model can't be opened.
     """
     settings = settings or Settings()
-    metrics = Metrics(lambda: guard.in_flight, lambda: service.scheduler.waiting)
+    metrics = Metrics(
+        in_flight=lambda: guard.in_flight,
+        waiting=lambda: service.scheduler.waiting,
+        backlog=lambda: service.backlog.seconds,
+        jobs={state.value: partial(lambda state: jobs.count(state), state) for state in JobState},
+        stored=lambda: jobs.stored,
+    )
     service = Service(open_upscalers, settings, batch, metrics.batch, on_device_lost)
     folder = OwnFolder(settings.max_stored)
+    jobs = JobQueue(service, metrics.job)
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(min(_SWEEP, settings.keep_seconds))
+            jobs.forget_old()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.ensure_future(sweep())
         yield
+        sweeping.cancel()
+        jobs.close()
         service.close()
         folder.close()
 
@@ -80,35 +104,39 @@ def create_app(
         lifespan=lifespan,
     )
     answer_failures(app)
-    _Routes(service, metrics, folder).add_to(app)
-    guard = Guard(app, settings, metrics.request)
+    _Routes(service, jobs, metrics, folder).add_to(app, bearer_token() if settings.token else ())
+    guard = Guard(app, settings, metrics.request, log)
     return guard
 
 
 class _Routes:
     """What the server does at each path."""
 
-    def __init__(self, service: Service, metrics: Metrics, folder: OwnFolder) -> None:
+    def __init__(self, service: Service, jobs: JobQueue, metrics: Metrics, folder: OwnFolder) -> None:
         self._service = service
+        self._jobs = jobs
         self._folder = folder
         self._metrics = metrics
         self._mapping = Lock()
         """Held while an automatic style map is made, which takes up to half a gigabyte."""
 
-    def add_to(self, app: FastAPI) -> None:
-        """Add all routes to an app."""
-        app.add_api_route("/v1/upscale", self.upscale, methods=["POST"], response_class=Response, responses=IMAGES)
-        app.add_api_route("/metrics", self.metrics, response_class=Response, responses=METRICS)
-        for path, answer in (
-            ("/v2", self.server),
-            ("/v2/health/live", self.live),
-            ("/v2/health/ready", self.ready),
-        ):
-            app.add_api_route(path, answer, responses=problems(401, 403, 421, 503))
+    def add_to(self, app: FastAPI, token: Sequence[Depends]) -> None:
+        """Add all routes to an app.
+
+        Args:
+            token: what those routes depend on that need a token; for the page about them, since `Guard` checks it.
+        """
+        app.add_api_route("/", self.root, include_in_schema=False)
+        for path, answer in (("/v2/health/live", self.live), ("/v2/health/ready", self.ready)):
+            app.add_api_route(path, answer, responses=problems(403, 421, 503))
+        router = APIRouter(dependencies=[*token])
+        router.add_api_route("/v1/upscale", self.upscale, methods=["POST"], response_class=Response, responses=IMAGES)
+        JobRoutes(self._jobs, self._folder).add_to(router)
+        router.add_api_route("/metrics", self.metrics, response_class=Response, responses=METRICS)
+        router.add_api_route("/v2", self.server, responses=problems(401, 403, 421))
+        ModelRoutes(self._service).add_to(router)
         for path in ("/v2/models/{name}", f"/v2/models/{{name}}/versions/{VERSION}"):
-            app.add_api_route(path, self.model, responses=problems(401, 403, 421, 404))
-            app.add_api_route(f"{path}/ready", self.model_ready, responses=problems(401, 403, 421, 404, 503))
-            app.add_api_route(
+            router.add_api_route(
                 f"{path}/infer",
                 self.infer,
                 methods=["POST"],
@@ -116,6 +144,11 @@ class _Routes:
                 responses=TENSORS,
                 openapi_extra=INFER,
             )
+        app.include_router(router)
+
+    async def root(self) -> Response:
+        """Lead people to the page about the API."""
+        return RedirectResponse("/docs")
 
     async def upscale(
         self,
@@ -150,9 +183,13 @@ class _Routes:
             float | None, Form(gt=0, le=64, description="Size relative to the image. Default: the model's scale.")
         ] = None,
         model: Annotated[str | None, Form(description="Name of a model. Default: the first.")] = None,
+        prefer: Annotated[
+            str | None, Header(description="respond-async: answer at once, with the address of a job.")
+        ] = None,
     ) -> Response:
         """Upscale an image. The header `Fxsr-Notes` lists what the output format could not keep."""
-        served_model = self._find(model, HTTPStatus.UNPROCESSABLE_ENTITY) if model else self._service.default
+        service = self._service
+        served_model = service.find(model, HTTPStatus.UNPROCESSABLE_ENTITY) if model else service.default
         check_style_is_free(served_model.name, served_model.info.baked_t, t, t_map)
         if format is not None:
             format_suffix(format)  # before the image is stored
@@ -162,25 +199,34 @@ class _Routes:
         limit = self._service.settings.max_pixels
         style_options = StyleOptions(t, feather=t_feather)
         options = RunOptions(style_options, quality, outscale=outscale, lossless=lossless, max_pixels=limit)
-        folders: list[TemporaryDirectory[str]] = []
+        folder = TemporaryDirectory(dir=self._folder.path, ignore_cleanup_errors=True)
+        place = Path(folder.name)
 
-        def work(flow: Flow) -> Response:
-            folder = TemporaryDirectory(dir=self._folder.path, ignore_cleanup_errors=True)
-            folders.append(folder)
-            place = Path(folder.name)
+        def measure() -> TileWork:
             photo = ClientFile.store(image.file, place, "image")
+            if map_choice and not isinstance(map_choice, AutomaticStyle):
+                ClientFile.store(map_choice.file, place, "t_map")
+            return service.tile_work(served_model, ImageSizes(*photo.size(limit), uniform=not map_choice))
+
+        def work(flow: Flow, progress: Progress) -> UpscaledFile:
+            photo = ClientFile(place / "image", "image")
             style = self._style_map(map_choice, photo, flow)
-            upscaled = upscale_file(served_model.upscaler(flow), photo, style, place, options, format)
-            if isinstance(map_choice, AutomaticStyle):
-                upscaled = replace(upscaled, notes=(*map_choice.notes, *upscaled.notes))
-            return _file_response(folder, upscaled)
+            upscaled = upscale_file(served_model.upscaler(flow), photo, style, place, options, format, progress)
+            more = map_choice.notes if isinstance(map_choice, AutomaticStyle) else ()
+            return replace(upscaled, notes=(*more, *upscaled.notes))
 
-        def release() -> None:
-            for folder in folders:
-                folder.cleanup()
-
+        if wants_job(prefer):
+            tile_work = await service.prepare(request.receive, measure, folder.cleanup)
+            return job_accepted(self._jobs, self._jobs.submit(JobRequest(tile_work, folder, work)))
         sent = sum(each.size or 0 for each in (image, t_map) if not isinstance(each, str | None))
-        return await self._service.attend(served_model, request.receive, work, sent, release)
+        return await service.attend(
+            served_model,
+            request.receive,
+            lambda flow: file_response(folder, work(flow, lambda done, total: None)),
+            sent,
+            folder.cleanup,
+            measure,
+        )
 
     def _style_map(self, choice: UploadFile | AutomaticStyle | None, photo: ClientFile, flow: Flow) -> StyleMap | None:
         """The style map of a request: read from the client's file, or made from its photo."""
@@ -191,11 +237,11 @@ class _Routes:
                 return photo.make_style(choice, limit)
         if choice is None:
             return None
-        return ClientFile.store(choice.file, photo.path.parent, "t_map").read_style(limit)
+        return ClientFile(photo.path.with_name("t_map"), "t_map").read_style(limit)
 
     async def server(self) -> dict[str, Any]:
         """Name, version and protocol extensions of this server."""
-        return {"name": "fxsr", "version": fxsr.__version__, "extensions": ["binary_tensor_data"]}
+        return {"name": "fxsr", "version": fxsr.__version__, "extensions": EXTENSIONS}
 
     async def live(self) -> dict[str, bool]:
         """Whether the server is running."""
@@ -203,22 +249,12 @@ class _Routes:
 
     async def ready(self) -> dict[str, bool]:
         """Whether at least one model works."""
-        self._check_ready(*self._service.models)
+        self._service.check_ready(*self._service.models)
         return {"ready": True}
-
-    async def model(self, name: str) -> dict[str, Any]:
-        """Inputs and outputs of a model."""
-        return describe_model(self._find(name))
-
-    async def model_ready(self, name: str) -> dict[str, Any]:
-        """Whether a model exists and works."""
-        served_model = self._find(name)
-        self._check_ready(served_model.name)
-        return {"name": served_model.name, "ready": True}
 
     async def infer(self, request: Request, name: str) -> Response:
         """Upscale tensors, as JSON or with the binary tensor extension."""
-        served_model = self._find(name)
+        served_model = self._service.find(name)
         settings = self._service.settings
         head, encoding = (request.headers.get(key) for key in ("Inference-Header-Content-Length", "Content-Encoding"))
         try:
@@ -226,55 +262,23 @@ class _Routes:
         except ClientDisconnect as error:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed") from error
 
+        decoded: list[InferRequest] = []
+
+        def measure() -> TileWork | None:
+            decoded.append(decode_request(inflate(body, encoding, settings.max_bytes) if encoding else body, head))
+            sizes = image_sizes(served_model, decoded[0])
+            return self._service.tile_work(served_model, sizes) if sizes else None
+
         def work(flow: Flow) -> tuple[bytes, Mapping[str, str]]:
-            tensors = decode_request(inflate(body, encoding, settings.max_bytes) if encoding else body, head)
+            tensors = decoded.pop()
             return encode_response(
                 served_model.name, VERSION, tensors, infer(served_model, flow, tensors, settings.max_pixels)
             )
 
-        answer, headers = await self._service.attend(served_model, request.receive, work, len(body))
+        answer, headers = await self._service.attend(served_model, request.receive, work, len(body), measure=measure)
         return Response(answer, headers=dict(headers))
 
     async def metrics(self) -> Response:
         """Counters for Prometheus."""
         body, media_type = self._metrics.text()
         return Response(body, media_type=media_type)
-
-    def _find(self, name: str, status: int = HTTPStatus.NOT_FOUND) -> ServedModel:
-        try:
-            return self._service.models[name]
-        except KeyError:
-            raise ProblemError(status, f"no such model; there are {', '.join(self._service.models)}") from None
-
-    def _check_ready(self, *models: str) -> None:
-        """Refuse if none of these models works.
-
-        Raises:
-            ProblemError: the last batch of each failed recently.
-        """
-        failing = [self._service.scheduler.failing(name) for name in models]
-        if all(failing):
-            raise ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, f"the last batch failed: {failing[0]}")
-
-
-def _file_response(folder: TemporaryDirectory[str], upscaled: UpscaledFile) -> Response:
-    """A response that sends an image file. Its folder is removed when it was sent, or could not be."""
-    headers = {"Content-Disposition": f'attachment; filename="{upscaled.file.name}"'}
-    if upscaled.notes:
-        headers["Fxsr-Notes"] = "; ".join(upscaled.notes).encode("ascii", "replace").decode()
-    if upscaled.file.stat().st_size > _SMALL:
-        return _TemporaryFileResponse(folder, upscaled, headers)
-    with folder:
-        return Response(upscaled.file.read_bytes(), headers=headers, media_type=upscaled.media_type)
-
-
-class _TemporaryFileResponse(FileResponse):
-    def __init__(self, folder: TemporaryDirectory[str], upscaled: UpscaledFile, headers: Mapping[str, str]) -> None:
-        super().__init__(upscaled.file, media_type=upscaled.media_type, headers=dict(headers))
-        self._folder = folder
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._folder.cleanup()

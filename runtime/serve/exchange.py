@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,24 @@ _SAFE_HEADERS = tuple((name.lower().encode(), value.encode()) for name, value in
 
 
 class Exchange:
-    """One request and its answer. Counts the bytes received, and knows whether an answer was begun."""
+    """One request and its answer. Counts the bytes received and sent, and knows whether an answer was begun.
 
-    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
+    Args:
+        receive, send: the request's ASGI callables.
+        max_bytes: largest size of the request's body.
+        headers: added to the answer's own, names in lower case.
+    """
+
+    def __init__(
+        self, receive: Receive, send: Send, max_bytes: int, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         self._receive = receive
         self._send = send
         self._max_bytes = max_bytes
+        self._headers = (*headers, *_SAFE_HEADERS)
         self._bytes = 0
+        self.sent = 0
+        """Size of the answer's body so far, in bytes."""
         self.received = False
         self.status: int | None = None
         self.ended = False
@@ -74,9 +85,10 @@ class Exchange:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *_SAFE_HEADERS]}
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         elif message.get("more_body", False) and self.received and self._watcher is None:
             self._watcher = asyncio.ensure_future(self.receive())  # nothing else tells that a download was broken off
+        self.sent += len(message.get("body", b""))
         self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         if self.ended:
             self.close()

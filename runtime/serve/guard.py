@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
+from fxsr.runtime.serve.access_log import ID_HEADER, access_line, request_id
 from fxsr.runtime.serve.exchange import App, Exchange, Message, Receive, Send
 from fxsr.runtime.serve.origins import check_origin
 from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.settings import Settings
 
-OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
+HEALTH_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
 """Paths that need no token and are not limited: monitoring asks there."""
+DOCS_PATHS = frozenset({"/", "/docs", "/openapi.json"})
+"""Paths that need no token, since browsers can't send it with links: the page about the API, where it can be given."""
+_DOCS_FOLDER = "/static-offline-docs/"
 GONE = 499
 """The status of requests whose client hung up, in the metrics; nginx counts them so too."""
 
@@ -29,12 +33,20 @@ class Guard:
         settings: the limits.
         observe: called after every answer with the method, the path as the app's routes spell it, the status and the
             seconds.
+        log: called after every answer, with a line about it; see `fxsr.runtime.serve.access_log`.
     """
 
-    def __init__(self, app: App, settings: Settings, observe: Callable[[str, str, int, float], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        settings: Settings,
+        observe: Callable[[str, str, int, float], None],
+        log: Callable[[str], None] | None = None,
+    ) -> None:
         self._app = app
         self._settings = settings
         self._observe = observe
+        self._log = log
         self.in_flight = 0
         """Number of requests with a body that are not answered yet."""
 
@@ -43,7 +55,8 @@ class Guard:
             if scope["type"] == "lifespan":  # there is nothing for web sockets
                 await self._app(scope, receive, send)
             return
-        exchange = Exchange(receive, send, self._settings.max_bytes)
+        identity = request_id(scope)
+        exchange = Exchange(receive, send, self._settings.max_bytes, [(ID_HEADER, identity.encode())])
         begin = time.perf_counter()
         try:
             await self._limited(scope, exchange)
@@ -60,15 +73,19 @@ class Guard:
             route = getattr(scope.get("route"), "path", "(none)")  # not the requested path, which can be anything
             method = scope["method"] if scope["method"] in ("GET", "POST") else "(other)"
             status = GONE if exchange.gone or exchange.status is None else exchange.status
-            self._observe(method, route, status, time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
+            self._observe(method, route, status, seconds)
+            if self._log:
+                self._log(access_line(scope, status, exchange.sent, seconds, identity))
 
     async def _limited(self, scope: Message, exchange: Exchange) -> None:
         check_origin(scope, self._settings.hosts)
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in HEALTH_PATHS:
             await self._app(scope, exchange.receive, exchange.send)
             return
-        self._check_token(headers.get(b"authorization", b""))
+        if scope["path"] not in DOCS_PATHS and not scope["path"].startswith(_DOCS_FOLDER):
+            self._check_token(headers.get(b"authorization", b""))
         exchange.check_length(headers.get(b"content-length"))
         _check_encoding(headers, scope["path"])
         if scope["method"] == "POST":

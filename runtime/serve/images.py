@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from fxsr.errors import FxsrError, ImageError, StyleError, UsageError, foreign_name
 from fxsr.images.formats import FORMATS, WRITABLE
 from fxsr.images.kinds import find_kind
+from fxsr.images.reading import open_rows
 from fxsr.runtime.jobs.jobs import Job, RunOptions
 from fxsr.runtime.jobs.pipeline import do_job
 from fxsr.runtime.jobs.places import errors_naming
@@ -66,6 +67,18 @@ class ClientFile:
             except ImageError as why:
                 raise error(str(why)) from why
 
+    def size(self, max_pixels: int) -> tuple[int, int]:
+        """Width and height, from its header.
+
+        Raises:
+            ImageError: it is not an image that can be read, or its header is damaged.
+            TooLargeError: it has more than `max_pixels` pixels.
+        """
+        self.suffix()
+        with self.named():
+            rows = open_rows(self.path, max_pixels)
+            return rows.width, rows.height
+
     def read_style(self, max_pixels: int) -> StyleMap:
         """Read it as a style map.
 
@@ -97,6 +110,10 @@ class UpscaledFile:
     media_type: str
     notes: tuple[str, ...]
     """What could not be kept or had to be changed, one line each."""
+
+    def moved_to(self, file: Path) -> UpscaledFile:
+        """The same, at another place."""
+        return replace(self, file=file)
 
 
 def upscale_file(

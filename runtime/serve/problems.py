@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fxsr.errors import FxsrError, ImageError, MissingExtraError, StyleError, TooLargeError, UsageError
 
@@ -43,9 +44,12 @@ class ProblemError(Exception):
             case _:  # such as a full disk; its message may name paths of this machine
                 return ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, "the server could not do this request")
 
-    def body(self) -> bytes:
-        """The body as JSON. Clients of the Open Inference Protocol read `error`, which equals `detail`."""
+    def fields(self) -> dict[str, Any]:
+        """The members of the body. Clients of the Open Inference Protocol read `error`, which equals `detail`."""
         title = HTTPStatus(self.status).phrase
         detail = " ".join(str(self).split())
-        fields = {"type": "about:blank", "title": title, "status": self.status, "detail": detail, "error": detail}
-        return json.dumps(fields).encode()
+        return {"type": "about:blank", "title": title, "status": self.status, "detail": detail, "error": detail}
+
+    def body(self) -> bytes:
+        """The body as JSON."""
+        return json.dumps(self.fields()).encode()

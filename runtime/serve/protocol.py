@@ -13,7 +13,7 @@ from fxsr.models.manifest import TensorFacts
 from fxsr.runtime.layouts import to_bytes
 from fxsr.runtime.serve.problems import ProblemError
 from fxsr.runtime.serve.scheduler import Flow
-from fxsr.runtime.serve.service import ServedModel
+from fxsr.runtime.serve.service import ImageSizes, ServedModel
 from fxsr.runtime.serve.tensors import DATATYPES, InferRequest
 from fxsr.runtime.session import Array
 from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
@@ -25,6 +25,8 @@ _MAX_IMAGES = 1024
 """Largest number of images in a request."""
 VERSION = "1"
 """The only version of every model."""
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+"""The protocol's extensions that the server has. Of the model repository, it has the index."""
 
 
 def describe_model(model: ServedModel) -> dict[str, Any]:
@@ -37,6 +39,54 @@ def describe_model(model: ServedModel) -> dict[str, Any]:
         "inputs": [_describe_tensor(tensor) for tensor in inputs],
         "outputs": [_describe_tensor(tensor) for tensor in outputs],
     }
+
+
+def configure_model(model: ServedModel) -> dict[str, Any]:
+    """A model's configuration, with the fields of Triton's `ModelConfig` that clients ask for.
+
+    Images and maps of a request may differ in number, so the batch is an axis like others (`max_batch_size` 0).
+    """
+    inputs, outputs = (
+        [
+            {"name": each["name"], "data_type": f"TYPE_{each['datatype']}", "dims": each["shape"]}
+            for each in map(_describe_tensor, tensors)
+        ]
+        for tensors in _tensors(model)
+    )
+    info = model.info
+    parameters = {"fxsr_model": info.name, "scale": str(info.scale), "tile": str(model.tile)}
+    if info.facts:
+        parameters |= {"licence": info.facts.licence}
+    return {
+        "name": model.name,
+        "platform": f"fxsr_{info.backend}",
+        "backend": info.backend,
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": 0,
+        "input": inputs,
+        "output": outputs,
+        "instance_group": [
+            {
+                "name": model.name,
+                "kind": "KIND_CPU" if info.device.is_cpu else "KIND_GPU",
+                "count": 1,
+                "gpus": [] if info.device.is_cpu else [info.device.index],
+            }
+        ],
+        "parameters": {key: {"string_value": value} for key, value in parameters.items()},
+    }
+
+
+def image_sizes(model: ServedModel, request: InferRequest) -> ImageSizes | None:
+    """The images of a request. None: they have no size, which `infer` refuses."""
+    inputs, _ = _tensors(model)
+    lr, t_map = request.inputs.get(inputs[0].name), request.inputs.get("t_map")
+    if lr is None or lr.ndim != len(inputs[0].layout):
+        return None
+    count, height, width = (lr.shape[inputs[0].layout.index(axis)] for axis in "NHW")
+    packed = model.info.facts is not None and model.info.facts.packed
+    uniform = not packed and (t_map is None or t_map.shape[-2:] == (1, 1))
+    return ImageSizes(width, height, uniform, count)
 
 
 def infer(model: ServedModel, flow: Flow, request: InferRequest, max_pixels: int) -> Array:

@@ -19,6 +19,7 @@ from threading import Condition, Thread
 import numpy as np
 
 from fxsr.errors import DeviceLostError, FxsrError, OutOfMemoryError, first_line
+from fxsr.runtime.serve.pace import Execution, TimedSession
 from fxsr.runtime.session import Array, Closable, Session, SessionInfo
 from fxsr.runtime.upscale.batches import upscale_tiles
 from fxsr.runtime.upscale.tiles import DEFAULT_TILE
@@ -53,6 +54,7 @@ class Ticket:
     t_map: Array
     kind: TileKind
     result: Future[Array] = field(default_factory=Future)
+    since: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class BatchReport:
     """Waiting tiles of all requests."""
     device_bytes: int | None
     """Device memory that the session uses; None: unknown."""
+    waited: float
+    """Seconds that its tiles waited, together."""
 
 
 class Scheduler(Closable):
@@ -77,6 +81,7 @@ class Scheduler(Closable):
         observe: called after every batch, in that thread.
         on_device_lost: called, in that thread, when the device has failed such that only another process can use it.
             All models count as failing from then on.
+        executed: called after every run of a session, in that thread.
 
     Raises:
         FxsrError: a session can't be opened.
@@ -88,10 +93,12 @@ class Scheduler(Closable):
         batch: int | None = None,
         observe: Callable[[BatchReport], None] = lambda batch: None,
         on_device_lost: Callable[[DeviceLostError], None] = lambda error: None,
+        executed: Callable[[Execution], None] = lambda execution: None,
     ) -> None:
         self._batch = batch
         self._observe = observe
         self._on_device_lost = on_device_lost
+        self._executed = executed
         self._change = Condition()
         self._flows: list[Flow] = []
         """Flows with waiting tiles; the one that has waited longest is first."""
@@ -172,7 +179,7 @@ class Scheduler(Closable):
         started.set_result({name: session.info for name, session in sessions.items()})
         try:
             while kind := self._next():
-                self._run(sessions[kind.model], kind)
+                self._run(TimedSession(kind.model, sessions[kind.model], self._executed), kind)
         finally:
             for session in sessions.values():
                 session.close()
@@ -208,9 +215,11 @@ class Scheduler(Closable):
 
     def _turns(self, session: Session, kind: TileKind, most: int, taken: deque[Ticket]) -> Iterator[Ticket]:
         while batch := self._take(kind, most):
+            now = time.perf_counter()
+            waited = sum(now - ticket.since for ticket in batch)
             taken.extend(batch)
             yield from batch
-            self._observe(BatchReport(kind.model, len(batch), self.waiting, session.device_memory()))
+            self._observe(BatchReport(kind.model, len(batch), self.waiting, session.device_memory(), waited))
 
     def _take(self, kind: TileKind, most: int) -> list[Ticket]:
         """A batch of tickets of a kind, from all flows in turns; empty if the first in line is of another kind."""
@@ -242,6 +251,8 @@ class Flow(Session):
         self._pending: deque[list[Ticket]] = deque()
         self.tickets: deque[Ticket] = deque()
         """Waiting tiles; owned by the scheduler."""
+        self.finished = 0
+        """Number of tiles that are upscaled."""
 
     @property
     def info(self) -> SessionInfo:
@@ -286,6 +297,7 @@ class Flow(Session):
     def _oldest(self) -> Array:
         results = [ticket.result.result() for ticket in self._pending[0]]
         self._pending.popleft()
+        self.finished += len(results)
         return np.stack(results).astype(self._info.dtype, copy=False)
 
 

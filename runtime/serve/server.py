@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.models.file import model_name
+from fxsr.runtime.serve.settings import Settings
+from fxsr.runtime.session import SessionInfo
 from fxsr.runtime.upscale.upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -43,6 +46,33 @@ def address(listener: socket.socket) -> str:
     """The URL of a socket that `listen` returned."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def start_line(models: Mapping[str, SessionInfo], settings: Settings) -> str:
+    """One line about what a server serves, and its limits."""
+    served = ", ".join(
+        f"{name} (x{info.scale}, {info.precision}, {info.backend} on {info.device})" for name, info in models.items()
+    )
+    limits = (
+        f"{settings.max_bytes / 1e6:g} MB",
+        f"{settings.max_pixels / 1e6:g} megapixels",
+        f"{settings.seconds:g} s",
+        f"{settings.max_requests} requests, {settings.at_once} at once",
+        f"{settings.max_jobs} jobs",
+    )
+    token = "a token is needed" if settings.token else "no token is needed"
+    return f"serving {served}; limits: {', '.join(limits)}; {token}"
+
+
+def exposure(listener: socket.socket, settings: Settings) -> str:
+    """A warning, if other machines can use a server that asks for no token; otherwise an empty text."""
+    host = listener.getsockname()[0]
+    if settings.token or ip_address(host).is_loopback:
+        return ""
+    return (
+        f"anyone who can reach {host} can use this server: set FXSR_TOKEN to a token that clients must send, "
+        "or listen on 127.0.0.1"
+    )
 
 
 def open_models(models: Sequence[str], open_one: Callable[[str], Upscaler]) -> Callable[[], Mapping[str, Upscaler]]:
@@ -83,16 +113,13 @@ def _split_name(model: str) -> tuple[str, str]:
     return name, path
 
 
-def make_server(
-    app: object, drain: float, verbose: bool = False, stopped: Callable[[], bool] = lambda: False
-) -> uvicorn.Server:
+def make_server(app: object, drain: float, stopped: Callable[[], bool] = lambda: False) -> uvicorn.Server:
     """A server that answers requests while its `run(sockets=[...])` runs: until SIGTERM or SIGINT arrives or
     `should_exit` is set. Then it finishes the requests in flight.
 
     Args:
         app: an ASGI app.
         drain: longest time in seconds for requests in flight.
-        verbose: log every request.
         stopped: returns whether a signal arrived before the server handled signals.
 
     Raises:
@@ -115,8 +142,8 @@ def make_server(
         ws="none",
         backlog=backlog,
         lifespan="on",
-        log_level="info" if verbose else "warning",
-        access_log=verbose,
+        log_level="warning",
+        access_log=False,
         server_header=False,
         timeout_graceful_shutdown=round(drain),
     )

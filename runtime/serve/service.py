@@ -1,20 +1,25 @@
-"""The models of a server, and the threads in which requests are done next to the event loop."""
+"""The models of a server, and the threads in which requests and jobs are done next to the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from fxsr.errors import DeviceLostError, FxsrError
+from fxsr.runtime.serve.backlog import Backlog, Lane, Piece
 from fxsr.runtime.serve.exchange import Receive
+from fxsr.runtime.serve.pace import Execution, Pace, TileWork
 from fxsr.runtime.serve.problems import ProblemError
-from fxsr.runtime.serve.scheduler import BatchReport, Flow, Scheduler
+from fxsr.runtime.serve.scheduler import BatchReport, Flow, Scheduler, TileKind
 from fxsr.runtime.serve.settings import Settings
+from fxsr.runtime.serve.statistics import Statistics
 from fxsr.runtime.session import Closable, Session, SessionInfo
+from fxsr.runtime.upscale.tiles import plan_axis
 from fxsr.runtime.upscale.upscaler import Upscaler
 
 T = TypeVar("T")
@@ -36,6 +41,17 @@ class ServedModel:
     def upscaler(self, flow: Flow) -> Upscaler:
         """What upscales the images of one request, whose flow is of this model."""
         return Upscaler(flow, self.tile, self.overlap)
+
+
+@dataclass(frozen=True)
+class ImageSizes:
+    """Images of one size that a request brings."""
+
+    width: int
+    height: int
+    uniform: bool
+    """Whether they have a single style instead of style maps."""
+    count: int = 1
 
 
 class Service(Closable):
@@ -68,9 +84,22 @@ class Service(Closable):
                 models[name] = ServedModel(name, info, up.tile, up.overlap)
             return {name: up.session for name, up in upscalers.items()}
 
+        self.statistics = Statistics()
+        pace = Pace()
+
+        def report(batch: BatchReport) -> None:
+            self.statistics.batch(batch)
+            observe(batch)
+
+        def executed(execution: Execution) -> None:
+            pace.add(execution)
+            self.statistics.execution(execution)
+
         self.settings = settings
-        self.scheduler = Scheduler(sessions, batch, observe, on_device_lost)
+        self.scheduler = Scheduler(sessions, batch, report, on_device_lost, executed)
         self.models: Mapping[str, ServedModel] = models
+        self.backlog = Backlog(pace, {Lane.SMALL: settings.at_once, Lane.LARGE: settings.at_once, Lane.JOBS: 1})
+        self._measuring = ThreadPoolExecutor(settings.at_once, "request-measuring")
         self._large = ThreadPoolExecutor(settings.at_once, "request")
         self._small = ThreadPoolExecutor(settings.at_once, "request-small")
 
@@ -79,6 +108,34 @@ class Service(Closable):
         """The model for requests that don't name one."""
         return next(iter(self.models.values()))
 
+    def find(self, name: str, status: int = HTTPStatus.NOT_FOUND) -> ServedModel:
+        """A model by its name.
+
+        Raises:
+            ProblemError: there is none; with this status.
+        """
+        try:
+            return self.models[name]
+        except KeyError:
+            raise ProblemError(status, f"no such model; there are {', '.join(self.models)}") from None
+
+    def tile_work(self, model: ServedModel, images: ImageSizes) -> TileWork:
+        """The tiles of images, without those of transparency, which may cost nothing."""
+        down, across = (plan_axis(side, model.tile, model.overlap) for side in (images.height, images.width))
+        tiles = images.count * len(down.starts) * len(across.starts)
+        kind = TileKind(model.name, images.uniform, model.info.filled(down.size, across.size))
+        return TileWork(model.name, images.uniform, kind.size, tiles, min(tiles, self.scheduler.most(kind)))
+
+    def check_ready(self, *models: str) -> None:
+        """Refuse if none of these models works.
+
+        Raises:
+            ProblemError: the last batch of each failed recently.
+        """
+        failing = [self.scheduler.failing(name) for name in models]
+        if all(failing):
+            raise ProblemError.busy(HTTPStatus.SERVICE_UNAVAILABLE, f"the last batch failed: {failing[0]}")
+
     async def attend(
         self,
         model: ServedModel,
@@ -86,6 +143,7 @@ class Service(Closable):
         work: Callable[[Flow], T],
         sent: int = 0,
         release: Callable[[], None] = lambda: None,
+        measure: Callable[[], TileWork | None] = lambda: None,
     ) -> T:
         """Do a request's work in a thread; abandon it if the client disconnects.
 
@@ -95,42 +153,85 @@ class Service(Closable):
             sent: size of the request in bytes. Small requests have threads of their own, and don't wait behind large
                 ones.
             release: called when abandoned work has ended.
+            measure: called before, in a thread: prepares the work, and returns its tiles. None: they are unknown.
 
         Raises:
-            ProblemError: the client disconnected, which `Guard` counts apart, or the work failed.
+            ProblemError: the client disconnected, which `Guard` counts apart, the work can't be done in time, or it
+                failed.
         """
         flow = self.scheduler.flow(model.name)
-        cell = [work]
-        pool = self._small if sent <= _SMALL else self._large
-        job = pool.submit(lambda: cell.pop()(flow))
-        result = asyncio.wrap_future(job)
-        gone = asyncio.ensure_future(_disconnection(receive))
-        either: set[asyncio.Future[Any]] = {result, gone}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not result.done():
-                raise ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed")
-            return result.result()
-        except BaseException as error:  # a cancellation at the time limit is one
-            flow.abandon("abandoned")
-            if job.cancel():
-                cell.clear()  # the pool would keep it, and its data, until its turn comes
-            result.cancel()
-            job.add_done_callback(lambda _: release())
-            if isinstance(error, FxsrError | MemoryError | OSError):
-                raise ProblemError.of(error) from error
-            raise
-        finally:
-            gone.cancel()
+        lane, pool = (Lane.SMALL, self._small) if sent <= _SMALL else (Lane.LARGE, self._large)
+        parts: list[Future[Any]] = []
+        with self.statistics.request(model.name), _failures(parts, release), _disconnection(receive) as gone:
+            try:
+                piece = Piece(lane, await _part(self._measuring, measure, gone, parts), flow)
+                with self.backlog.accepted(piece, self.settings.seconds):
+                    return await _part(pool, lambda: work(flow), gone, parts)
+            except BaseException:  # a cancellation at the time limit is one
+                flow.abandon("abandoned")
+                raise
+
+    async def prepare(self, receive: Receive, measure: Callable[[], T], release: Callable[[], None]) -> T:
+        """Do the first part of a job's work, before the client is answered. Arguments and errors are as in `attend`."""
+        parts: list[Future[Any]] = []
+        with _failures(parts, release), _disconnection(receive) as gone:
+            return await _part(self._measuring, measure, gone, parts)
 
     def close(self) -> None:
         """Wait for running work, and close the sessions."""
-        self._large.shutdown()
-        self._small.shutdown()
+        for pool in (self._measuring, self._large, self._small):
+            pool.shutdown()
         self.scheduler.close()
 
 
-async def _disconnection(receive: Receive) -> None:
-    """Return when the client has closed the connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _part(
+    pool: ThreadPoolExecutor, work: Callable[[], T], gone: asyncio.Future[None], parts: list[Future[Any]]
+) -> T:
+    """Do a part of a request's work in a thread of a pool, and append its future to `parts`.
+
+    Raises:
+        ProblemError: the client disconnected meanwhile.
+    """
+    cell = [work]
+    part = pool.submit(lambda: cell.pop()())
+    parts.append(part)
+    result = asyncio.wrap_future(part)
+    either: set[asyncio.Future[Any]] = {result, gone}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed")
+        return result.result()
+    except BaseException:
+        if part.cancel():
+            cell.clear()  # the pool would keep it, and its data, until its turn comes
+        result.cancel()
+        raise
+
+
+@contextmanager
+def _failures(parts: Sequence[Future[Any]], release: Callable[[], None]) -> Iterator[None]:
+    """Errors in the block become problems, and `release` is called when the last part has ended."""
+    try:
+        yield
+    except BaseException as error:
+        if parts:
+            parts[-1].add_done_callback(lambda _: release())
+        if isinstance(error, FxsrError | MemoryError | OSError):
+            raise ProblemError.of(error) from error
+        raise
+
+
+@contextmanager
+def _disconnection(receive: Receive) -> Iterator[asyncio.Future[None]]:
+    """A future that is done when the client has closed the connection; it ends with the block."""
+
+    async def wait() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    gone = asyncio.ensure_future(wait())
+    try:
+        yield gone
+    finally:
+        gone.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from fxsr.errors import UsageError
 
@@ -25,6 +25,10 @@ class Settings:
     """How many of them are in work; the others wait, and only their bodies are held."""
     seconds: float = 120
     """Longest time from a request's first byte to the last byte of its response."""
+    max_jobs: int = 64
+    """Largest number of jobs: waiting, running, and finished with a result that is kept."""
+    keep_seconds: float = 3600
+    """How long the result of a job is kept."""
     token: str | None = None
     """The token that clients must send as `Authorization: Bearer TOKEN`. None: no token is needed."""
 
@@ -34,10 +38,10 @@ class Settings:
     max_kept: int = 256 << 20
     """Largest size of the decoded photos that a page keeps for all its users, in bytes."""
     max_stored: int = 4 << 30
-    """Largest size of the files that a page keeps for all its users, in bytes."""
+    """Largest size of the files that a page keeps for all its users, and a server for its jobs, in bytes."""
 
     def __post_init__(self) -> None:
-        for name in ("max_bytes", "max_pixels", "max_requests", "at_once", "seconds", "max_kept", "max_stored"):
+        for name in (each.name for each in fields(self) if each.name not in ("token", "hosts")):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} is {getattr(self, name):g}; it must be above 0")
         if self.token is not None and not (self.token and self.token.isascii() and self.token.isprintable()):

@@ -36,11 +36,12 @@ TORCH_MODULES = (
     "teachers",
     "trainer",
 )
+SERVE_MODULES = ("app", "connections", "failures", "job_routes", "model_routes", "openapi", "sending")
 NEEDS_EXTRA = (
     {"fxsr.models.network": "export"}
     | {f"fxsr.training.{name}": "train" for name in TORCH_MODULES}
     | {"fxsr.benchmarks.gpu.training": "train"}
-    | {f"fxsr.runtime.serve.{name}": "serve" for name in ("app", "connections", "failures")}
+    | {f"fxsr.runtime.serve.{name}": "serve" for name in SERVE_MODULES}
     | {"fxsr.runtime.ui.page": "serve", "fxsr.runtime.ui.static": "ui"}
 )
 """Modules that can't be imported without an extra, since their classes derive from its classes."""

@@ -64,7 +64,7 @@ OUTCOMES = {
 }
 TESTS_OF_THEIR_OWN = {
     "fxsr serve",
-    "curl -F image=@photo.jpg -F t=0.8 -o photo_x4.jpg localhost:8000/v1/upscale",
+    "curl --fail-with-body -F image=@photo.jpg -F t=0.8 -o photo_x4.jpg localhost:8000/v1/upscale",
     "fxsr ui --open",
     "python -m fxsr.benchmarks dial samples/cat.png --crop 130 70 72 72 -o docs/dial.png",
 }
@@ -138,7 +138,7 @@ def test_the_server_upscales_what_curl_sends(folder: Path) -> None:
     (command,) = (command for command in TESTS_OF_THEIR_OWN if command.startswith("curl"))
     with announced("serve") as (address, _):
         there = command.replace("localhost:8000", address.removeprefix("http://"))
-        retry = "--retry 60 --retry-connrefused --retry-delay 1 --no-progress-meter --fail"
+        retry = "--retry 60 --retry-connrefused --retry-delay 1 --no-progress-meter"
         done = subprocess.run(shlex.split(f"{there} {retry}"), cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert read_image(folder / "photo_x4.jpg").pixels.shape == (160, 192, 3)

@@ -181,3 +181,36 @@ def test_inputs_that_are_not_finite_are_refused(value: float, server: Serving) -
         pytest.raises(InferenceServerException, match="the image holds NaN or infinity"),
     ):
         client.infer("fp32", [lr, t_map])
+
+
+def test_tritons_client_reads_index_configuration_and_statistics(server: Serving) -> None:
+    lr, t_map = np.zeros((2, 3, 24, 30), np.float32), np.zeros((1, 1, 1, 1), np.float32)
+    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+        index = client.get_model_repository_index()
+        assert {"name": "fp16", "version": "1", "state": "READY", "reason": ""} in index
+        assert {model["name"] for model in index} == {"fp32", "fp16", "bytes", "packed", "baked"}
+        config = client.get_model_config("fp32", "1")
+        assert config["input"][0] == {"name": "lr", "data_type": "TYPE_FP32", "dims": [-1, 3, -1, -1]}
+        assert [each["name"] for each in config["output"]] == ["sr"]
+        assert (config["max_batch_size"], config["instance_group"][0]["kind"]) == (0, "KIND_CPU")
+        before = client.get_inference_statistics("baked")["model_stats"][0]
+        image = triton.InferInput("lr", lr.shape, "FP32").set_data_from_numpy(lr)
+        client.infer("baked", [image])
+        style = triton.InferInput("t_map", t_map.shape, "FP32").set_data_from_numpy(t_map)
+        with pytest.raises(InferenceServerException, match="no input t_map"):
+            client.infer("baked", [image, style])
+        after = client.get_inference_statistics("baked", "1")["model_stats"][0]
+        with pytest.raises(InferenceServerException, match="no such model"):
+            client.get_model_config("nothing")
+        everything = client.get_inference_statistics()["model_stats"]
+    counts = [
+        (each["inference_count"], *(each["inference_stats"][key]["count"] for key in ("success", "fail", "queue")))
+        for each in (before, after)
+    ]
+    assert np.subtract(counts[1], counts[0]).tolist() == [2, 1, 1, 2]
+    assert after["execution_count"] > 0
+    assert after["inference_stats"]["compute_infer"]["ns"] > 0
+    assert after["last_inference"] > before["last_inference"]
+    sizes = {each["batch_size"]: each["compute_infer"]["count"] for each in after["batch_stats"]}
+    assert sum(size * count for size, count in sizes.items()) == after["inference_count"]
+    assert {each["name"] for each in everything} == {model["name"] for model in index}

@@ -1,0 +1,1 @@
+from runtime.serve.access_log import *

@@ -1,0 +1,1 @@
+from runtime.serve.model_routes import *
