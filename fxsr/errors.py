@@ -12,6 +12,7 @@
     ├── ImageError                exit 1   an image can't be read, written or upscaled
     │   ├── TooLargeError         exit 1   an image has more pixels than the limit allows
     │   └── NotFaithfulError      exit 1   a result is below the bound (in fxsr.runtime.upscale.faithful)
+    ├── VideoError                exit 1   a video can't be read, written or upscaled
     ├── StyleError                exit 1   a style value or a style map is wrong
     ├── VerificationError         exit 1   an exported model does not agree with its checkpoint
     ├── TrainingError             exit 1   a loss or a weight is not finite (in fxsr.training.trainer)
@@ -86,6 +87,10 @@ class ImageError(FxsrError):
 
 class TooLargeError(ImageError):
     """An image has more pixels than the limit allows."""
+
+
+class VideoError(FxsrError):
+    """A video can't be read, written or upscaled."""
 
 
 class StyleError(FxsrError):

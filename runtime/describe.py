@@ -37,6 +37,7 @@ _PACKAGES = {
     "polygraphy": "export",
     "accelerate": "train",
     "matplotlib": "plot",
+    "av": "video",
 }
 """Optional packages, and the extra that installs each."""
 

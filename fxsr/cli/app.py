@@ -28,6 +28,7 @@ from fxsr.cli import ui as cli_ui
 from fxsr.cli import verify as cli_verify
 from fxsr.cli.command import Command
 from fxsr.cli.options import Json
+from fxsr.cli.run_command import RunCommand
 from fxsr.cli.stop import Stop
 from fxsr.errors import FxsrError, printable
 
@@ -96,7 +97,7 @@ def root(
     pass
 
 
-app.command(cls=cli_run.RunCommand)(cli_run.run)
+app.command(cls=RunCommand)(cli_run.run)
 
 
 @app.command(cls=Command)

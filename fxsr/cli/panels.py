@@ -3,5 +3,6 @@
 INPUT_OUTPUT = "Input and output"
 STYLE = "Style"
 TILES = "Tiles"
+VIDEO = "Video"
 HARDWARE = "Hardware"
 SCRIPTING = "Scripting"

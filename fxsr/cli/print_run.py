@@ -126,6 +126,8 @@ class RunReport:
         if isinstance(result, Forecast):
             return record | {"size": result.size, "tiles": result.tiles, "notes": result.notes}
         record |= {"size": result.size, "notes": result.notes}
+        if result.frames is not None:
+            record |= {"frames": result.frames, "frames_per_second": round(result.frames_per_second, 3)}
         if result.lr_psnr is not None:  # JSON has no infinity, which means no difference at all
             record["lr_psnr"] = result.lr_psnr if math.isfinite(result.lr_psnr) else None
         return record
@@ -138,7 +140,9 @@ def _outcome(result: Done | Forecast) -> str:
     if result.size is None:
         return "exists, skipped"
     measured = "" if result.lr_psnr is None else f", LR-PSNR {result.lr_psnr:.2f} dB"
-    return f"{result.size[0]}x{result.size[1]}, {result.seconds:.1f} s{measured}"
+    pace = f", {result.frames} frames" if result.frames is not None else ""
+    speed = f", {result.frames_per_second:.2g} frames/s" if result.frames is not None else ""
+    return f"{result.size[0]}x{result.size[1]}{pace}, {result.seconds:.1f} s{speed}{measured}"
 
 
 def _duration(seconds: float) -> str:

@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fxsr.cli.command import Command
 from fxsr.cli.options import DeviceName, Json, Provider, Quiet, Trust
 from fxsr.cli.panels import HARDWARE, INPUT_OUTPUT, SCRIPTING, STYLE, TILES
+from fxsr.cli.run_command import RAY
+from fxsr.cli.run_video import EncoderName, EncoderOptions, Resume, SegmentLength, plan_inputs
 from fxsr.cli.stop import Stop
 from fxsr.errors import StyleError, UsageError, foreign_name
 
 if TYPE_CHECKING:
     from fxsr.runtime.jobs.runner import ModelChoice, Runner
     from fxsr.styles.options import StyleOptions
-
-RAY = "--ray"
-
-
-class RunCommand(Command):
-    """Lets --ray stand without its address, which Typer's own options can't do."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, with_address(args))
-
-
-def with_address(words: Sequence[str]) -> list[str]:
-    """A command line in which a --ray without an address gets the address `auto`.
-
-    The word after --ray is its address unless it is an option, an existing input or a URL.
-    """
-    words = list(words)
-    if RAY in (options := words[: words.index("--")] if "--" in words else words):
-        at = options.index(RAY) + 1
-        following = options[at : at + 1]
-        if not following or _no_address(following[0]):
-            words.insert(at, "auto")
-    return words
-
-
-def _no_address(word: str) -> bool:
-    if word in ("auto", "local") or word.startswith("ray://"):
-        return False
-    return word.startswith("-") or "://" in word or Path(word).exists()
 
 
 def run(
@@ -57,7 +27,7 @@ def run(
         typer.Argument(
             metavar="INPUT...",
             path_type=str,
-            help="Image files, and folders that are searched for images. - is standard input.",
+            help="Image and video files, and folders that are searched for images. - is standard input.",
         ),
     ],
     out: Annotated[
@@ -202,6 +172,10 @@ def run(
             "--overlap", rich_help_panel=TILES, help="Input pixels that neighbouring tiles share. [default: 32]"
         ),
     ] = None,
+    encoder: EncoderName = None,
+    encoder_option: EncoderOptions = None,
+    resume: Resume = False,
+    segment: SegmentLength = 60,
     device: DeviceName = "auto",
     provider: Provider = "auto",
     trust: Trust = False,
@@ -237,7 +211,7 @@ def run(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Upscale images.
+    """Upscale images and videos.
 
     Failures are reported per file; the rest of the run continues, and the exit status is then 1. Output files appear
     whole or not at all.
@@ -250,8 +224,8 @@ def run(
     from fxsr.models.bundled import DEFAULT_MODEL
     from fxsr.runtime.jobs.jobs import RunOptions
     from fxsr.runtime.jobs.places import is_dir, parse_path, parse_place
-    from fxsr.runtime.jobs.planning import plan_jobs
     from fxsr.runtime.jobs.runner import ModelChoice
+    from fxsr.runtime.video.options import VideoOptions, parse_settings
     from fxsr.styles.automatic.registry import AutomaticStyle
     from fxsr.styles.options import check_style_is_free
 
@@ -286,7 +260,8 @@ def run(
         if as_json and files.stdout:
             raise UsageError("the image and --json would both go to standard output; give -o FILE")
         check_style_is_free(choice.model, runner.fixed_t, t, t_map)
-        plan = plan_jobs(files.inputs, outscale or runner.scale, files.out, suffix, format_name, maps, skip_existing)
+        video = VideoOptions(encoder, parse_settings(encoder_option or ()), segment, resume)
+        plan = plan_inputs(files, options, video, outscale or runner.scale, suffix, format_name, maps, ray=ray)
         with RunReport(len(plan.jobs), stop.check, quiet=quiet, as_json=as_json, names=files.names) as report:
             for failure in plan.failures:
                 report.add(failure)

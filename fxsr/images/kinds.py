@@ -124,9 +124,39 @@ _STRANGERS: tuple[tuple[int, bytes, str, str], ...] = (
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _AVIF_BRANDS = (b"avif", b"avis")
+_MOVIE = ("a video (MP4 or MOV)", "extract its frames as PNG first")
 _PNM = re.compile(rb"P[1-7Ff]\s")
 _TAGGED = re.compile(rb"<(?:\w+:)?(svg|html|head|body)[\s>]", re.IGNORECASE)
 _MATRIX = re.compile(rb"[\d.+\-eE]+(?:[ \t,;]+[\d.+\-eE]+)*\s*\n")
+
+
+_VIDEOS: tuple[tuple[int, bytes], ...] = (
+    (0, b"\x1aE\xdf\xa3"),  # Matroska, WebM
+    (8, b"AVI "),
+    (0, b"FLV\x01"),
+    (0, b"\0\0\1\xba"),  # MPEG program stream
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # ASF, WMV
+    (0, b"OggS"),
+    (0, b"DKIF"),  # IVF
+    (0, b"YUV4MPEG2 "),
+    (0, b"nut/multimedia container"),
+)
+_TS_PACKETS = (188, 192)
+"""Sizes of the packets of an MPEG transport stream, each of which has the byte 0x47 at one place."""
+
+
+def is_video_head(head: bytes) -> bool:
+    """Whether the first `HEAD` bytes of a file are those of a video. Moving GIF and AVIF files count as images."""
+    if head[4:8] == b"ftyp":
+        return _of_brands(head) == _MOVIE
+    if head[4:8] in (b"moov", b"mdat", b"wide", b"free"):  # QuickTime before there were brands
+        return True
+    if any(head.startswith(magic, offset) for offset, magic in _VIDEOS):
+        return True
+    return any(
+        len(head) > 4 * size and all(head[start + at * size] == 0x47 for at in range(4))
+        for size, start in zip(_TS_PACKETS, (0, 4), strict=True)
+    )
 
 
 def find_kind(path: Path) -> Kind:
@@ -185,7 +215,7 @@ def _of_brands(head: bytes) -> Kind | tuple[str, str]:
             return kind
     if not brands.isdisjoint((b"mif1", b"mif2", b"msf1", b"jpeg", b"avci", b"vvic", b"j2ki")):
         return "a HEIF picture that is coded neither as HEIC nor as AVIF", _CONVERT
-    return "a video (MP4 or MOV)", "extract its frames as PNG first"
+    return _MOVIE
 
 
 def _of_chunk(kind: bytes) -> Kind | tuple[str, str]:

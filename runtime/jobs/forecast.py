@@ -8,11 +8,14 @@ from collections.abc import Generator, Iterable
 import numpy as np
 
 from fxsr.images.reading import open_rows
+from fxsr.images.rows import Rows
 from fxsr.images.writing import check_target
 from fxsr.runtime.jobs.jobs import FAILURES, Done, Failure, Forecast, Job, RunOptions, job_failure, output_size
 from fxsr.runtime.jobs.places import local
+from fxsr.runtime.jobs.videos import request_of
 from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
 from fxsr.runtime.upscale.upscaler import Upscaler
+from fxsr.runtime.video.upscale import examine_video
 from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.style_map import StyleMap
 
@@ -33,6 +36,8 @@ def _forecast(job: Job, upscaler: Upscaler, options: RunOptions, pace: _Pace) ->
     target = local(job.target)
     if options.skip_existing and target.exists():
         return Done(job)
+    if job.video is not None:
+        return _forecast_video(job, upscaler, options, pace)
     image = open_rows(local(job.source), options.max_pixels)
     size = output_size(image.width, image.height, options.outscale or upscaler.scale)
     check_target(target, *size, options.lossless)
@@ -43,6 +48,14 @@ def _forecast(job: Job, upscaler: Upscaler, options: RunOptions, pace: _Pace) ->
     return Forecast(
         job, size, tiles, tiles * pace.seconds(*sides, mapped=job.t_map is not None), (*job.notes, *image.notes)
     )
+
+
+def _forecast_video(job: Job, upscaler: Upscaler, options: RunOptions, pace: _Pace) -> Forecast:
+    facts, picture, notes = examine_video(request_of(job, options), upscaler.scale)
+    tiles = facts.frames * upscaler.tile_count(Rows(facts.height, facts.width, 3, np.dtype(np.float32), iter(())))
+    sides = upscaler.axis_plan(facts.height).size, upscaler.axis_plan(facts.width).size
+    seconds = tiles * pace.seconds(*sides, mapped=job.t_map is not None)
+    return Forecast(job, (picture.width, picture.height), tiles, seconds, (*job.notes, *notes))
 
 
 _PROBED = 64

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from fxsr.errors import FxsrError
 from fxsr.runtime.jobs.places import Place
+from fxsr.runtime.video.options import VideoOptions
 from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.options import StyleOptions
 from fxsr.styles.style_map import StyleMap
@@ -16,7 +17,7 @@ from fxsr.styles.style_map import StyleMap
 
 @dataclass(frozen=True)
 class Job:
-    """One image to upscale."""
+    """One image or video to upscale."""
 
     source: Place
     target: Place
@@ -25,6 +26,8 @@ class Job:
     own. None: the style is uniform."""
     notes: tuple[str, ...] = ()
     """What planning has to say about it, one line each."""
+    video: VideoOptions | None = None
+    """How it is written if it is a video. None: it is an image."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,11 @@ class Done:
     notes: tuple[str, ...] = ()
     """What could not be kept or had to be changed, one line each."""
     lr_psnr: float | None = None
-    """LR-PSNR in dB; None if it was not measured."""
+    """LR-PSNR in dB, of a video's worst frame; None if it was not measured."""
+    frames: int | None = None
+    """Number of frames of a video; None for an image."""
+    frames_per_second: float = 0.0
+    """How many frames of a video were upscaled in a second."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from fxsr.images.formats import LOSSY
 from fxsr.images.reading import open_rows
 from fxsr.images.rows import Pixels, Rows, check_pixels
 from fxsr.images.writing import check_target, write_rows
-from fxsr.runtime.jobs.belt import Belt
+from fxsr.runtime.belt import Belt
 from fxsr.runtime.jobs.jobs import FAILURES, Done, Failure, Job, RunOptions, job_failure, output_size
 from fxsr.runtime.jobs.places import local
 from fxsr.runtime.upscale.faithful import LrPsnr

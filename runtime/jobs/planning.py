@@ -73,8 +73,8 @@ def plan_jobs(
             raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
         ending = FORMATS[format_name.lower()] if format_name else None
         apart = None if isinstance(t_map, AutomaticStyle) else t_map
-        jobs = _once(_expand(inputs, scale, out, suffix, ending, apart, failures))
-    jobs = _refuse(jobs, failures, _source_fault)
+        jobs = without_repeats(_expand(inputs, scale, out, suffix, ending, apart, failures))
+    jobs = refuse(jobs, failures, _source_fault)
     jobs = _without_outputs(jobs, resume)
     originals = {absolute(job.source): job.source for job in jobs}
     if isinstance(t_map, AutomaticStyle):
@@ -85,7 +85,7 @@ def plan_jobs(
         else:
             jobs, maps = _share(jobs, t_map), [t_map]
         originals |= {absolute(place): place for place in maps}
-    jobs = _refuse(jobs, failures, _target_fault(jobs, originals))
+    jobs = refuse(jobs, failures, target_fault(jobs, originals))
     return JobPlan(tuple(jobs), tuple(failures))
 
 
@@ -139,7 +139,7 @@ def _output_name(path: PurePath, suffix: str, ending: str | None) -> PurePath:
     return path.with_name(f"{path.stem}{suffix}{ending or kept}")
 
 
-def _once(jobs: Iterable[Job]) -> list[Job]:
+def without_repeats(jobs: Iterable[Job]) -> list[Job]:
     """The jobs, without those that would do the same again: an input may be named twice, or lie in a named folder."""
     return list({(absolute(job.source), absolute(job.target)): job for job in reversed(list(jobs))}.values())[::-1]
 
@@ -160,7 +160,7 @@ def _without_outputs(jobs: list[Job], resume: bool | None) -> list[Job]:
     raise UsageError(f"the output of {first.source} would replace the input {first.target}; give {advice}")
 
 
-def _refuse(jobs: Iterable[Job], failures: list[Failure], fault: Callable[[Job], str | None]) -> list[Job]:
+def refuse(jobs: Iterable[Job], failures: list[Failure], fault: Callable[[Job], str | None]) -> list[Job]:
     """The jobs that have no fault; the others become failures."""
     kept = []
     for job in jobs:
@@ -180,7 +180,7 @@ def _source_fault(job: Job) -> str | None:
     return None
 
 
-def _target_fault(jobs: Iterable[Job], originals: dict[Place, Place]) -> Callable[[Job], str | None]:
+def target_fault(jobs: Iterable[Job], originals: dict[Place, Place]) -> Callable[[Job], str | None]:
     """What is wrong with a job's target: its name is too long, or it would replace one of `originals`, or the output of
     another job."""
     taken: dict[Place, Place] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -12,6 +13,7 @@ from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.jobs.forecast import forecast_jobs
 from fxsr.runtime.jobs.jobs import Done, Failure, Forecast, Job, RunOptions
 from fxsr.runtime.jobs.pipeline import run_jobs
+from fxsr.runtime.jobs.videos import do_video
 from fxsr.runtime.session import Closable
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler, load
 
@@ -73,7 +75,7 @@ class LocalRunner(Runner):
 
     Args:
         choice: the model, which is opened here.
-        at_once: images in work at once.
+        at_once: images in work at once. Videos are upscaled one after the other, after them.
         dry_run: yield forecasts, and write nothing.
 
     Raises:
@@ -94,7 +96,12 @@ class LocalRunner(Runner):
             yield from forecast_jobs(jobs, self._upscaler, options)
         else:
             remove_leftovers(jobs)
-            yield from run_jobs(jobs, self._upscaler, options, begin, self._at_once)
+            images = [job for job in jobs if job.video is None]
+            with closing(run_jobs(images, self._upscaler, options, begin, self._at_once)) as results:
+                yield from results
+            for job in jobs:
+                if job.video is not None:
+                    yield do_video(job, self._upscaler, options, begin)
 
     def close(self) -> None:
         self._upscaler.close()

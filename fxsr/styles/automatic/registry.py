@@ -13,7 +13,7 @@ import numpy as np
 from fxsr.errors import MissingExtraError, UsageError, foreign_name
 from fxsr.images.image import Pixels, resize_plane
 from fxsr.images.reading import open_rows
-from fxsr.images.rows import reduced_whole
+from fxsr.images.rows import Rows, reduced_whole
 from fxsr.styles.automatic import mtcnn
 from fxsr.styles.automatic import text as texts
 from fxsr.styles.automatic.detector import is_installed
@@ -131,7 +131,14 @@ class AutomaticStyle:
             ImageError: the photo can't be read.
             MissingExtraError: a package is not installed.
         """
-        rows = open_rows(photo, max_pixels)
+        return self.of_rows(open_rows(photo, max_pixels))
+
+    def of_rows(self, rows: Rows) -> StyleMap:
+        """The map of a photo, which is reduced first if it is large; uses up its bands.
+
+        Raises:
+            MissingExtraError: a package is not installed.
+        """
         return self.of(reduced_whole(rows, -(-max(rows.height, rows.width) // _LARGEST)))
 
     @property

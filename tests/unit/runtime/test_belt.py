@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fxsr.runtime.jobs.belt import Belt, BeltAbandonedError
+from fxsr.runtime.belt import Belt, BeltAbandonedError
 
 
 def test_things_arrive_in_order_and_no_more_than_there_is_room_for_are_made_ahead() -> None:

@@ -1,1 +1,0 @@
-from runtime.jobs.belt import *

@@ -1,0 +1,1 @@
+from runtime.jobs.videos import *
