@@ -16,13 +16,14 @@ from fxsr.extras import needs
 from fxsr.images.bicubic import resampling
 from fxsr.training import recipe
 from fxsr.training.features import read_arrays
+from fxsr.training.transfer import to_device
 from fxsr.training.vgg_layers import PERCEPTUAL_LAYERS
 
 with needs("train"):
     import torch
     import torch.distributed as dist
     import torch.nn.functional as F
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from fxsr.training.features import unit_length
 
@@ -106,7 +107,7 @@ def detail(x: Tensor, side: int) -> Tensor:
 
 def reduce(x: Tensor, scale: int) -> Tensor:
     """MATLAB's bicubic reduction of (N, C, H, W), differentiable; see `fxsr.training.resize`."""
-    rows, columns = (torch.tensor(resampling(size, size // scale), device=x.device) for size in x.shape[2:])
+    rows, columns = (to_device(torch.tensor(resampling(size, size // scale)), x.device) for size in x.shape[2:])
     with torch.autocast(x.device.type, enabled=False):
         return rows @ x.float() @ columns.T
 
@@ -154,7 +155,7 @@ class Perceptual:
         return error.sum(1, keepdim=True) if self._normalise else error.mean(1, keepdim=True)
 
 
-class LPIPS:
+class LPIPS(nn.Module):
     """LPIPS of version 0.1 on VGG-16 (Zhang et al. 2018): squared differences weighed by learned linear layers.
 
     Raises:
@@ -163,12 +164,14 @@ class LPIPS:
     """
 
     def __init__(self, term: recipe.Term) -> None:
+        super().__init__()
         self.layers = PERCEPTUAL_LAYERS
-        self._linear = lpips_linear(term.linear)
+        for layer, weights in lpips_linear(term.linear).items():
+            self.register_buffer(layer, weights)
 
-    def __call__(self, ours: Tensor, wanted: Tensor, layer: str) -> Tensor:
+    def forward(self, ours: Tensor, wanted: Tensor, layer: str) -> Tensor:
         difference = (unit_length(ours) - unit_length(wanted)).square()
-        return F.conv2d(difference, self._linear[layer].to(difference.device))
+        return F.conv2d(difference, self.get_buffer(layer))
 
 
 class Adversarial:

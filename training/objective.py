@@ -56,6 +56,7 @@ class _TermGroup(nn.Module):
         self.ends = terms[0].ends
         self.pixel = {term.label: PIXEL_LOSSES[term.kind] for term in terms if term.kind in PIXEL_LOSSES}
         self.feature = {term.label: FEATURE_LOSSES[term.kind](term) for term in terms if term.kind in FEATURE_LOSSES}
+        self.members = nn.ModuleList(loss for loss in self.feature.values() if isinstance(loss, nn.Module))
         self.displace = terms[0].displace
         self.features: Features | None = None
         if self.feature and terms[0].extractor:

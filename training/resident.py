@@ -8,6 +8,7 @@ import numpy as np
 
 from fxsr.extras import needs
 from fxsr.training.crops import CropChoice, Crops, Sources, window
+from fxsr.training.transfer import to_device
 
 with needs("train"):
     import torch
@@ -58,11 +59,9 @@ class ResidentPictures:
         teachers = {
             name: torch.stack([self._teacher(name, choice) for choice in choices]) for name in self._sources.teachers
         }
-        t_map = torch.from_numpy(np.stack([choice.t_map for choice in choices]))
-        if self._device.type == "cuda":
-            t_map = t_map.pin_memory()
+        t_map = to_device(torch.from_numpy(np.stack([choice.t_map for choice in choices])), self._device)
         bounds = tuple((float(choice.t_map.min()), float(choice.t_map.max())) for choice in choices)
-        return lr, hr, t_map.to(self._device, non_blocking=True), bounds, teachers
+        return lr, hr, t_map, bounds, teachers
 
     def _input(self, choice: CropChoice) -> Tensor:
         entry = self._sources.cache.entries[choice.index]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fxsr.extras import needs
 from fxsr.training.data import Batch
+from fxsr.training.transfer import to_device
 
 with needs("train"):
     import torch
@@ -69,5 +70,4 @@ def own_line(network: nn.Module, batch: Batch) -> tuple[Sequence[int], Tensor] |
 
 def crop_index(numbers: Sequence[int], device: torch.device) -> Tensor:
     """Numbers of crops as an index tensor on a device, copied without waiting for it."""
-    index = torch.tensor(numbers, dtype=torch.int64)
-    return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index
+    return to_device(torch.tensor(numbers, dtype=torch.int64), device)

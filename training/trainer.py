@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 from fxsr.errors import FxsrError, UsageError
 from fxsr.extras import needs
@@ -20,12 +20,11 @@ with needs("train"):
     from accelerate import Accelerator
     from accelerate.utils import set_seed
     from torch import Tensor, nn
-    from torch.optim.swa_utils import AveragedModel
 
     from fxsr.models.network import Generator
+    from fxsr.training.average import Average
 
 _Module = TypeVar("_Module", bound="nn.Module")
-_Tensors: TypeAlias = "tuple[Tensor, ...] | list[Tensor]"
 
 
 class TrainingError(FxsrError):
@@ -58,7 +57,7 @@ class Trainer:
         self.objective = self._place(objective or Objective(self.stage))
         self._finite: dict[str, Tensor] = {}
         self.raw = self._place(generator.train())
-        self.average = AveragedModel(self.raw, multi_avg_fn=_ema(recipe.ema))
+        self.average = Average(self.raw, recipe.ema)
         optimiser = torch.optim.Adam(_groups(self.raw, self.stage.style_rate), self.stage.rate, self.stage.betas)
         prepared = torch.compile(self.raw) if recipe.compile else self.raw
         self.generator, self.optimiser = accelerator.prepare(prepared, optimiser)
@@ -82,9 +81,7 @@ class Trainer:
     @property
     def averaged(self) -> Generator:
         """The averaged generator."""
-        module = self.average.module
-        assert isinstance(module, Generator)
-        return module
+        return self.average.module
 
     @property
     def rate(self) -> float:
@@ -111,7 +108,7 @@ class Trainer:
         total = torch.stack([*parts.values(), sr.sum() * 0]).sum()
         self._watch({**parts, "the generator's output": total})
         self._descend(self.optimiser, self.raw, total)
-        self.average.update_parameters(self.raw)
+        self.average.update(self.raw)
         if self.discriminator and self.raw_discriminator and self.done >= self.stage.discriminator.start:
             self.raw_discriminator.requires_grad_(True)
             _set_rate(self.discriminator_optimiser, self.stage.discriminator.rate * factor)
@@ -205,17 +202,6 @@ def rate_factor(stage: Stage, step: int) -> float:
     if stage.schedule == "multistep":
         return warm * stage.gamma ** sum(step >= milestone for milestone in stage.milestones)
     return warm
-
-
-def _ema(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
-    """Exponential averaging that forgets its first, untrained values sooner: decay grows from 0.1 to `decay`."""
-
-    @torch.no_grad()
-    def update(averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
-        count = int(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + count) / (10 + count)))
-
-    return update
 
 
 def _groups(generator: Generator, style_rate: float) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,20 @@ def test_both_stages_train_and_go_on(precision: str, tmp_path: Path, gpu_torch: 
     AcceleratorState._reset_state(True)  # one process, several precisions
     write_photos(tmp_path / "photos", 3, (60, 72))
     recipe = tiny_recipe(tmp_path / "photos", f"precision={precision}")
-    count = iter(range(1, 100))
-    first = train(recipe, tmp_path / "run", SilentMonitor(), should_stop=lambda: next(count) == 6)
-    second = train(recipe, tmp_path / "run", SilentMonitor(), resume=True)
-    assert (first.finished, first.step) == (False, 2)
+    logged: list[tuple[str, int]] = []
+
+    class Watcher(SilentMonitor):
+        def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None:
+            logged.append((stage, step))
+
+    def asked_in_the_second_stage() -> bool:
+        return logged[-1] == ("conditional", 2)
+
+    first = train(recipe, tmp_path / "run", Watcher(), should_stop=asked_in_the_second_stage)
+    second = train(recipe, tmp_path / "run", Watcher(), resume=True)
+    assert (first.finished, first.stage, first.step) == (False, "conditional", 2)
     assert second.finished
+    assert logged == [(stage, step) for stage in ("psnr", "conditional") for step in (1, 2, 3, 4)]
     assert all(value > 0 for step in first.losses for label, value in step.items() if label != "adversarial")
     assert load_checkpoint(second.weights).config == recipe.network.config()
 

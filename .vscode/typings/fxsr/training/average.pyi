@@ -1,0 +1,1 @@
+from training.average import *

@@ -1,0 +1,14 @@
+"""Copies from the host to a device that do not wait for it. Everything that a step copies goes through here."""
+
+from __future__ import annotations
+
+from fxsr.extras import needs
+
+with needs("train"):
+    import torch
+    from torch import Tensor
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on a device. For a GPU it is copied from pinned memory; other copies would wait."""
+    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)
