@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_MODEL = "fxsr-pd-x4-small"
+DEFAULT_MODEL = "fxsr-photo-x4-small"
 _HISTORY = "\n## History\n"
 """Heading of a card's last part."""
 

@@ -109,12 +109,14 @@ def test_the_wheel_holds_models_photos_types_and_nothing_next_to_fxsr(wheel: Pat
     assert {top for top in tops if not top.endswith(".dist-info")} == {"fxsr"}
     for wanted in (
         "weights/fxsr-pd-x4-small.onnx",
+        "weights/fxsr-photo-x4-small.onnx",
         "export/photos/cat.png",
         "training/recipes/srot-x4.toml",
         "py.typed",
     ):
         assert f"fxsr/{wanted}" in names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    for text in ("LICENSE", "NOTICE"):
+        assert any(name.endswith(f"licenses/{text}") for name in names)
 
 
 def test_every_module_imports_in_a_bare_environment(run: Run) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fxsr.files import sha256
-from fxsr.models.bundled import bundled_file
+from fxsr.models.bundled import DEFAULT_MODEL, bundled_file
 from fxsr.models.checkpoint import About, Checkpoint, load_checkpoint, save_checkpoint
 from fxsr.models.config import NetworkConfig
 from fxsr.models.manifest import read_manifest
@@ -51,7 +51,7 @@ def test_the_bundled_model_exports_in_every_precision(flags: list[str], stem: st
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["verification"]["passed"]
-    assert Path(report["onnx_path"]).name == f"fxsr-pd-x4-small-{stem}.onnx"
+    assert Path(report["onnx_path"]).name == f"{DEFAULT_MODEL}-{stem}.onnx"
     assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".json"}
 
 
@@ -224,7 +224,11 @@ def test_bad_input_gets_one_clear_line(arguments: list[str], status: int, messag
     assert [path.name for path in tmp_path.iterdir()] == ["text.pth"]
 
 
-def test_the_bundled_checkpoint_is_what_its_description_says() -> None:
-    checkpoint = load_checkpoint(bundled_file("fxsr-pd-x4-small", ".safetensors"))
-    assert checkpoint.config == NetworkConfig(scale=4, nf=32, gc=16, nb=4, nc=16)
-    assert checkpoint.config.parameters == 830_597
+@pytest.mark.parametrize(
+    ("name", "nb", "parameters"), [("fxsr-pd-x4-small", 4, 830_597), ("fxsr-photo-x4-small", 6, 1_226_501)]
+)
+def test_bundled_checkpoints_are_what_their_descriptions_say(name: str, nb: int, parameters: int) -> None:
+    checkpoint = load_checkpoint(bundled_file(name, ".safetensors"))
+    assert checkpoint.config == NetworkConfig(scale=4, nf=32, gc=16, nb=nb, nc=16)
+    assert checkpoint.config.parameters == parameters
+    assert f"{parameters:,} parameters" in bundled_file(name, ".md").read_text()

@@ -132,7 +132,7 @@ def test_the_first_diverging_layer_is_named(folder: Path) -> None:
 def test_layers_of_the_bundled_model_agree(tmp_path: Path) -> None:
     done = fxsr_cli("export", "--fp16", "--engine", "none", "--no-verify", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    done = fxsr_cli("verify", DEFAULT_MODEL, tmp_path / "fxsr-pd-x4-small-fp16.onnx", "--layers")
+    done = fxsr_cli("verify", DEFAULT_MODEL, tmp_path / f"{DEFAULT_MODEL}-fp16.onnx", "--layers")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
