@@ -44,6 +44,8 @@ class ExportResult:
     """Names of files that were up to date."""
     lost: tuple[str, ...] = ()
     """Names of engines that are no longer usable, since they were built from the graph that was replaced."""
+    engine_not_run: str | None = None
+    """Why the engine was not compared with its graph, although this was asked for. None: it was, or there is none."""
 
     @property
     def failed(self) -> bool:
@@ -101,12 +103,16 @@ def export_model(request: ExportRequest, on_event: Callable[[BuildEvent], None] 
             manifest = replace(manifest, engines=(*others, facts))
             write_manifest(manifest_path(onnx), manifest)
         engine = request.out / facts.file.file
-        if request.check and facts.verification is None and find_gpus():
-            source = load_checkpoint(request.checkpoint, digest) if manifest.model.precision == "bf16" else None
-            manifest = _check_engine(ComparedModel(onnx, source, manifest.model), engine, manifest, facts, step)
-            write_manifest(manifest_path(onnx), manifest)
+        not_run = None
+        if request.check and facts.verification is None:
+            not_run = "no GPU here"
+            if find_gpus():
+                source = load_checkpoint(request.checkpoint, digest) if manifest.model.precision == "bf16" else None
+                graph = ComparedModel(onnx, source, manifest.model)
+                manifest, not_run = _check_engine(graph, engine, manifest, facts, step)
+                write_manifest(manifest_path(onnx), manifest)
         lost = tuple(name for name in lost if name != engine.name)
-        return ExportResult(onnx, manifest_path(onnx), manifest, engine, reused, lost)
+        return ExportResult(onnx, manifest_path(onnx), manifest, engine, reused, lost, not_run)
 
 
 def write_onnx(checkpoint: Checkpoint, options: GraphOptions, path: Path) -> None:
@@ -165,8 +171,9 @@ def _export_graph(
 
 def _check_engine(
     graph: ComparedModel, engine: Path, manifest: Manifest, facts: EngineFacts, step: Callable[[str], None]
-) -> Manifest:
-    """Compare the engine with its graph, if this machine can run it. Returns the manifest with the result.
+) -> tuple[Manifest, str | None]:
+    """Compare the engine with its graph, if this machine can run it. Returns the manifest with the result, and why it
+    was not run.
 
     Args:
         graph: in bfloat16 with its checkpoint, of which ONNX Runtime runs another graph.
@@ -177,6 +184,5 @@ def _check_engine(
     try:
         checked = replace(facts, verification=compare(graph, compiled, photos))
     except UnavailableError as error:  # such as an engine for other GPUs
-        step(f"not verified: {error}")
-        return manifest
-    return replace(manifest, engines=tuple(checked if each == facts else each for each in manifest.engines))
+        return manifest, str(error)
+    return replace(manifest, engines=tuple(checked if each == facts else each for each in manifest.engines)), None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import ModelFileError, foreign_name
+from fxsr.errors import ModelFileError, UsageError, foreign_name
 from fxsr.models.manifest import ModelFacts
 
 Array = NDArray[Any]
@@ -26,7 +26,11 @@ def to_graph(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
         facts: what the graph is.
         lr: (N, 3, H, W), 0..1.
         t_map: (N or 1, 1, H or 1, W or 1), 0..1.
+
+    Raises:
+        UsageError: one of them has another shape.
     """
+    check_shapes(lr, t_map)
     if facts.packed:
         style = np.broadcast_to(t_map, (lr.shape[0], 1, *lr.shape[2:]))
         return {"lr_t": _picture(facts, np.concatenate([lr, style], 1))}
@@ -37,7 +41,25 @@ def to_graph(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
 
 def to_engine(facts: ModelFacts, lr: Array, t_map: Array) -> dict[str, Array]:
     """As `to_graph`, with as many maps as images, as the profiles of engines require."""
+    check_shapes(lr, t_map)
     return to_graph(facts, lr, np.broadcast_to(t_map, (len(lr), *t_map.shape[1:])))
+
+
+def check_shapes(lr: Array, t_map: Array) -> None:
+    """Refuse arrays that are no images and their style maps.
+
+    Raises:
+        UsageError: `lr` is not (N, 3, H, W), or `t_map` not (N or 1, 1, H or 1, W or 1).
+    """
+    if lr.ndim != 4 or lr.shape[1] != 3:
+        raise UsageError(f"lr has the shape {lr.shape}; it must be (N, 3, H, W)")
+    count, _, height, width = lr.shape
+    allowed = ((1, count), (1,), (1, height), (1, width))
+    if t_map.ndim != 4 or any(side not in sides for side, sides in zip(t_map.shape, allowed, strict=True)):
+        raise UsageError(
+            f"t_map has the shape {t_map.shape}; for lr of {lr.shape} it must be (1, 1, 1, 1) for one style, or "
+            f"{(count, 1, height, width)} for one style per pixel"
+        )
 
 
 def check_output(facts: ModelFacts, image: Sequence[int], sr: Sequence[int]) -> None:

@@ -142,7 +142,8 @@ def export(
         PixelType,
         typer.Option(
             "--io",
-            help="Type of images and style. uint8: bytes, images as (n, h, w, 3); the graph converts them.",
+            help="Type of images and style. uint8: bytes; images are (n, h, w, 3), but style maps stay (n, 1, h, w), "
+            "with 255 for t = 1. The graph converts them.",
             rich_help_panel=_GRAPH,
         ),
     ] = PixelType.float,
@@ -266,7 +267,8 @@ def export(
                 show(event.text)
 
         result = export_model(request, on_event)
-    print_export(result, quiet=quiet, as_json=as_json)
+    notes = [tiles.warning] if flavour and tiles.warning else []
+    print_export(result, notes, quiet=quiet, as_json=as_json)
     if result.lost and not quiet:
         _note(f"{', '.join(result.lost)}: no longer usable, since the graph that it was built from was replaced")
     if triton and not result.failed:

@@ -35,8 +35,8 @@ def print_note(note: str) -> None:
         plain_console(stderr=True, soft_wrap=True).print(f"fxsr: {note}", markup=False)
 
 
-def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
-    """Print what an export wrote and measured."""
+def print_export(result: ExportResult, notes: Sequence[str] = (), *, quiet: bool, as_json: bool) -> None:
+    """Print what an export wrote and measured. As JSON, `notes` about the request are a part of it."""
     import msgspec
 
     manifest = result.manifest
@@ -45,7 +45,7 @@ def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
         print_json(
             msgspec.to_builtins(manifest)
             | {name: path and str(path) for name, path in paths.items()}
-            | {"reused": result.reused}
+            | {"reused": result.reused, "engine_not_run": result.engine_not_run, "notes": [*notes]}
         )
         return
     console = plain_console(soft_wrap=True, quiet=quiet)
@@ -84,6 +84,8 @@ def print_export(result: ExportResult, *, quiet: bool, as_json: bool) -> None:
             passed = sum(check.passed for check in engine.verification.checks)
             console.print(f"engine verified: {passed} of {len(engine.verification.checks)} comparisons hold")
             _print_failed(engine.verification)
+    if result.engine_not_run:
+        console.print(f"engine not run, so only its graph is verified: {result.engine_not_run}", markup=False)
 
 
 def print_comparisons(comparisons: Sequence[Comparison], *, quiet: bool, as_json: bool) -> None:

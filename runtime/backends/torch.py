@@ -12,6 +12,7 @@ import numpy as np
 from fxsr.errors import DeviceError
 from fxsr.extras import needs
 from fxsr.models.checkpoint import Checkpoint, load_checkpoint
+from fxsr.runtime.layouts import check_shapes
 from fxsr.runtime.session import Array, Device, Session, SessionInfo, tile_error
 from fxsr.runtime.timing import Timing
 
@@ -110,6 +111,7 @@ class TorchSession(Session):
     def _move(self, lr: Array, t_map: Array) -> list[Any]:
         import torch
 
+        check_shapes(lr, t_map)
         return [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in (lr, t_map)]
 
     def close(self) -> None:

@@ -76,6 +76,7 @@ class Upscaler(Closable):
         self.tile = tile
         self.overlap = overlap
         self._lock = threading.Lock()
+        self._closed = False
 
     @property
     def scale(self) -> int:
@@ -106,6 +107,7 @@ class Upscaler(Closable):
         Raises:
             ImageError: the image has another shape or type, is empty, or is not finite.
             StyleError: `t` is not a style in 0..1.
+            UsageError: it is closed.
             FxsrError: the backend failed.
         """
         pixels = _as_channels(image)
@@ -131,6 +133,7 @@ class Upscaler(Closable):
             taken, in the thread that takes them, and raises the errors of `__call__`. Other threads wait until all
             bands are taken or the iterator is closed.
         """
+        self._check_open()
         style = t if isinstance(t, StyleRows) else as_style(t).over(image.height, image.width)
         rows, columns = self.axis_plan(image.height), self.axis_plan(image.width)
         total = self.tile_count(image)
@@ -146,13 +149,19 @@ class Upscaler(Closable):
                         progress(done, total)
 
             with self._lock:
+                self._check_open()
                 yield from ImageUpscaling(self.session, image, style, rows, columns).bands(note, advance)
 
         return replace(image, height=image.height * self.scale, width=image.width * self.scale, bands=bands())
 
     def close(self) -> None:
         """Free the session."""
+        self._closed = True
         self.session.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this upscaler is closed; load the model again, and use it inside the `with` block")
 
     def axis_plan(self, length: int) -> AxisPlan:
         """How an axis of this length (LR pixels) is cut into tiles."""
@@ -170,6 +179,11 @@ def _as_channels(image: Pixels) -> Pixels:
     Raises:
         ImageError: wrong shape or type, empty, or not finite.
     """
+    if type(image).__module__.partition(".")[0] == "torch":
+        raise ImageError(
+            "an image is a NumPy array (H, W, C), not a tensor of torch; for a tensor x of (C, H, W), give "
+            "x.permute(1, 2, 0).cpu().numpy(), or keep it on the GPU with session.run_device"
+        )
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]

@@ -37,6 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = fxsr_cli("export", "--checkpoint", "x.safetensors", "--fp16", "--tile", "32", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "verified: 22 of 22" in done.stdout
+    assert ("engine not run, so only its graph is verified: no GPU here" in done.stdout) == (not find_gpus())
     assert "MB of activations" in done.stdout
     return folder
 
@@ -149,10 +150,13 @@ def test_other_options_build_another_engine(change: list[str], copy: Path) -> No
 def test_a_range_of_sizes_and_batches(copy: Path) -> None:
     done = fxsr_cli(
         *("export", "--checkpoint", "x.safetensors", "--fp16", "--shapes", "16x24,24x24,64x48", "--batch", "1,2,4"),
+        "--json",
         cwd=copy,
     )
     assert done.returncode == 0, done.stderr
     assert "up to ten times the memory" in done.stderr
+    (note,) = json.loads(done.stdout)["notes"]
+    assert note in done.stderr
     uniform = read_engine(plan(copy)).facts.profiles[1].inputs
     assert (uniform["lr"].min, uniform["lr"].max) == ((1, 3, 16, 24), (4, 3, 64, 48))
     assert uniform["t_map"].opt == (2, 1, 1, 1)

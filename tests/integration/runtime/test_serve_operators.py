@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,3 +132,25 @@ def test_what_needs_a_token_says_so_in_the_schema(secured: Serving) -> None:
 def test_without_a_token_the_schema_asks_for_none() -> None:
     with serving(nearest()) as running:
         assert "securitySchemes" not in running.client.get("/openapi.json").json().get("components", {})
+
+
+def test_the_page_about_the_api_can_be_used_with_a_token(secured: Serving) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("there is no Chromium here; apt-get install chromium")
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page()
+        page.set_default_timeout(200_000)
+        page.goto(f"http://127.0.0.1:{secured.port}/")
+        page.click("button.authorize")
+        page.fill(".auth-container input", SECRET)
+        page.click(".auth-btn-wrapper button[type=submit]")
+        page.click(".btn-done")
+        route = page.locator("#operations-default-models_v1_models_get")
+        route.locator(".opblock-summary-control").click()
+        route.locator(".try-out button").click()
+        route.locator(".execute").click()
+        answer = route.locator(".live-responses-table tbody .response-col_status").first
+        answer.wait_for()
+        assert answer.inner_text().startswith("200")

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from fxsr.errors import ModelFileError
+from fxsr.errors import ModelFileError, UsageError
 from fxsr.export.exporter import write_onnx
 from fxsr.export.graph.graph import GraphOptions
 from fxsr.runtime.backends.onnxruntime import OrtSession, read_facts
@@ -60,6 +60,26 @@ def test_a_graph_of_another_scale_is_refused_when_it_runs(graph: Path, tmp_path:
         pytest.raises(ModelFileError, match=r"has the shape \(1, 3, 64, 64\), not \(1, 3, 128, 128\)"),
     ):
         session.run(np.zeros((1, 3, 16, 16), np.float32), np.zeros((1, 1, 1, 1), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("lr", "t_map", "message"),
+    [
+        (
+            (1, 3, 16, 20),
+            (1, 1, 20, 16),
+            r"t_map has the shape \(1, 1, 20, 16\); for lr of \(1, 3, 16, 20\) it must be",
+        ),
+        ((2, 3, 16, 16), (3, 1, 1, 1), r"or \(2, 1, 16, 16\) for one style per pixel"),
+        ((1, 3, 16, 16), (16, 16), "it must be"),
+        ((3, 16, 16), (1, 1, 1, 1), r"lr has the shape \(3, 16, 16\); it must be \(N, 3, H, W\)"),
+    ],
+)
+def test_arrays_of_other_shapes_are_refused(
+    lr: tuple[int, ...], t_map: tuple[int, ...], message: str, graph: Path
+) -> None:
+    with OrtSession(graph, CPU) as session, pytest.raises(UsageError, match=message):
+        session.run(np.zeros(lr, np.float32), np.zeros(t_map, np.float32))
 
 
 def test_metadata_that_are_not_utf8_are_refused(graph: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fxsr.errors import ImageError, UsageError
+from fxsr.images.rows import Rows
 from fxsr.runtime.upscale.upscaler import Upscaler
 from tests.support import NearestSession
 
@@ -143,8 +144,22 @@ def test_threads_may_share_one_upscaler() -> None:
     assert all(np.array_equal(sr, nearest(image)) for sr, image in zip(results, images, strict=True))
 
 
-def test_closing_closes_the_session() -> None:
+def test_closing_closes_the_session_and_use_after_that_says_so() -> None:
     session = NearestSession()
-    with Upscaler(session):
-        pass
+    image = random_image((9, 9, 3), np.uint8)
+    with Upscaler(session) as upscaler:
+        begun = upscaler.stream(Rows.of(image))
     assert session.closed
+    with pytest.raises(UsageError, match="this upscaler is closed; load the model again"):
+        upscaler(image)
+    with pytest.raises(UsageError, match="this upscaler is closed"):
+        begun.whole()
+
+
+def test_tensors_of_torch_are_refused_with_advice() -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.zeros(3, 9, 9)
+    upscaler = Upscaler(NearestSession())
+    with pytest.raises(ImageError, match=r"give x\.permute\(1, 2, 0\)\.cpu\(\)\.numpy\(\)"):
+        upscaler(tensor)
+    assert upscaler(tensor.permute(1, 2, 0).cpu().numpy()).shape == (36, 36, 3)
