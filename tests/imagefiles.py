@@ -1,7 +1,8 @@
-"""Small PNG and TIFF files with any chunks and tags, written byte by byte."""
+"""Small PNG and TIFF files with any chunks and tags, written byte by byte, and a HEIC file."""
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,18 @@ _KINDS = {"u": 1, "i": 2, "f": 3, "c": 6}
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 ByteOrder = Literal["<", ">"]
 Tag = tuple[str, Sequence[float] | bytes]
+
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAYFtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAA5waXRtAAAA"
+    "AAABAAAANGlsb2MAAAAAREAAAgABAAAAAAGlAAEAAAAAAAAAFgACAAAAAAG7AAEAAAAAAAAAuAAAADhpaW5mAAAAAAACAAAAFWluZmUCAAAAAAEA"
+    "AGh2YzEAAAAAFWluZmUCAAABAAIAAEV4aWYAAAAAwGlwcnAAAACiaXBjbwAAAHZodmNDAQQIAAAAAAAAAAAAHvAA/P36+gAADwMgAAEAF0ABDAH/"
+    "/wQIAAADAJ24AAADAAAeugJAIQABACpCAQEECAAAAwCduAAAAwAAHqAggQTZbqSSmubgQEDAgAAAAwCAAAADAIQiAAEAB0QBwXKwIkAAAAAUaXNw"
+    "ZQAAAAAAAABAAAAAQAAAABBwaXhpAAAAAAMKCgoAAAAWaXBtYQAAAAAAAAABAAEDgQKDAAAAGmlyZWYAAAAAAAAADmNkc2MAAgABAAEAAADWbWRh"
+    "dAAAABIoAa8GuGPimxT/tZWJHxEWg/gAAAAASUkqAAgAAAAGABIBAwABAAAAAQAAABoBBQABAAAAVgAAABsBBQABAAAAXgAAACgBAwABAAAAAgAA"
+    "ABMCAwABAAAAAQAAAGmHBAABAAAAZgAAAAAAAAA4YwAA6AMAADhjAADoAwAABgAAkAcABAAAADAyMTABkQcABAAAAAECAwAAoAcABAAAADAxMDAB"
+    "oAMAAQAAAP//AAACoAQAAQAAAEAAAAADoAQAAQAAAEAAAAAAAAAA"
+)
+"""A white square of 64 pixels a side with 10 bits a channel, by x265."""
 
 
 def write_png(path: Path, pixels: NDArray[Any], *chunks: tuple[bytes, bytes]) -> Path:

@@ -20,12 +20,11 @@ from fxsr.runtime.serve.guard import Guard
 from fxsr.runtime.serve.images import FORMAT_NAMES, ClientFile
 from fxsr.runtime.serve.photos import OpenPhoto
 from fxsr.runtime.serve.problems import ProblemError
-from fxsr.runtime.ui.maps import AUTOMATIC
+from fxsr.runtime.ui.maps import offered_maps, suggestion
 from fxsr.runtime.ui.painting import Painting, painting_size
 from fxsr.runtime.ui.static import FilesOfPage
 from fxsr.runtime.ui.studio import Studio, StyleChoice
 from fxsr.runtime.ui.views import Part
-from fxsr.styles.automatic.registry import missing
 from fxsr.styles.style_map import DEFAULT_T
 
 with needs("ui"):
@@ -100,7 +99,6 @@ class _Routes:
     async def setup(self) -> dict[str, Any]:
         """What the page needs to know before a photo is open."""
         models = self._studio.service.models
-        maps = {name: made for name, made in AUTOMATIC.items() if name not in missing()}
         return {
             "version": fxsr.__version__,
             "t": DEFAULT_T,
@@ -113,7 +111,8 @@ class _Routes:
                 }
                 for name, model in models.items()
             ],
-            "maps": [{"name": name, "description": made.description} for name, made in maps.items()],
+            "suggestion": suggestion(),
+            "maps": offered_maps(),
             "formats": FORMAT_NAMES,
             "limits": {"bytes": self._studio.settings.max_bytes, "pixels": self._studio.settings.max_pixels},
         }

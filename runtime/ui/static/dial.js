@@ -51,6 +51,6 @@ function show() {
 function words(t) {
   if (t <= 0.15) return "Only what the photo shows.";
   if (t <= 0.45) return "Careful: a little texture is added.";
-  if (t <= 0.75) return "Balanced: plausible texture is added.";
-  return "Crisp: fine texture is invented where the photo has none.";
+  if (t <= 0.75) return "Balanced: likely texture is added.";
+  return "Crisp: fine texture is invented.";
 }

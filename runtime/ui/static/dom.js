@@ -17,6 +17,13 @@ export function say(id, text) {
   place.hidden = !text;
 }
 
+/** Show an error at the place that it concerns, and make sure that this place is in sight.
+ * @param {string} id @param {unknown} error */
+export function complain(id, error) {
+  say(id, /** @type {Error} */ (error).message);
+  reveal(el(id));
+}
+
 /** A new element.
  * @param {string} tag @param {Record<string, any>} [given] @param {...(Node | string)} children @returns {any} */
 export function make(tag, given = {}, ...children) {

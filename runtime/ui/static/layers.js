@@ -1,17 +1,22 @@
 // @ts-check
-// Style maps: layers that are made from the photo, maps from files, and saving.
+// Style maps: the suggested layer and others that are made from the photo, maps from files, and saving.
 
 import { makeMap, readMap, saveMap } from "./api.js";
-import { el, make, say } from "./dom.js";
+import { complain, el, make, say } from "./dom.js";
 import { hasLayer, painting, paintMap, setLayer } from "./paint.js";
 import { dial, on, state } from "./state.js";
 
 /** @type {Map<string, Uint8Array>} maps that were made of this photo */
 let made = new Map();
+let suggested = ""; // the name of the suggested layer
 
 export function startLayers() {
   on("setup", () => {
-    el("layers").replaceChildren(...(state.setup?.maps ?? []).map(chip));
+    const setup = /** @type {import("./state.js").Setup} */ (state.setup);
+    suggested = setup.suggestion.name;
+    el("suggest").dataset.layer = suggested;
+    say("suggestion-note", setup.suggestion.note);
+    el("layers").replaceChildren(...setup.maps.map(chip));
     showLayers();
   });
   on("photo", () => {
@@ -20,6 +25,7 @@ export function startLayers() {
     showLayers();
   });
   on("model", showLayers);
+  el("suggest").addEventListener("click", () => toggle(suggested, el("suggest")));
   el("load-map").addEventListener("change", load);
   el("save-map").addEventListener("click", save);
 }
@@ -36,19 +42,21 @@ function chip({ name, description }) {
 /** @param {string} name @param {HTMLButtonElement} button */
 async function toggle(name, button) {
   const { photo } = state;
-  if (!photo) return;
+  if (!photo || button.classList.contains("busy")) return;
   say("map-error", "");
   if (hasLayer(name)) return setLayer(name, null);
   button.classList.add("busy");
+  showLayers();
   try {
     const plane = made.get(name) ?? (await makeMap(photo.id, name));
     if (state.photo !== photo) return;
     made.set(name, plane);
     setLayer(name, plane);
   } catch (error) {
-    if (state.photo === photo) say("map-error", /** @type {Error} */ (error).message);
+    if (state.photo === photo) complain("map-error", error);
   } finally {
     button.classList.remove("busy");
+    showLayers();
   }
 }
 
@@ -57,6 +65,11 @@ export function showLayers() {
   for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (el("layers").querySelectorAll("[data-layer]"))) {
     button.setAttribute("aria-pressed", String(hasLayer(button.dataset.layer ?? "")));
   }
+  const applied = hasLayer(suggested), button = el("suggest");
+  el("suggestion-title").textContent = applied ? "Applied." : "Suggested.";
+  el("suggestion-text").textContent = applied
+    ? "Where the photo is tinted blue, the result stays closer to it." : state.setup?.suggestion.description ?? "";
+  button.textContent = button.classList.contains("busy") ? "Looking at it …" : applied ? "Remove" : "Apply";
 }
 
 async function load() {
@@ -69,7 +82,7 @@ async function load() {
     const plane = await readMap(photo.id, file);
     if (state.photo === photo) paintMap(plane);
   } catch (error) {
-    say("map-error", /** @type {Error} */ (error).message);
+    complain("map-error", error);
   }
 }
 
@@ -83,6 +96,6 @@ async function save() {
     make("a", { href: url, download: `${photo.name.replace(/\.[^.]*$/, "")}_t.png` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   } catch (error) {
-    say("map-error", /** @type {Error} */ (error).message);
+    complain("map-error", error);
   }
 }

@@ -2,7 +2,7 @@
 // The photo: opening it, its facts, and which place of it the preview shows.
 
 import { getOverview, openPhoto } from "./api.js";
-import { el, say, shownBytes } from "./dom.js";
+import { complain, el, say, shownBytes } from "./dom.js";
 import { on, set, state } from "./state.js";
 
 /** @typedef {{x: number, y: number}} Place in pixels of the photo */
@@ -56,7 +56,7 @@ export async function open(file, name) {
 
 /** @param {string} sentence */
 function fail(sentence) {
-  say(state.photo ? "photo-error" : "welcome-error", sentence);
+  complain(state.photo ? "photo-error" : "welcome-error", new Error(sentence));
 }
 
 function showState() {
@@ -66,8 +66,7 @@ function showState() {
   el("opening").hidden = !opening;
   say("welcome-error", "");
   if (!photo) return;
-  surface.style.setProperty("--ratio", String(photo.width / photo.height));
-  el("photo-pane").style.setProperty("--ratio", String(photo.width / photo.height));
+  document.body.style.setProperty("--ratio", String(photo.width / photo.height));
   surface.classList.toggle("checkered", photo.alpha);
   el("photo-name").textContent = photo.name;
   el("photo-facts").textContent = [

@@ -5,7 +5,7 @@ import { getBefore, getPreview } from "./api.js";
 import { el, say } from "./dom.js";
 import { painting } from "./paint.js";
 import { showFrame } from "./photo.js";
-import { dial, on, shownT, state, styleKey } from "./state.js";
+import { dial, on, shownStyle, state, styleKey } from "./state.js";
 import { Viewer } from "./viewer.js";
 
 /** @typedef {import("./patches.js").Part} Part */
@@ -19,13 +19,13 @@ const otherOf = upscaled(() => state.otherT);
 
 const left = {
   key: () => (state.against === "t" ? styleKey(state.otherT) : "before"),
-  label: () => (state.against === "t" ? shownT(state.otherT) : "Original"),
+  label: () => (state.against === "t" ? shownStyle(state.otherT) : "Original"),
   /** @param {Part} part @param {number} level @param {AbortSignal} signal */
   load: (part, level, signal) =>
     state.against === "t" ? otherOf(part, level, signal)
       : getBefore(state.photo?.id ?? "", part, state.model?.scale ?? 1, signal),
 };
-const right = { key: () => styleKey(), label: () => shownT(dial()), load: upscaled(dial) };
+const right = { key: () => styleKey(), label: () => shownStyle(), load: upscaled(dial) };
 
 /** @returns {Viewer} */
 export function startPreview() {

@@ -2,10 +2,10 @@
 // Upscaling the whole photo: the button that shows how far it is, and the result.
 
 import { fileOf, getBefore, getResult, getRun, startRun, stopRun } from "./api.js";
-import { el, make, reveal, say, shownBytes, shownTime } from "./dom.js";
-import { isPainted, painting } from "./paint.js";
+import { complain, el, make, reveal, say, shownBytes, shownTime } from "./dom.js";
+import { painting } from "./paint.js";
 import { keptPlace } from "./photo.js";
-import { dial, on, set, shownT, state, styleKey, takesPaint } from "./state.js";
+import { dial, on, set, shownStyle, state, styleKey } from "./state.js";
 import { Viewer } from "./viewer.js";
 
 /** @typedef {{id: string, photo: import("./state.js").Photo, key: string, label: string, scale: number,
@@ -68,7 +68,7 @@ export function startRuns() {
 async function run() {
   const { photo, model } = state;
   if (state.running || state.opening || !photo || !model) return;
-  const label = shownT(dial()) + (isPainted() && takesPaint() ? ", painted" : "");
+  const label = shownStyle();
   const format = el("format").value;
   const asked = { photo, key: styleKey(), label, scale: model.scale, format };
   say("run-error", "");
@@ -86,7 +86,7 @@ async function run() {
     if (report.state === "failed") throw new Error(`${report.error.replace(/[.]?$/, ".")}`);
     if (report.state === "done" && state.photo === photo) show({ ...asked, id: current }, report);
   } catch (error) {
-    if (state.photo === photo) say("run-error", /** @type {Error} */ (error).message);
+    if (state.photo === photo) complain("run-error", error);
   } finally {
     current = "";
     set({ running: false });
@@ -99,7 +99,7 @@ async function stop() {
   try {
     await stopRun(current);
   } catch (error) {
-    say("run-error", /** @type {Error} */ (error).message);
+    complain("run-error", error);
   }
 }
 

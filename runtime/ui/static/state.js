@@ -4,8 +4,8 @@
 /**
  * @typedef {{name: string, scale: number, fixed: number | null, preview: number}} Model
  * @typedef {{name: string, description: string}} MapKind
- * @typedef {{version: string, t: number, models: Model[], maps: MapKind[], formats: string[],
- *   limits: {bytes: number, pixels: number}}} Setup
+ * @typedef {{version: string, t: number, models: Model[], suggestion: MapKind & {note: string}, maps: MapKind[],
+ *   formats: string[], limits: {bytes: number, pixels: number}}} Setup
  * @typedef {{id: string, name: string, format: string, width: number, height: number, bits: number, alpha: boolean,
  *   bytes: number, notes: string[], detail: [number, number], painting: [number, number]}} Facts
  * @typedef {Facts & {overview: ImageBitmap}} Photo
@@ -55,7 +55,8 @@ export function styleKey(t = dial()) {
   return [state.model?.name, t, takesPaint() ? state.painting : ""].join(" ");
 }
 
-/** @param {number} t */
-export function shownT(t) {
-  return `t ${t.toFixed(2)}`;
+/** The style in words, for labels of pictures.
+ * @param {number} t */
+export function shownStyle(t = dial()) {
+  return `t ${t.toFixed(2)}${takesPaint() && state.painting ? ", painted" : ""}`;
 }

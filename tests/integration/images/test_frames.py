@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import shutil
 import struct
@@ -16,6 +15,7 @@ from PIL import Image
 from fxsr.errors import ImageError, TooLargeError
 from fxsr.images.image import read_image
 from fxsr.images.reading import open_rows
+from tests.imagefiles import HEIC
 from tests.support import noise
 
 FRAMES = [Image.fromarray(np.roll(noise(3, np.uint8, (16, 16)), shift, 1)) for shift in (0, 3, 6)]
@@ -38,21 +38,8 @@ def test_further_pictures_of_a_jpeg_are_named(tmp_path: Path) -> None:
     )
 
 
-HEIC = (
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAYFtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAA5waXRtAAAA"
-    "AAABAAAANGlsb2MAAAAAREAAAgABAAAAAAGlAAEAAAAAAAAAFgACAAAAAAG7AAEAAAAAAAAAuAAAADhpaW5mAAAAAAACAAAAFWluZmUCAAAAAAEA"
-    "AGh2YzEAAAAAFWluZmUCAAABAAIAAEV4aWYAAAAAwGlwcnAAAACiaXBjbwAAAHZodmNDAQQIAAAAAAAAAAAAHvAA/P36+gAADwMgAAEAF0ABDAH/"
-    "/wQIAAADAJ24AAADAAAeugJAIQABACpCAQEECAAAAwCduAAAAwAAHqAggQTZbqSSmubgQEDAgAAAAwCAAAADAIQiAAEAB0QBwXKwIkAAAAAUaXNw"
-    "ZQAAAAAAAABAAAAAQAAAABBwaXhpAAAAAAMKCgoAAAAWaXBtYQAAAAAAAAABAAEDgQKDAAAAGmlyZWYAAAAAAAAADmNkc2MAAgABAAEAAADWbWRh"
-    "dAAAABIoAa8GuGPimxT/tZWJHxEWg/gAAAAASUkqAAgAAAAGABIBAwABAAAAAQAAABoBBQABAAAAVgAAABsBBQABAAAAXgAAACgBAwABAAAAAgAA"
-    "ABMCAwABAAAAAQAAAGmHBAABAAAAZgAAAAAAAAA4YwAA6AMAADhjAADoAwAABgAAkAcABAAAADAyMTABkQcABAAAAAECAwAAoAcABAAAADAxMDAB"
-    "oAMAAQAAAP//AAACoAQAAQAAAEAAAAADoAQAAQAAAEAAAAAAAAAA"
-)
-"""A white square of 64 pixels a side with 10 bits a channel, by x265."""
-
-
 def test_heic_is_read_and_ten_bits_fill_the_range(tmp_path: Path) -> None:
-    (tmp_path / "a.heic").write_bytes(base64.b64decode(HEIC))
+    (tmp_path / "a.heic").write_bytes(HEIC)
     picture = read_image(tmp_path / "a.heic")
     assert picture.pixels.shape == (64, 64, 3)
     assert picture.pixels.dtype == np.uint16
@@ -61,7 +48,7 @@ def test_heic_is_read_and_ten_bits_fill_the_range(tmp_path: Path) -> None:
 
 
 def test_heic_that_is_cut_or_too_large_is_refused(tmp_path: Path) -> None:
-    data = base64.b64decode(HEIC)
+    data = HEIC
     (tmp_path / "a.heic").write_bytes(data[:-10])
     with pytest.raises(ImageError, match="ends too early: 10 bytes are missing"):
         read_image(tmp_path / "a.heic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fxsr.images.image import Picture, read_image, write_image
+from fxsr.images.image import Picture, read_image, resize_plane, write_image
 from fxsr.runtime.ui.maps import AutomaticMap
 from fxsr.runtime.upscale.upscaler import Upscaler
+from fxsr.styles.automatic.registry import AUTOMATIC_MAPS
 from tests.browsing import (
     ServedPage,
     canvas_pixels,
@@ -28,12 +30,12 @@ from tests.support import NearestSession
 
 def tint(page: Any) -> NDArray[np.uint8]:
     """The painting as it lies on the photo, (H, W, 4)."""
-    values = page.evaluate(
+    width, height, values = page.evaluate(
         """() => { const c = document.querySelector('#tint');
-        return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data); }"""
+        const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
+        return [c.width, c.height, btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(''))]; }"""
     )
-    width, height = page.evaluate("[document.querySelector('#tint').width, document.querySelector('#tint').height]")
-    return np.array(values, np.uint8).reshape(height, width, 4)
+    return np.frombuffer(base64.b64decode(values), np.uint8).reshape(height, width, 4)
 
 
 def saved_map(page: Any, tmp_path: Path) -> NDArray[np.float64]:
@@ -213,11 +215,44 @@ def test_layers_lie_below_strokes(page: Any, served: ServedPage, tmp_path: Path)
     assert values[10] == pytest.approx(0.8 * np.arange(300) / 299, abs=0.01)
 
 
+def test_the_suggestion_is_applied_by_one_click_and_undone_by_one(
+    page: Any, served: ServedPage, pixels: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    setup = page.request.get(f"{served.address}/api/setup").json()
+    button, words = page.locator("#suggest"), page.locator("#suggestion-text")
+    assert button.text_content() == "Apply"
+    assert words.text_content() == setup["suggestion"]["description"]
+    page.locator("#t").fill("0.5")
+    for undo in ("#suggest", "#undo"):
+        button.click()
+        page.wait_for_selector("#suggest:text-is('Remove')")
+        assert page.text_content("#suggestion-title") == "Applied."
+        assert "tinted blue" in words.text_content()
+        expected = 0.5 * resize_plane(AUTOMATIC_MAPS["auto"].make(pixels), 200, 300)
+        assert saved_map(page, tmp_path) == pytest.approx(expected, abs=0.01)
+        assert page.text_content("#preview .badge.right") == "t 0.50, painted"
+        page.click(undo)
+        page.wait_for_selector("#suggest:text-is('Apply')")
+        assert saved_map(page, tmp_path) == pytest.approx(np.full((200, 300), 0.5), abs=0.01)
+        assert page.text_content("#preview .badge.right") == "t 0.50"
+
+
+def test_the_suggestion_can_fail_and_be_tried_again(page: Any) -> None:
+    page.route("**/maps/auto", lambda route: route.fulfill(status=503, body='{"detail": "too little memory"}'))
+    page.click("#suggest")
+    page.wait_for_selector("#map-error:text-is('Too little memory.')")
+    assert page.text_content("#suggest") == "Apply"
+    page.unroute_all()
+    page.click("#suggest")
+    page.wait_for_selector("#suggest:text-is('Remove')")
+    assert not page.is_visible("#map-error")
+
+
 def test_names_that_the_server_adds_become_layers(
     browser: Any, served: ServedPage, monkeypatch: pytest.MonkeyPatch, photo: Path
 ) -> None:
     clouds = AutomaticMap("Clouds stay soft.", lambda pixels: np.zeros(pixels.shape[:2], np.float32))
-    monkeypatch.setattr("fxsr.runtime.ui.page.AUTOMATIC", {"clouds": clouds})
+    monkeypatch.setattr("fxsr.runtime.ui.maps.AUTOMATIC", {"clouds": clouds})
     with visiting(browser, served.address) as page:
         page.set_input_files("#photo-file", str(photo))
         assert page.get_attribute("[data-layer=clouds]", "title") == "Clouds stay soft."

@@ -83,7 +83,7 @@ def test_a_photo_is_opened_looked_at_and_upscaled(client: httpx.Client) -> None:
 def test_maps_are_made_read_and_saved(client: httpx.Client, tmp_path: Path) -> None:
     photo = f"/api/photos/{opened(client)['id']}"
     setup = client.get("/api/setup").json()
-    for kind in setup["maps"]:
+    for kind in (setup["suggestion"], *setup["maps"]):
         assert kind["description"]
         assert len(client.get(f"{photo}/maps/{kind['name']}").content) == 80 * 60
     assert client.get(f"{photo}/maps/clouds").status_code == 422
@@ -178,8 +178,8 @@ def test_pages_of_other_sites_reach_nothing(client: httpx.Client, headers: dict[
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/gradio_api/file=/etc/passwd", 404),
-        ("POST", "/gradio_api/upload", 404),
+        ("GET", "/file=/etc/passwd", 404),
+        ("POST", "/upload", 404),
         ("GET", "/docs", 404),
         ("GET", "/openapi.json", 404),
         ("GET", "/api/photos/x/overview", 404),
@@ -256,6 +256,24 @@ def test_the_page_learns_which_styles_are_fixed() -> None:
         ("free", 4, None),
         ("f", 4, 0.5),
     ]
+
+
+def test_the_suggestion_says_what_is_looked_for_here(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*absent: str) -> dict[str, str]:
+        monkeypatch.setattr("fxsr.runtime.ui.maps.missing", lambda: absent)
+        setup = client.get("/api/setup").json()
+        assert not {"auto", *absent} & {kind["name"] for kind in setup["maps"]}
+        suggestion: dict[str, str] = setup["suggestion"]
+        assert suggestion["name"] == "auto"
+        return suggestion
+
+    soft = "what is out of focus stays soft, and texture gets crisp."
+    assert told()["description"] == f"Faces and skin, text and line art stay faithful, {soft}"
+    assert told()["note"] == ""
+    assert told("faces")["description"] == f"Text and line art stay faithful, {soft}"
+    assert 'does not look for faces. Add that in the clone of FxSR: pip install ".[faces]"' in told("faces")["note"]
+    assert told("faces", "text")["description"] == soft.capitalize()
+    assert told("faces", "text")["note"].endswith('pip install ".[faces,text]"')
 
 
 def test_deep_photos_keep_their_depth() -> None:

@@ -21,6 +21,7 @@ from tests.browsing import (
     wait_for_picture,
     write_photo,
 )
+from tests.imagefiles import HEIC
 
 
 def test_the_result_is_shown_and_downloaded(page: Any, pixels: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_file_that_browsers_can_not_show_is_downloaded(page: Any, monkeypatch:
     assert not page.is_visible("#result")
 
 
-@pytest.mark.parametrize("kind", ["gif", "tif", "avif", "webp", "bmp"])
+@pytest.mark.parametrize("kind", ["gif", "tif", "avif", "heic", "webp", "bmp"])
 def test_photos_of_all_kinds_are_opened(page: Any, kind: str, tmp_path: Path) -> None:
     pixels = write_photo(tmp_path / "other.png")
     target = tmp_path / f"other.{kind}"
@@ -125,6 +126,8 @@ def test_photos_of_all_kinds_are_opened(page: Any, kind: str, tmp_path: Path) ->
         from PIL import Image
 
         Image.fromarray(pixels).save(target)
+    elif kind == "heic":
+        target.write_bytes(HEIC)
     else:
         pyvips.Image.new_from_array(pixels).copy(interpretation="srgb").write_to_file(str(target))
     page.set_input_files("#photo-file", str(target))
