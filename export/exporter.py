@@ -140,6 +140,8 @@ def _export_graph(
     with the previous graph."""
     step("reading the checkpoint")
     checkpoint = load_checkpoint(request.checkpoint, digest)
+    if checkpoint.config.user_code:
+        raise UsageError(f"{request.checkpoint}: its trunk is code of a user; graphs are written of rrdb and rb only")
     scale = checkpoint.config.scale
     if request.scale not in (None, scale):
         raise UsageError(f"{request.checkpoint} is a x{scale} model, not x{request.scale}; leave out --scale")

@@ -55,6 +55,11 @@ def plot_file(path: Path, width: float, height: float) -> Iterator[Figure]:
         figure.savefig(temporary, dpi=_DPI)
 
 
+def add_legend(panel: Any) -> None:
+    """Add a legend to the right of a panel, where it covers nothing."""
+    panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize="small")
+
+
 def _take_literally(figure: Any) -> None:
     """Keep names in titles and legends from being read as formulas, and bytes that are not text from failing."""
     for panel in figure.axes:

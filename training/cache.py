@@ -34,7 +34,7 @@ class Entry:
     hr: int
     """Offset of the HR pixels in bytes; the pixels of the reduction follow them."""
     kind: int = 0
-    """Number of the kind of input in the recipe, from 0."""
+    """Number of the kind of input in the recipe, from 0; if it names none, of the folder."""
     native: bool = False
     """True if there are no HR pixels; the offset is then that of the input."""
 
@@ -105,11 +105,21 @@ def open_cache(
     """
     if not hr_folders:
         raise UsageError("no folder of training images is given; --set data.hr=FOLDER")
-    sources = list(find_pairs(hr_folders, lr_folders))
-    stem = folder / _key(sources, scale, smallest)
+    by_folder = [
+        list(find_pairs(hr_folders[number : number + 1], lr_folders[number : number + 1]))
+        for number in range(len(hr_folders))
+    ]
+    sources = [pair for pairs in by_folder for pair in pairs]
+    counts = [len(pairs) for pairs in by_folder]
+    facts = [_FORMAT, scale, smallest, *(counts if len(counts) > 1 else [])]
+    stem = folder / cache_key(facts, [path for pair in sources for path in pair if path])
 
     def write(file: BinaryIO) -> list[Entry]:
-        entries = list(_write(file, sources, scale, smallest, tell))
+        entries = [
+            entry
+            for number, pairs in enumerate(by_folder)
+            for entry in _write(file, pairs, number, scale, smallest, tell)
+        ]
         if not entries:
             raise UsageError(f"none of the {len(sources)} images in {', '.join(map(str, hr_folders))} can be used")
         return entries
@@ -204,11 +214,6 @@ def find_pairs(hr_folders: Sequence[Path], lr_folders: Sequence[Path]) -> Iterat
             yield path, lr_folders[number] / path.relative_to(folder) if lr_folders else None
 
 
-def _key(sources: Sequence[tuple[Path, Path | None]], scale: int, smallest: int) -> str:
-    """Key that changes with the path, size or modification time of any image."""
-    return cache_key([_FORMAT, scale, smallest], [path for pair in sources for path in pair if path])
-
-
 def cache_key(facts: Sequence[object], paths: Sequence[Path]) -> str:
     """Name that changes with the facts and with the path, size or modification time of any file."""
     facts = list(facts)
@@ -221,6 +226,7 @@ def cache_key(facts: Sequence[object], paths: Sequence[Path]) -> str:
 def _write(
     file: BinaryIO,
     sources: Sequence[tuple[Path, Path | None]],
+    number: int,
     scale: int,
     smallest: int,
     tell: Callable[[str], None],
@@ -231,7 +237,7 @@ def _write(
         except ImageError as error:
             tell(f"left out: {error}")
             continue
-        yield Entry(path.name, hr.shape[0], hr.shape[1], file.tell())
+        yield Entry(path.name, hr.shape[0], hr.shape[1], file.tell(), number)
         file.write(hr.tobytes())
         file.write(lr.tobytes())
 

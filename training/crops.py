@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.training.cache import ImageCache, Pixels
 from fxsr.training.degrade import degrade
@@ -66,19 +67,24 @@ class Crops(Dataset[_Item]):
         self._kinds = inputs_of(recipe.data)
         self._scale = recipe.network.scale
         self._style = stage.style
-        self._batch = stage.batch
+        self._batch = stage.crops
         self._seed = (recipe.seed, STAGES.index(name))
         shares = np.array([kind.share for kind in self._kinds])
         self._limits = np.cumsum(shares / shares.sum())
         of_kind = [entry.kind for entry in self._cache.entries]
         self._members = [np.flatnonzero(np.array(of_kind) == number) for number in range(len(self._kinds))]
+        empty = [kind.name for kind, members in zip(self._kinds, self._members, strict=True) if not len(members)]
+        if empty and self._data.weights:
+            raise UsageError(
+                f"none of the images in {empty[0]} can be used, but `data.weights` gives it a share of crops"
+            )
 
     def choose(self, number: int) -> CropChoice:
         """Choose the crop with this number."""
         rng = np.random.default_rng([*self._seed, 0, number])
         batch_rng = np.random.default_rng([*self._seed, 1, number // self._batch])
         kind = self._kinds[0]
-        if self._data.inputs:
+        if self._data.inputs or self._data.weights:
             place = min(int(np.searchsorted(self._limits, rng.random(), "right")), len(self._kinds) - 1)
             kind, members = self._kinds[place], self._members[place]
             index = int(members[rng.integers(len(members))])

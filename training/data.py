@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fxsr.extras import needs
 from fxsr.training.crops import Crops, Sources
-from fxsr.training.recipe import Recipe
+from fxsr.training.recipe import Recipe, Stage
 
 with needs("train"):
     import torch
@@ -20,7 +20,7 @@ with needs("train"):
 
 @dataclass(frozen=True)
 class Batch:
-    """The crops of one step in one process."""
+    """Crops that one process trains on at once."""
 
     lr: Tensor
     """(N, 3, h, w), RGB in 0..1."""
@@ -35,19 +35,20 @@ class Batch:
 
 
 class _Numbers(Sampler[list[int]]):
-    """Numbers of the crops of each step, from `first` to `last` (exclusive), for one of several processes."""
+    """Numbers of the crops of each batch from step `first` to the end of a stage, for one of several processes."""
 
-    def __init__(self, first: int, last: int, batch: int, rank: int, ranks: int) -> None:
-        self._steps = range(first, last)
-        self._batch, self._rank, self._share = batch, rank, batch // ranks
+    def __init__(self, first: int, stage: Stage, rank: int, ranks: int) -> None:
+        self._steps = range(first, stage.steps)
+        self._crops, self._parts, self._rank, self._share = stage.crops, stage.accumulate, rank, stage.batch // ranks
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._steps) * self._parts
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in self._steps:
-            begin = step * self._batch + self._rank * self._share
-            yield list(range(begin, begin + self._share))
+            for part in range(self._parts):
+                begin = step * self._crops + (self._rank * self._parts + part) * self._share
+                yield list(range(begin, begin + self._share))
 
 
 def batches(
@@ -59,7 +60,7 @@ def batches(
     rank: int = 0,
     ranks: int = 1,
 ) -> Iterator[Batch]:
-    """The batches of a stage from step `first` to its end.
+    """The batches of a stage from step `first` to its end, `accumulate` for each step.
 
     Args:
         recipe: the recipe.
@@ -71,7 +72,7 @@ def batches(
     """
     stage = recipe.stages[name]
     crops = Crops(recipe, name, sources)
-    numbers = _Numbers(first, stage.steps, stage.batch, rank, ranks)
+    numbers = _Numbers(first, stage, rank, ranks)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
 
     def picture(x: Tensor) -> Tensor:

@@ -110,6 +110,7 @@ def evaluate(
     distance: Distance | None = None,
     diversity: Sequence[float] = (),
     advance: Callable[[], None] = lambda: None,
+    keep: Callable[[int, str, float, Pixels], None] = lambda number, name, t, sr: None,
 ) -> QualityReport:
     """Measure an upscaler.
 
@@ -121,16 +122,19 @@ def evaluate(
         distance: perceptual distance; without it, this column and the diversity score are missing.
         diversity: values of t for the diversity score; fewer than two: not measured.
         advance: called after every image.
+        keep: receives each result at each of `styles`: number and name of the image, t, and (H, W, 3).
     """
     rows: list[list[Scores]] = []
     diversities: list[float] = []
-    for pair in pairs:
+    for number, pair in enumerate(pairs):
         row = [_compare(None, bicubic_upscale(pair.lr, scale), pair, scale, distance)[0]]
         maps: dict[float, NDArray[np.float32]] = {}
         for t in dict.fromkeys((*styles, *(diversity if distance else ()))):
-            scores, error = _compare(t, upscale(pair.lr, t), pair, scale, distance)
+            sr = upscale(pair.lr, t)
+            scores, error = _compare(t, sr, pair, scale, distance)
             if t in styles:
                 row.append(scores)
+                keep(number, pair.name, t, sr)
             if error is not None and t in diversity:
                 maps[t] = error
         rows.append(row)

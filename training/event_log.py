@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,12 +34,15 @@ class EventLog:
         self._path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
         self._file: BinaryIO | None = None
 
-    def add_scalar(self, name: str, value: float, step: int) -> None:
-        self._write(step=step, summary=summary.scalar(name, value))  # type: ignore[no-untyped-call]
+    def add_scalars(self, stage: str, figures: Mapping[str, float], step: int) -> None:
+        """Add figures by name at a step of a stage."""
+        for name, figure in figures.items():
+            self._write(step=step, summary=summary.scalar(f"{stage}/{name}", figure))  # type: ignore[no-untyped-call]
 
-    def add_image(self, name: str, pixels: Pixels, step: int) -> None:
+    def add_image(self, stage: str, name: str, pixels: Pixels, step: int) -> None:
         """Add an (H, W, 3) uint8 picture."""
-        self._write(step=step, summary=summary.image(name, pixels, dataformats="HWC"))  # type: ignore[no-untyped-call]
+        image = summary.image(f"{stage}/{name}", pixels, dataformats="HWC")  # type: ignore[no-untyped-call]
+        self._write(step=step, summary=image)
 
     def close(self) -> None:
         if self._file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fxsr.extras import needs
-from fxsr.models.config import COND_SLOPE, is_style
+from fxsr.models.config import COND_SLOPE, USER_TRUNK, is_style
 
 with needs("train"):
     import torch
@@ -16,9 +16,11 @@ with needs("train"):
 def initialise(generator: Generator) -> Generator:
     """Set fresh weights of a tenth of the usual size, so that residual branches start near 0 (ESRGAN, section 3.1).
 
-    Style layers start as the identity.
+    Style layers start as the identity. A trunk that is code of a user keeps its own weights.
     """
     for name, module in generator.named_modules():
+        if name.startswith(f"{USER_TRUNK}."):
+            continue
         if isinstance(module, nn.Conv2d) and not is_style(f"{name}."):
             nn.init.kaiming_normal_(module.weight)
             module.weight.data *= 0.1

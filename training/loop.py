@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,7 @@ from fxsr.training.samples import inputs_of, open_samples
 from fxsr.training.schedule import StageCost, describe_costs, fit, try_out
 from fxsr.training.state import RunFolder
 from fxsr.training.teachers import locate, open_pictures
+from fxsr.training.user_terms import check_user_code
 
 with needs("train"):
     import torch
@@ -39,6 +41,7 @@ with needs("train"):
     from fxsr.models.network import Generator, build_generator
     from fxsr.training.initial import initialise, restart_style
     from fxsr.training.memory import check_memory, memory_errors
+    from fxsr.training.speed import Speed, Stopwatch
     from fxsr.training.trainer import Trainer
 
 
@@ -57,8 +60,8 @@ class Monitor(Protocol):
         """Report that a stage starts, or continues after `done` of `steps` steps."""
         ...
 
-    def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None:
-        """Record the mean losses by term since the last call, and the learning rate."""
+    def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float, speed: Speed) -> None:
+        """Record the mean losses by term and the speed since the last call, and the learning rate."""
         ...
 
     def advance(self, stage: str, step: int) -> None:
@@ -116,6 +119,7 @@ def train(
     """
     deadline = math.inf if minutes is None else time.monotonic() + minutes * 60
     accelerator = _accelerator(recipe, device)
+    check_user_code(recipe, monitor.say if accelerator.is_main_process else lambda _: None)
     check_memory(recipe, accelerator.device, accelerator.num_processes)
     alone = RunFolder(out, recipe).lock() if accelerator.is_main_process else nullcontext()
     with memory_errors(), alone:
@@ -160,6 +164,7 @@ def plan_recipe(recipe: Recipe, out: Path, monitor: Monitor, device: str = "auto
     Creates the caches and trains nothing. Raises the errors of `train`.
     """
     accelerator = _accelerator(recipe, device)
+    check_user_code(recipe, monitor.say)
     check_memory(recipe, accelerator.device, accelerator.num_processes)
     with memory_errors():
         objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
@@ -205,32 +210,35 @@ class _Run:
         rank, ranks = accelerator.process_index, accelerator.num_processes
         total: dict[str, Tensor] = {}
         steps = 0
-        for batch in batches(recipe, trainer.name, sources, trainer.done, accelerator.device, rank, ranks):
-            for label, loss in trainer.step(batch).items():
+        watch = Stopwatch(stage.crops, accelerator.device)
+        stream = batches(recipe, trainer.name, sources, trainer.done, accelerator.device, rank, ranks)
+        while parts := tuple(islice(stream, stage.accumulate)):
+            for label, loss in trainer.step(*parts).items():
                 total[label] = total[label] + loss if label in total else loss
             steps += 1
             done = trainer.done
             last = done == stage.steps
             if done % recipe.log_every == 0 or last or _early(done, stage.steps, recipe.log_every):
                 trainer.check()
-                self._log(trainer, {label: float(value) / steps for label, value in total.items()})
+                self._log(trainer, {label: float(value) / steps for label, value in total.items()}, watch.lap(steps))
                 total, steps = {}, 0
             stop = not last and self._agreed(self.should_stop() or time.monotonic() > self.deadline)
-            if last or done % recipe.validation.every == 0:
-                trainer.measured = False
-                stop = stop or not self._measured(trainer)
-            if last or stop or done % recipe.save_every == 0:
-                self._save(trainer)
+            with watch.paused():
+                if last or done % recipe.validation.every == 0:
+                    trainer.measured = False
+                    stop = stop or not self._measured(trainer)
+                if last or stop or done % recipe.save_every == 0:
+                    self._save(trainer)
             if self.main:
                 self.monitor.advance(trainer.name, done)
             if stop:
                 return False
         return True
 
-    def _log(self, trainer: Trainer, means: Mapping[str, float]) -> None:
+    def _log(self, trainer: Trainer, means: Mapping[str, float], speed: Speed) -> None:
         self.losses.append(means)
         if self.main:
-            self.monitor.step(trainer.name, trainer.done, means, trainer.rate)
+            self.monitor.step(trainer.name, trainer.done, means, trainer.rate, speed)
 
     def _measured(self, trainer: Trainer) -> bool:
         """Measure the averaged weights, unless the run is to stop meanwhile; returns whether that was done."""

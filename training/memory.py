@@ -46,7 +46,7 @@ def least_memory(recipe: Recipe, stage: Stage, processes: int = 1) -> int:
 def _kept_channels(config: NetworkConfig) -> int:
     """Channels that are kept for the gradient, per input pixel: inputs of convolutions and of activations."""
     nf, gc = config.nf, config.gc
-    block = 3 * (5 * nf + 14 * gc) if config.trunk == "rrdb" else 3 * nf
+    block = {"rrdb": 3 * (5 * nf + 14 * gc), "rb": 3 * nf}.get(config.trunk, 0)  # 0: code of a user
     tail: int = sum(2 * nf * 4**step for step in range(1, config.upsamplings + 1))
     return config.nb * block + tail + nf * config.scale**2
 

@@ -1,4 +1,4 @@
-"""Progress and records of a run: the progress line, TensorBoard, and measurements on images that are not trained on."""
+"""Progress and records of a run: progress line, logs, pictures, measurements on images that are not trained on."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from fxsr.images.image import repeat_pixels
 from fxsr.training.cache import Pixels
 from fxsr.training.evaluate import STYLES, Pair, QualityReport, evaluate, load_pairs, spread
 from fxsr.training.event_log import EventLog
+from fxsr.training.picture_files import PictureFiles
 from fxsr.training.plots import plot_tradeoff
 from fxsr.training.recipe import Recipe
+from fxsr.training.speed import Speed
+from fxsr.training.wandb_log import WandbLog
 
 with needs("train"):
     import torch
@@ -61,7 +64,9 @@ class RunMonitor:
             disable=quiet or not self._err.is_terminal,
         )
         self._quiet = quiet
-        self._log = EventLog(out / "log")
+        self._logs: list[EventLog | WandbLog] = [EventLog(out / "log")]
+        if recipe.wandb != "off":
+            self._logs.append(WandbLog(out / "log", recipe))
         self._tasks: dict[str, Any] = {}
         self._pairs: list[Pair] = []
         self._distance: PerceptualDistance | None = None
@@ -92,10 +97,15 @@ class RunMonitor:
     def advance(self, stage: str, step: int) -> None:
         self._bar.update(self._tasks[stage], completed=step)
 
-    def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None:
-        for label, loss in losses.items():
-            self._log.add_scalar(f"{stage}/{label}", loss, step)
-        self._log.add_scalar(f"{stage}/rate", rate, step)
+    def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float, speed: Speed) -> None:
+        figures = {
+            **losses,
+            "rate": rate,
+            "seconds_per_step": speed.seconds,
+            "samples_per_second": speed.samples,
+            "memory_gib": speed.memory / 2**30,
+        }
+        self._add(stage, figures, step)
         shown = "  ".join(f"{label} {loss:.4g}" for label, loss in losses.items())
         self._bar.update(self._tasks[stage], losses=shown)
         if not (self._quiet or self._err.is_terminal):
@@ -110,22 +120,32 @@ class RunMonitor:
             self._distance.to(next(generator.parameters()).device)
         validation = self._recipe.validation
         scale = self._recipe.network.scale
-        report = evaluate(upscale, self._pairs, scale, STYLES, self._distance, spread(validation.diversity))
+        pictures = PictureFiles(self._out / "validation", validation.pictures)
+        keep = pictures.writer(stage, step)
+        report = evaluate(upscale, self._pairs, scale, STYLES, self._distance, spread(validation.diversity), keep=keep)
+        pictures.remove_old()
         self._record(stage, step, report)
         for pair in self._pairs[:_STRIPS]:
-            self._log.add_image(f"{stage}/{pair.name}", _strip(upscale, pair, scale), step)
+            strip = _strip(upscale, pair, scale)
+            for log in self._logs:
+                log.add_image(stage, pair.name, strip, step)
         last, first = report.scores[-1], report.scores[1]
         if stage == "conditional" and last.perceptual is not None:
             return last.perceptual
         return -first.psnr
 
+    def _add(self, stage: str, figures: Mapping[str, float], step: int) -> None:
+        for log in self._logs:
+            log.add_scalars(stage, figures, step)
+
     def _record(self, stage: str, step: int, report: QualityReport) -> None:
-        for scores in report.scores[1:]:
-            for name, value in asdict(scores).items():
-                if name != "t" and value is not None:
-                    self._log.add_scalar(f"{stage}/{name}/t={scores.t:g}", value, step)
-        if report.diversity is not None:
-            self._log.add_scalar(f"{stage}/diversity", report.diversity, step)
+        figures = {
+            f"{name}/t={scores.t:g}": value
+            for scores in report.scores[1:]
+            for name, value in asdict(scores).items()
+            if name != "t" and value is not None
+        }
+        self._add(stage, figures | ({} if report.diversity is None else {"diversity": report.diversity}), step)
         base = self._out / "validation" / f"{stage}-{step:07d}"
         with atomic_path(base.with_suffix(".json")) as temporary:
             temporary.write_text(json_text(asdict(report)))
@@ -143,7 +163,8 @@ class RunMonitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        self._log.close()
+        for log in self._logs:
+            log.close()
 
 
 class _GeneratorUpscaler:

@@ -14,9 +14,10 @@ import numpy as np
 from fxsr.extras import needs
 from fxsr.training.data import Batch
 from fxsr.training.features import load_features
-from fxsr.training.losses import FEATURE_LOSSES, PIXEL_LOSSES, Adversarial
+from fxsr.training.losses import FEATURE_LOSSES, Adversarial
 from fxsr.training.recipe import Knot, Stage, Term
 from fxsr.training.targets import Targets, crop_index
+from fxsr.training.user_terms import pixel_loss
 
 with needs("train"):
     import torch
@@ -54,7 +55,7 @@ class _TermGroup(nn.Module):
         super().__init__()
         self.terms = terms
         self.ends = terms[0].ends
-        self.pixel = {term.label: PIXEL_LOSSES[term.kind] for term in terms if term.kind in PIXEL_LOSSES}
+        self.pixel = {term.label: pixel_loss(term) for term in terms if not term.extractor}
         self.feature = {term.label: FEATURE_LOSSES[term.kind](term) for term in terms if term.kind in FEATURE_LOSSES}
         self.members = nn.ModuleList(loss for loss in self.feature.values() if isinstance(loss, nn.Module))
         self.displace = terms[0].displace

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fxsr.plots import plot_file
+from fxsr.plots import add_legend, plot_file
 from fxsr.training.evaluate import QualityReport
 from fxsr.training.recipe import Recipe
 
@@ -18,7 +18,7 @@ def plot_weights(recipe: Recipe, path: Path) -> None:
         FxsrError: see `fxsr.plots.plot_file`.
     """
     stages = recipe.stages
-    with plot_file(path, 5.2 * len(stages), 3.8) as figure:
+    with plot_file(path, 7.2 * len(stages), 3.8) as figure:
         for panel, (name, stage) in zip(np.ravel(figure.subplots(1, len(stages))), stages.items(), strict=True):
             for term in stage.terms:
                 places, weights = zip(*term.knots, strict=True)
@@ -27,7 +27,7 @@ def plot_weights(recipe: Recipe, path: Path) -> None:
             panel.set(title=f"{recipe.name}: {name}", xlabel="t", ylabel="weight")
             panel.set_yscale("symlog", linthresh=1e-3)
             panel.grid(alpha=0.3)
-            panel.legend(fontsize="small")
+            add_legend(panel)
 
 
 def plot_tradeoff(report: QualityReport, title: str, path: Path) -> None:
@@ -36,7 +36,7 @@ def plot_tradeoff(report: QualityReport, title: str, path: Path) -> None:
     Raises:
         FxsrError: see `fxsr.plots.plot_file`.
     """
-    with plot_file(path, 5.2, 3.8) as figure:
+    with plot_file(path, 6.2, 3.8) as figure:
         panel = figure.subplots()
         (_, psnr, distance), *points = [(s.t, s.psnr, s.perceptual) for s in report.scores if s.perceptual is not None]
         panel.plot([x for _, x, _ in points], [y for _, _, y in points], "o-", label="t")
@@ -45,4 +45,4 @@ def plot_tradeoff(report: QualityReport, title: str, path: Path) -> None:
             panel.annotate(f" {t:g}", (x, y))
         panel.set(title=title, xlabel="PSNR of luma, dB", ylabel="perceptual distance")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
+        add_legend(panel)

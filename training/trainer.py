@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
 from fxsr.errors import FxsrError, UsageError
@@ -21,7 +22,7 @@ with needs("train"):
     from accelerate.utils import set_seed
     from torch import Tensor, nn
 
-    from fxsr.models.network import Generator
+    from fxsr.models.network import Generator, compile_blocks
     from fxsr.training.average import Average
 
 _Module = TypeVar("_Module", bound="nn.Module")
@@ -59,8 +60,9 @@ class Trainer:
         self.raw = self._place(generator.train())
         self.average = Average(self.raw, recipe.ema)
         optimiser = torch.optim.Adam(_groups(self.raw, self.stage.style_rate), self.stage.rate, self.stage.betas)
-        prepared = torch.compile(self.raw) if recipe.compile else self.raw
-        self.generator, self.optimiser = accelerator.prepare(prepared, optimiser)
+        if recipe.compile:
+            compile_blocks(self.raw)
+        self.generator, self.optimiser = accelerator.prepare(self.raw, optimiser)
         self.discriminator: nn.Module | None = None
         self.raw_discriminator: nn.Module | None = None
         if self.objective.adversarial:
@@ -88,42 +90,84 @@ class Trainer:
         """Learning rate of the next step."""
         return self.stage.rate * rate_factor(self.stage, self.done)
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Take one optimisation step; returns the loss of each term. On a GPU it does not wait for the result.
+    def step(self, *batches: Batch) -> dict[str, Tensor]:
+        """Take one optimisation step with the mean gradient of all batches; returns the mean loss of each term.
+
+        On a GPU it does not wait for the result.
 
         Raises:
             TrainingError: a loss is not finite (CPU only; on a GPU `check` raises it).
         """
-        accelerator = self.accelerator
         factor = rate_factor(self.stage, self.done)
         _set_rate(self.optimiser, self.stage.rate * factor)
-        with accelerator.autocast():
-            own = own_line(self.averaged, batch) if self.stage.between == "own" else None
-        targets = Targets(batch, own)
-        sr = self.generator(batch.lr, batch.t_map).float()
-        if self.discriminator and self.raw_discriminator:
+        if self.raw_discriminator:
             self.raw_discriminator.requires_grad_(False)
-        with accelerator.autocast():
-            parts = self.objective(sr, batch, self.done, self.raw_discriminator, targets)
-        total = torch.stack([*parts.values(), sr.sum() * 0]).sum()
-        self._watch({**parts, "the generator's output": total})
-        self._descend(self.optimiser, self.raw, total)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses: dict[str, Tensor] = {}
+        results = []
+        for batch, context in self._parts(batches, self.generator):
+            with context:
+                results.append(self._learn(batch, 1 / len(batches), losses))
+        self._descend(self.optimiser, self.raw)
         self.average.update(self.raw)
         if self.discriminator and self.raw_discriminator and self.done >= self.stage.discriminator.start:
             self.raw_discriminator.requires_grad_(True)
             _set_rate(self.discriminator_optimiser, self.stage.discriminator.rate * factor)
-            with accelerator.autocast():
-                loss = self.objective.discriminator_loss(sr, batch, self.done, self.discriminator, targets)
-            if loss is not None:
-                self._watch({"discriminator": loss})
-                self._descend(self.discriminator_optimiser, self.raw_discriminator, loss)
-                parts["discriminator"] = loss
+            self.discriminator_optimiser.zero_grad(set_to_none=True)
+            seen = [len(self.objective.seen_crops(batch, self.done)) for batch in batches]
+            judged = False
+            parts = self._parts(batches, self.discriminator)
+            for (batch, context), result, crops in zip(parts, results, seen, strict=True):
+                with context:
+                    judged |= self._judge(self.discriminator, batch, *result, crops / max(sum(seen), 1), losses)
+            if judged:
+                self._descend(self.discriminator_optimiser, self.raw_discriminator)
         self.done += 1
-        return {label: loss.detach() for label, loss in parts.items()}
+        return losses
 
-    def _descend(self, optimiser: Any, module: nn.Module, loss: Tensor) -> None:
-        optimiser.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+    def _parts(self, batches: Sequence[Batch], network: nn.Module) -> Iterator[tuple[Batch, Any]]:
+        """Each batch, and the context for its gradient: processes exchange gradients after the last one only."""
+        for number, batch in enumerate(batches, 1):
+            yield batch, self.accelerator.no_sync(network) if number < len(batches) else nullcontext()
+
+    def _learn(self, batch: Batch, share: float, losses: dict[str, Tensor]) -> tuple[Tensor, Targets]:
+        """Add `share` of the generator's gradient on a batch, and of its losses.
+
+        Returns:
+            The result, without gradient, and what it was compared with.
+        """
+        with self.accelerator.autocast():
+            own = own_line(self.averaged, batch) if self.stage.between == "own" else None
+        targets = Targets(batch, own)
+        sr = self.generator(batch.lr, batch.t_map).float()
+        with self.accelerator.autocast():
+            parts = self.objective(sr, batch, self.done, self.raw_discriminator, targets)
+        total = torch.stack([*parts.values(), sr.sum() * 0]).sum()
+        self._watch({**parts, "the generator's output": total})
+        self.accelerator.backward(total * share)
+        _add(losses, parts, share)
+        return sr.detach(), targets
+
+    def _judge(
+        self,
+        discriminator: nn.Module,
+        batch: Batch,
+        sr: Tensor,
+        targets: Targets,
+        share: float,
+        losses: dict[str, Tensor],
+    ) -> bool:
+        """Add `share` of the discriminator's gradient on a batch; returns False if it sees none of the crops."""
+        with self.accelerator.autocast():
+            loss = self.objective.discriminator_loss(sr, batch, self.done, discriminator, targets)
+        if loss is None:
+            return False
+        self._watch({"discriminator": loss})
+        self.accelerator.backward(loss * share)
+        _add(losses, {"discriminator": loss}, share)
+        return True
+
+    def _descend(self, optimiser: Any, module: nn.Module) -> None:
         if self.stage.clip:
             self.accelerator.unscale_gradients(optimiser)
             nn.utils.clip_grad_norm_(module.parameters(), self.stage.clip)
@@ -191,6 +235,13 @@ class Trainer:
             _restore(self.discriminator_optimiser, state.parts["discriminator_optimiser"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.parts["scaler"])
+
+
+def _add(losses: dict[str, Tensor], parts: Mapping[str, Tensor], share: float) -> None:
+    """Add `share` of the losses on a batch to their means."""
+    for label, loss in parts.items():
+        part = loss.detach() * share
+        losses[label] = losses[label] + part if label in losses else part
 
 
 def rate_factor(stage: Stage, step: int) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fxsr.benchmarks.speed.report import BenchReport, Measurement
-from fxsr.plots import plot_file
+from fxsr.plots import add_legend, plot_file
 
 
 def plot_latency(report: BenchReport, path: Path) -> None:
@@ -16,7 +16,7 @@ def plot_latency(report: BenchReport, path: Path) -> None:
     Raises:
         FxsrError: see `fxsr.plots.plot_file`.
     """
-    with plot_file(path, 6.4, 4.2) as figure:
+    with plot_file(path, 8.4, 4.2) as figure:
         _draw(report, figure.subplots())
 
 
@@ -38,7 +38,7 @@ def _draw(report: BenchReport, panel: Any) -> None:
     panel.set(xlabel="input" if batch == 1 else f"input, batch {batch}", ylabel="latency, ms", title=report.machine)
     panel.title.set(fontsize="x-small", wrap=True)
     panel.grid(alpha=0.3)
-    panel.legend(fontsize="small")
+    add_legend(panel)
 
 
 def _by_model(report: BenchReport) -> dict[str, list[Measurement]]:

@@ -112,6 +112,7 @@ def bench(
     from fxsr.benchmarks.speed.plots import plot_latency
     from fxsr.benchmarks.speed.report import write_report
     from fxsr.benchmarks.speed.subjects import parse_subject
+    from fxsr.cli.print import print_plot
     from fxsr.cli.print_bench import print_bench
     from fxsr.console import steps
     from fxsr.plots import check_plot
@@ -145,6 +146,7 @@ def bench(
         write_report(Path(json_file), report)
     if plot:
         plot_latency(report, plot)
+        print_plot(plot, quiet=quiet)
     if report.unavailable:
         raise typer.Exit(1)
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fxsr.console import plain_console, print_json
-from fxsr.errors import foreign_name
+from fxsr.errors import foreign_name, printable
 
 if TYPE_CHECKING:
     from fxsr.export import ExportResult
@@ -33,6 +33,12 @@ def print_note(note: str) -> None:
     """Print a session's note, if there is one, to standard error."""
     if note:
         plain_console(stderr=True, soft_wrap=True).print(f"fxsr: {note}", markup=False)
+
+
+def print_plot(path: Path, *, quiet: bool) -> None:
+    """Print to standard error where a plot was written."""
+    if not quiet:
+        print_note(f"the plot is in {printable(str(path))}")
 
 
 def print_export(result: ExportResult, notes: Sequence[str] = (), *, quiet: bool, as_json: bool) -> None:

@@ -80,7 +80,7 @@ def train(
     Needs a folder of photos: `fxsr train fxsr-pd-x4-small --set data.hr=photos`. Ctrl-C saves the run and
     stops it; `--resume` continues it. For several GPUs: `accelerate launch -m fxsr.cli train ...`, or torchrun.
     """
-    from fxsr.cli.print import print_recipes, print_run
+    from fxsr.cli.print import print_plot, print_recipes, print_run
     from fxsr.training.recipes import bundled_recipes, load_recipe, override_recipe
 
     if list_recipes:
@@ -109,6 +109,7 @@ def train(
         from fxsr.training.plots import plot_weights
 
         plot_weights(resolved, plot_objective)
+        print_plot(plot_objective, quiet=quiet)
         return
 
     from fxsr.training.loop import plan_recipe
@@ -195,7 +196,7 @@ def evaluate(
     Example: `fxsr eval fxsr-pd-x4-small --hr photos --plot tradeoff.png`
     """
     from fxsr.benchmarks.quality import EvaluationImages, evaluate_model, measure_photos
-    from fxsr.cli.print import print_native, print_quality
+    from fxsr.cli.print import print_native, print_plot, print_quality
     from fxsr.console import steps
     from fxsr.plots import check_plot
     from fxsr.training.plots import plot_tradeoff
@@ -228,6 +229,7 @@ def evaluate(
             typer.echo(f"fxsr: {fault}", err=True)
     if plot:
         plot_tradeoff(report, model, plot)
+        print_plot(plot, quiet=quiet)
     if faults:
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ are checked before anything is read: see `torch_file`, `torch_pickle` and `safet
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,9 +21,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import CheckpointError, first_line
+from fxsr.errors import CheckpointError, UsageError, first_line
 from fxsr.files import atomic_path, sha256
-from fxsr.models.config import RESIDUAL_SCALE, NetworkConfig, check_shapes, infer_config, is_style
+from fxsr.models.config import RESIDUAL_SCALE, USER_TRUNK, NetworkConfig, check_shapes, infer_config, is_style
 from fxsr.models.safetensors_file import read_safetensors
 from fxsr.models.stored import WeightsFile, check_plain, read_floats
 from fxsr.models.torch_file import read_torch
@@ -33,6 +34,8 @@ _HEADER = "fxsr"
 """Key of this project's entry in the metadata of a safetensors file."""
 _TRAINING = "fxsr.recipe"
 """Key of the training recipe there."""
+_CONSENT = "FXSR_RUN_CODE"
+"""Environment variable that permits to run the code of users that checkpoints name."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ def load_checkpoint(path: Path | str, digest: str | None = None) -> Checkpoint:
     file, about, training = _read(path)
     with _named(path):
         check_plain(file.tensors)
-        config = infer_config(_shapes(file))  # before any values are read: the file may be huge, and of another network
+        config = _config(
+            _shapes(file), training
+        )  # before values are read: the file may be huge, and of another network
         weights = _finite(read_floats(file.tensors))
     return Checkpoint(config, weights, about, digest or sha256(path), training)
 
@@ -126,7 +131,7 @@ def start_from(state: Weights, config: NetworkConfig, fresh: Weights, name: str)
 def _grown(state: Weights, config: NetworkConfig, fresh: Weights) -> Weights:
     """Add the blocks of `fresh` that `state` lacks, such that the network still computes the same."""
     lacking = [index for index in range(config.nb) if not any(key.startswith(_block(config, index)) for key in state)]
-    if not lacking or lacking[0] == 0 or "trunk_conv.weight" not in state:
+    if config.user_code or not lacking or lacking[0] == 0 or "trunk_conv.weight" not in state:
         return state
     grown = dict(state)
     for key, value in fresh.items():
@@ -184,6 +189,20 @@ def _training(path: Path, metadata: Mapping[str, str]) -> str:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its recipe is damaged ({first_line(error)})") from error
     return training
+
+
+def _config(shapes: Mapping[str, tuple[int, ...]], training: str) -> NetworkConfig:
+    """The network's config: that of the recipe if its trunk is code of a user, otherwise inferred from the shapes."""
+    if not any(key.startswith(f"{USER_TRUNK}.") for key in shapes):
+        return infer_config(shapes)
+    try:
+        config = msgspec.convert(json.loads(training)["network"], NetworkConfig)
+    except (ValueError, KeyError, TypeError, UsageError) as error:
+        raise CheckpointError("its trunk is code of a user, and it carries no recipe that names this code") from error
+    if os.environ.get(_CONSENT) != "1":
+        raise CheckpointError(f"its trunk is the code {config.trunk}; set {_CONSENT}=1 if you trust it, to let it run")
+    check_shapes(config, shapes)
+    return config
 
 
 def _about(path: Path, metadata: Mapping[str, str]) -> About:

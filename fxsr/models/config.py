@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from fxsr.errors import CheckpointError, UsageError, foreign_name
+from fxsr.user_code import is_user_code
 
 SCALES = (2, 4, 8)
 MAX_CHANNELS, MAX_BLOCKS = 4096, 200
@@ -19,6 +20,8 @@ SLOPE = 0.2
 """Negative slope of LeakyReLU in the dense blocks and in the tail."""
 COND_SLOPE = 0.1
 """Negative slope of LeakyReLU in the condition branch and in the SFT layers."""
+USER_TRUNK = "user_trunk"
+"""Prefix of the parameter names of trunks that are code of a user."""
 _BLOCK = re.compile(r"(?:RRDB|RB)_trunk\.(\d+)\.")
 
 Trunk: TypeAlias = Literal["rrdb", "rb"]
@@ -36,8 +39,9 @@ class NetworkConfig:
 
     scale: int = 4
     """Upscaling factor: 2, 4 or 8."""
-    trunk: Trunk = "rrdb"
-    """Blocks of the trunk: "rrdb", residual in residual dense blocks, or "rb", plain residual blocks.
+    trunk: str = "rrdb"
+    """Blocks of the trunk: "rrdb", residual in residual dense blocks, or "rb", plain residual blocks. For experiments:
+    "python:module.function", see `fxsr.models.user_trunk`; such networks can be trained and measured, not exported.
 
     The paper's ablation with 16 residual blocks is `NetworkConfig(trunk="rb", nb=16, gc=0)`.
     """
@@ -53,20 +57,28 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise UsageError(f"scale is {self.scale}; it must be one of 2, 4, 8")
-        if self.trunk not in get_args(Trunk):
-            raise UsageError(f"trunk is {self.trunk!r}; it must be one of {', '.join(get_args(Trunk))}")
+        if not self.user_code and self.trunk not in get_args(Trunk):
+            known = f"{', '.join(get_args(Trunk))}, or python:MODULE.FUNCTION"
+            raise UsageError(f"trunk is {foreign_name(self.trunk)!r}; it must be one of {known}")
         dense = self.trunk == "rrdb"
-        if not dense and self.gc:
+        if self.trunk == "rb" and self.gc:
             raise UsageError(f"gc is {self.gc}; it must be 0 with trunk rb, which has no dense blocks")
+        if self.user_code and not 0 <= self.gc <= MAX_CHANNELS:
+            raise UsageError(f"gc is {self.gc}; it must be from 0 to {MAX_CHANNELS}")
         for name in ("nf", "gc", "nb", "nc") if dense else ("nf", "nb", "nc"):
             value, most = getattr(self, name), MAX_BLOCKS if name == "nb" else MAX_CHANNELS
             if not 1 <= value <= most:
                 raise UsageError(f"{name} is {value}; it must be from 1 to {most}")
 
     @property
+    def user_code(self) -> bool:
+        """Whether the trunk is code of a user."""
+        return is_user_code(self.trunk)
+
+    @property
     def trunk_name(self) -> str:
         """Prefix of the trunk's parameter names."""
-        return f"{self.trunk.upper()}_trunk"
+        return USER_TRUNK if self.user_code else f"{self.trunk.upper()}_trunk"
 
     @property
     def upsamplings(self) -> int:
@@ -80,7 +92,7 @@ class NetworkConfig:
 
 
 def state_shapes(config: NetworkConfig) -> dict[str, Shape]:
-    """Name and shape of every parameter, in the network's order.
+    """Name and shape of every parameter, in the network's order. Runs the code of a trunk that is a user's.
 
     The names are those of the published checkpoints (golden/state_dict_keys.json). No checkpoint with trunk "rb" is
     published: its names, `RB_trunk.0.sft0`, `conv0`, `sft1`, `conv1` and so on, are ours and follow SFT-GAN.
@@ -102,9 +114,14 @@ def sft_layers(config: NetworkConfig) -> list[str]:
 def _parameters(config: NetworkConfig) -> _Parameters:
     nf, nc = config.nf, config.nc
     yield from _conv("conv_first", 3, nf)
-    block = {"rrdb": _rrdb, "rb": _residual_block}[config.trunk]
-    for index in range(config.nb):
-        yield from block(f"{config.trunk_name}.{index}", config)
+    if config.user_code:
+        from fxsr.models.user_trunk import user_trunk_shapes
+
+        yield from ((f"{config.trunk_name}.{key}", shape) for key, shape in user_trunk_shapes(config))
+    else:
+        block = {"rrdb": _rrdb, "rb": _residual_block}[config.trunk]
+        for index in range(config.nb):
+            yield from block(f"{config.trunk_name}.{index}", config)
     yield from _conv("trunk_conv", nf, nf)
     for step in range(1, config.upsamplings + 1):
         yield from _conv(f"upconv{step}", nf, nf)

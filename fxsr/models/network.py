@@ -14,6 +14,7 @@ import numpy as np
 
 from fxsr.extras import needs
 from fxsr.models.config import COND_SLOPE, RESIDUAL_SCALE, SLOPE, NetworkConfig
+from fxsr.models.user_trunk import build_user_trunk
 
 with needs("export"):
     import torch
@@ -93,16 +94,28 @@ class ResidualBlock(nn.Module):
         return x + out
 
 
+class Trunk(nn.ModuleList):
+    """The blocks of a trunk in order."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        block = {"rrdb": RRDB, "rb": ResidualBlock}[config.trunk]
+        super().__init__(block(config) for _ in range(config.nb))
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        for block in self:
+            x = block(x, cond)
+        return x
+
+
 class Generator(nn.Module):
     """The generator: `Generator(config)(lr, t_map) -> sr`."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         nf = config.nf
-        block = {"rrdb": RRDB, "rb": ResidualBlock}[config.trunk]
         self.config = config
         self.conv_first = nn.Conv2d(3, nf, 3, padding=1)
-        self.add_module(config.trunk_name, nn.ModuleList(block(config) for _ in range(config.nb)))
+        self.add_module(config.trunk_name, build_user_trunk(config) if config.user_code else Trunk(config))
         self.trunk_conv = nn.Conv2d(nf, nf, 3, padding=1)
         for step in range(1, config.upsamplings + 1):
             self.add_module(f"upconv{step}", nn.Conv2d(nf, nf, 3, padding=1))
@@ -122,10 +135,7 @@ class Generator(nn.Module):
         """
         cond = self.CondNet(t_map)
         first = self.conv_first(lr)
-        x = first
-        for block in self.get_submodule(self.config.trunk_name).children():
-            x = block(x, cond)
-        x = first + self.trunk_conv(x)
+        x = first + self.trunk_conv(self.get_submodule(self.config.trunk_name)(first, cond))
         for step in range(1, self.config.upsamplings + 1):
             x = _lrelu(self.get_submodule(f"upconv{step}")(F.interpolate(x, scale_factor=2, mode="nearest")))
         x = _lrelu(self.HRconv(x))
@@ -137,11 +147,25 @@ class Generator(nn.Module):
 
 def build_generator(config: NetworkConfig, weights: Mapping[str, np.ndarray]) -> Generator:
     """A generator in evaluation mode with these weights (see `fxsr.models.checkpoint.Checkpoint`)."""
-    with torch.device("meta"):
+    with torch.device("cpu" if config.user_code else "meta"):  # a user's code may need values
         generator = Generator(config)
     tensors = {key: torch.from_numpy(np.array(value, np.float32)) for key, value in weights.items()}
     generator.load_state_dict(tensors, strict=True, assign=True)
     return generator.eval()
+
+
+def compile_blocks(generator: Generator) -> None:
+    """Let torch compile the repeated blocks of a generator when they are first used.
+
+    Only the blocks' inputs and weights differ, so the compiler works on one of them, however many there are. Compiling
+    the whole network takes minutes at 23 blocks, for little more than this (PyTorch's "regional compilation").
+    """
+    config = generator.config
+    if config.user_code:
+        generator.get_submodule(config.trunk_name).compile()
+    for block in generator.modules():
+        if isinstance(block, DenseBlock | ResidualBlock) and not config.user_code:
+            block.compile()
 
 
 def _lrelu(x: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class TorchSession(Session):
         checkpoint: the network to run.
         device: where to run it.
         half: compute in float16 instead of float32.
-        compiled: compile it with torch.compile at the first run.
+        compiled: compile its blocks with torch.compile at the first run.
 
     Raises:
         DeviceError: `device` names a GPU that can't be used.
@@ -48,7 +48,7 @@ class TorchSession(Session):
     def __init__(self, checkpoint: Checkpoint, device: Device, *, half: bool = False, compiled: bool = False) -> None:
         with needs("export"):
             import torch
-        from fxsr.models.network import build_generator
+        from fxsr.models.network import build_generator, compile_blocks
 
         available = torch.cuda.is_available() and device.index < torch.cuda.device_count()
         if device.kind == "cuda" and not available:
@@ -56,7 +56,9 @@ class TorchSession(Session):
         self._device = torch.device(f"cuda:{device.index}" if available and device.kind != "cpu" else "cpu")
         dtype = torch.float16 if half else torch.float32
         network = build_generator(checkpoint.config, checkpoint.weights).to(self._device, dtype)
-        self._network: Any = torch.compile(network) if compiled else network
+        if compiled:
+            compile_blocks(network)
+        self._network: Any = network
         self._info = SessionInfo(
             name=checkpoint.about.name,
             scale=checkpoint.config.scale,

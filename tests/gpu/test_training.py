@@ -22,7 +22,7 @@ def test_both_stages_train_and_go_on(precision: str, tmp_path: Path, gpu_torch: 
     logged: list[tuple[str, int]] = []
 
     class Watcher(SilentMonitor):
-        def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float) -> None:
+        def step(self, stage: str, step: int, losses: Mapping[str, float], rate: float, speed: Any) -> None:
             logged.append((stage, step))
 
     def asked_in_the_second_stage() -> bool:

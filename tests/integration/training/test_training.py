@@ -287,6 +287,7 @@ def test_the_objective_is_drawn(tmp_path: Path) -> None:
     done = fxsr_cli("train", "srot-x4", "--plot-objective", tmp_path / "out.png")
     assert done.returncode == 0, done.stderr
     assert read_image(tmp_path / "out.png").pixels.std() > 10
+    assert done.stderr == f"fxsr: the plot is in {tmp_path / 'out.png'}\n"
 
 
 @pytest.mark.parametrize(

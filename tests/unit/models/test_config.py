@@ -72,7 +72,7 @@ def test_residual_blocks_have_no_growth() -> None:
 
 def test_an_unknown_trunk_is_refused() -> None:
     with pytest.raises(UsageError, match="trunk is 'swin'; it must be one of rrdb, rb"):
-        NetworkConfig(trunk="swin")  # type: ignore[arg-type]
+        NetworkConfig(trunk="swin")
 
 
 def test_scale_3_is_refused() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from fxsr.models.config import NetworkConfig, state_shapes
-from fxsr.models.network import Generator, build_generator
+from fxsr.models.network import Generator, build_generator, compile_blocks
 from tests.support import CASES, STYLES, TINY, TINY_RB, golden_checkpoint, golden_vectors, relative
 
 GOLDEN_TOLERANCE = 1e-4
@@ -50,3 +52,23 @@ def test_output_is_scale_times_the_input(scale: int) -> None:
 def test_the_module_and_the_shape_table_agree(config: NetworkConfig) -> None:
     module = {key: tuple(value.shape) for key, value in Generator(config).state_dict().items()}
     assert module == state_shapes(config)
+
+
+@pytest.mark.parametrize("config", [replace(TINY, nb=4), replace(TINY_RB, nb=9)], ids=["rrdb", "rb"])
+def test_blocks_are_compiled_once_for_all(config: NetworkConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[torch.fx.GraphModule] = []
+    real = torch.compile
+
+    def count(graph: torch.fx.GraphModule, inputs: object) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function: real(function, backend=count))
+    generator = build_generator(config, golden_checkpoint(config, 1).weights)
+    lr, t = torch.rand(1, 3, 6, 6), torch.full((1, 1, 1, 1), 0.3)
+    with torch.no_grad():
+        plain = generator(lr, t)
+        compile_blocks(generator)
+        assert torch.equal(generator(lr, t), plain)
+    assert len(graphs) == 1
+    assert sorted(generator.state_dict()) == sorted(state_shapes(config))

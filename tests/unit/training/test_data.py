@@ -9,12 +9,13 @@ import torch
 from fxsr.errors import UsageError
 from fxsr.images.image import Picture, write_image
 from fxsr.training.cache import ImageCache, open_cache, read_rgb
-from fxsr.training.crops import Sources
+from fxsr.training.crops import Crops, Sources
 from fxsr.training.data import Batch, batches
 from fxsr.training.degrade import degrade
 from fxsr.training.recipe import Recipe, StyleSampling
 from fxsr.training.recipe_data import Degradation
 from fxsr.training.resize import reduce_uint8
+from fxsr.training.samples import open_samples
 from fxsr.training.styles import draw_style
 from tests.imagefiles import flat, write_png
 from tests.support import tiny_recipe, write_photos
@@ -188,3 +189,55 @@ def test_shares_of_uniform_and_extreme_styles() -> None:
     uniform = [m[0, 0, 0] for m in maps if np.ptp(m) == 0]
     assert len(uniform) == pytest.approx(200, abs=45)
     assert sum(t in (0, 1) for t in uniform) == pytest.approx(len(uniform) / 2, abs=30)
+
+
+def weighted(tmp_path: Path, *overrides: str) -> Recipe:
+    write_photos(tmp_path / "many", 5, (40, 40), seed=1)
+    write_photos(tmp_path / "few", 1, (40, 40), seed=2)
+    folders = f'data.hr=["{tmp_path / "many"}", "{tmp_path / "few"}"]'
+    return tiny_recipe(tmp_path, folders, "psnr.batch=200", *overrides)
+
+
+def share_of_few(recipe: Recipe, cache: ImageCache) -> float:
+    crops = Crops(recipe, "psnr", Sources(cache))
+    return sum(crops.choose(number).index == 5 for number in range(800)) / 800
+
+
+def test_folders_have_weights(tmp_path: Path) -> None:
+    plain = weighted(tmp_path)
+    assert share_of_few(plain, opened(tmp_path, plain)) == pytest.approx(1 / 6, abs=0.05)
+    recipe = weighted(tmp_path, "data.weights=[1, 3]")
+    assert share_of_few(recipe, opened(tmp_path, recipe)) == pytest.approx(3 / 4, abs=0.05)
+
+
+def test_folders_have_weights_where_teachers_need_whole_inputs(tmp_path: Path) -> None:
+    recipe = weighted(tmp_path, "data.weights=[1, 3]")
+    cache = open_samples(tmp_path / "cache", recipe.data, 4, 0)
+    assert share_of_few(recipe, cache) == pytest.approx(3 / 4, abs=0.05)
+
+
+def test_a_cache_knows_which_folder_each_picture_is_from(tmp_path: Path) -> None:
+    recipe = weighted(tmp_path)
+    assert [entry.kind for entry in opened(tmp_path, recipe).entries] == [0, 0, 0, 0, 0, 1]
+    together = tiny_recipe(tmp_path, f'data.hr=["{tmp_path / "few"}", "{tmp_path / "many"}"]')
+    assert [entry.kind for entry in opened(tmp_path, together).entries] == [0, 1, 1, 1, 1, 1]
+
+
+def test_a_folder_with_a_weight_and_no_picture_is_named(tmp_path: Path) -> None:
+    recipe = weighted(tmp_path, "data.weights=[1, 3]")
+    (tmp_path / "few" / "photo0.png").write_bytes(b"no picture")
+    with pytest.raises(UsageError, match=r"none of the images in .*few can be used"):
+        Crops(recipe, "psnr", Sources(opened(tmp_path, recipe)))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.weights=[1]", "`weights` holds 1 numbers, `hr` names 2 folders"),
+        ("data.weights=[1, 0]", "data.weights"),
+        ('data.inputs=[{name="reduced"}]', "`weights` and `inputs` exclude each other"),
+    ],
+)
+def test_weights_that_fit_no_folders_are_refused(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        weighted(tmp_path, "data.weights=[1, 3]", override)

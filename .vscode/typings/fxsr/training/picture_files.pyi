@@ -1,0 +1,1 @@
+from training.picture_files import *

@@ -1,0 +1,1 @@
+from training.user_terms import *

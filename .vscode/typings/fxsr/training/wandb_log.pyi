@@ -1,0 +1,1 @@
+from training.wandb_log import *
