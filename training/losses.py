@@ -93,7 +93,7 @@ def contrast(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     Wherever detail can't be predicted, L1 makes it too weak; this does not ask where it is. Our own.
     """
     first, second = (
-        (F.avg_pool2d(detail(x, 5).square().mean(1, keepdim=True), recipe.CONTRAST_WINDOW, 4) + _SILENCE).sqrt()
+        (F.avg_pool2d(detail(x, 5).square().mean(1, keepdim=True), recipe.WINDOWS["contrast"], 4) + _SILENCE).sqrt()
         for x in (sr, hr)
     )
     return (first - second).abs()
@@ -114,7 +114,7 @@ def reduce(x: Tensor, scale: int) -> Tensor:
 
 def _power(x: Tensor) -> Tensor:
     """Power spectra (N, 32, 32) of (N, 3, H, W) over windows that overlap by half, plus the noise of 8-bit rounding."""
-    side = recipe.WEAVE_WINDOW
+    side = recipe.WINDOWS["weave"]
     window = torch.hann_window(side, periodic=False, device=x.device)
     taper = window[:, None] * window
     places = x.float().unfold(2, side, side // 2).unfold(3, side, side // 2)

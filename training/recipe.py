@@ -39,11 +39,8 @@ Channels: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_CHANNELS)]
 STAGES = ("psnr", "conditional")
 _MAX_NAME = 100
 TERM_KINDS = ("l1", "l2", "charbonnier", "perceptual", "lpips", "adversarial", "lr", "grid", "weave", "contrast")
-WEAVE_WINDOW = 32
-"""Side, in pixels, of the windows in which weave terms compare spectra."""
-CONTRAST_WINDOW = 12
-"""Side, in pixels, of the windows in which contrast terms compare the strength of detail."""
-_WINDOWS = {"weave": WEAVE_WINDOW, "contrast": CONTRAST_WINDOW}
+WINDOWS = {"weave": 32, "contrast": 12}
+"""Sides, in pixels, of the windows in which terms compare spectra, or the strength of detail."""
 
 
 class Network(Part, frozen=True):
@@ -159,8 +156,8 @@ class Term(Part, frozen=True):
     @property
     def least_patch(self) -> int:
         """Side of the smallest HR crop that the term can compare, in pixels."""
-        if self.kind in _WINDOWS:
-            return _WINDOWS[self.kind]
+        if self.kind in WINDOWS:
+            return WINDOWS[self.kind]
         layers = self.layers or (("relu5_3",) if self.kind == "lpips" else ())
         return self.displace + max((2 ** (int(layer[4]) - 1) for layer in layers), default=1)
 
