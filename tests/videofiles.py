@@ -91,6 +91,7 @@ def write_clip(
             audio.layout = "mono"
             audio.metadata["language"] = "deu"
             text = made.add_mux_stream("subrip")
+            made.add_attachment("letters.ttf", "font/ttf", b"a font")
         for index, frame in enumerate(frames):
             frame.pts, frame.time_base = (times[index], Fraction(1, 1000)) if times else (index, 1 / RATE)
             made.mux(stream.encode(frame))

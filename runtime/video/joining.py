@@ -79,9 +79,8 @@ def _add_streams(
             if stream.type == "video":
                 notes.append(f"{what} is left out: {'a cover' if is_cover(stream) else 'only the first is upscaled'}")
                 continue
-            try:
-                added = made.add_stream_from_template(stream)
-            except ValueError:
+            added = _copied(stream, made)
+            if added is None:
                 notes.append(f"{what} is left out: {Path(made.name).suffix} files can't hold it")
                 continue
             added.metadata.update(stream.metadata)
@@ -89,6 +88,16 @@ def _add_streams(
         streams[stream.index] = added
     made.set_chapters(given.chapters())
     return streams
+
+
+def _copied(stream: Any, made: Any) -> Any:
+    """A stream of the output for packets of one of the source; None if its format can't hold them."""
+    if stream.type == "data" or (stream.type == "attachment" and made.format.name != "matroska"):
+        return None  # FFmpeg would find out only when it writes the header
+    try:
+        return made.add_stream_from_template(stream)
+    except ValueError:
+        return None
 
 
 def _packets(given: Any, streams: list[Any], source: Path) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +131,7 @@ def test_every_frame_is_what_run_makes_of_it_and_sound_and_subtitles_are_copied(
     assert [frame.time for frame in read_frames(output)] == [frame.time for frame in read_frames(clip)]
     with av.open(str(output)) as container:
         assert container.streams.audio[0].language == "deu"
+        assert container.streams.attachments[0].data == b"a font"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mkv", "clip_x4.mkv", "frames", "frames_x4"]
 
 
@@ -165,7 +167,8 @@ def test_the_default_encoder_is_named_and_close_to_lossless(clip: Path, upscaler
     done = fxsr_cli("run", clip, "-o", tmp_path / "out.mp4")
     assert done.returncode == 0, done.stderr
     assert "note: encoded by libx264 crf=16" in done.stderr
-    assert "stream 2 (subtitle, srt) is left out: .mp4 files can't hold it" in done.stderr
+    for what in ("stream 2 (subtitle, srt)", "stream 3 (attachment,"):
+        assert re.search(rf"{re.escape(what)}.* is left out: \.mp4 files can't hold it", done.stderr)
     assert "128x96, 6 frames," in done.stdout
     assert "frames/s)" in done.stdout
     for pixels, made in zip(read_pixels(clip), read_pixels(tmp_path / "out.mp4"), strict=True):
