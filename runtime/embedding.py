@@ -9,7 +9,13 @@ from pathlib import Path
 
 from fxsr.errors import UnavailableError
 from fxsr.extras import needs
+from fxsr.models.manifest import Flavour
 
+_TENSORRT: dict[Flavour, tuple[str, str]] = {
+    "tensorrt": ("tensorrt_libs", "libnvinfer.so.*"),
+    "tensorrt-rtx": ("tensorrt_rtx_libs", "libtensorrt_rtx.so.*"),
+}
+"""Packages that hold the libraries, and how these are called."""
 _PACKAGE = "fxsr_native"
 _INSTALL = "pip install ./runtime/native"
 
@@ -67,3 +73,17 @@ def find_onnxruntime() -> Path:
         for path in sorted(capi.glob(pattern)):
             return path
     raise UnavailableError(f"{capi} has no library of ONNX Runtime that a C program could load")
+
+
+def find_tensorrt(flavour: Flavour) -> Path:
+    """The library of TensorRT or TensorRT-RTX in its pip package: the value of FXSR_TENSORRT for the C library.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    package, pattern = _TENSORRT[flavour]
+    spec = importlib.util.find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in sorted(Path(folder).glob(pattern)):
+            return path
+    raise UnavailableError(f"{package} has no {pattern}, or is not installed; type: pip install {flavour}")

@@ -53,6 +53,7 @@ class Options(Struct):
         ("overlap", c_int32),
         ("onnxruntime", c_char_p),
         ("cache", c_char_p),
+        ("tensorrt", c_char_p),
     ]
 
 
@@ -230,8 +231,11 @@ class Worker:
     def submit(
         self, pixels: NDArray[Any], out: NDArray[Any], t: float | NDArray[Any] = 0.8, stream: int | None = None
     ) -> int:
+        return self.submit_images(Image.of(pixels), Image.of(out), style_of(t), stream)
+
+    def submit_images(self, given: Image, out: Image, style: Style, stream: int | None = None) -> int:
         ticket = c_uint64()
-        images = byref(Image.of(pixels)), byref(style_of(t)), byref(Image.of(out))
+        images = byref(given), byref(style), byref(out)
         self.check(self.lib.fxsr_submit(self.handle, *images, stream, byref(ticket)))
         return ticket.value
 
@@ -277,7 +281,12 @@ def build_native(source: Path = SOURCES, **options: str) -> Path:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed; on Debian: apt-get install g++ cmake")
     digest = hashlib.sha256(repr(sorted(options.items())).encode())
-    for path in sorted(file for folder in {SOURCES, source} for file in folder.rglob("*") if file.suffix in _ENDINGS):
+    for path in sorted(
+        file
+        for folder in {SOURCES, source, PROGRAMS / "faketrt"}
+        for file in folder.rglob("*")
+        if file.suffix in _ENDINGS
+    ):
         digest.update(str(path).encode() + path.read_bytes())
     folder = ROOT / "build" / f"native-{digest.hexdigest()[:16]}"
     folder.parent.mkdir(exist_ok=True)

@@ -18,11 +18,17 @@ def native(
     onnxruntime: Annotated[
         bool, typer.Option("--onnxruntime", help="Print ONNX Runtime's library, the value of FXSR_ONNXRUNTIME.")
     ] = False,
+    tensorrt: Annotated[
+        bool, typer.Option("--tensorrt", help="Print TensorRT's library, the value of FXSR_TENSORRT.")
+    ] = False,
+    tensorrt_rtx: Annotated[
+        bool, typer.Option("--tensorrt-rtx", help="Print TensorRT-RTX's library, the value of FXSR_TENSORRT.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Report what a C or C++ program needs to use the C library, which `pip install ./runtime/native` builds."""
     from fxsr.cli.print import print_facts
-    from fxsr.runtime.embedding import find_native, find_onnxruntime
+    from fxsr.runtime.embedding import find_native, find_onnxruntime, find_tensorrt
 
     makers: dict[str, tuple[bool, Callable[[], str]]] = {
         "cmake-dir": (cmake_dir, lambda: str(find_native().cmake_dir)),
@@ -30,10 +36,14 @@ def native(
         "libs": (libs, lambda: find_native().libs),
         "onnxruntime": (onnxruntime, lambda: str(find_onnxruntime())),
     }
-    asked = [name for name, (wanted, _) in makers.items() if wanted]
+    engines: dict[str, tuple[bool, Callable[[], str]]] = {  # few have these, so they are printed on request only
+        "tensorrt": (tensorrt, lambda: str(find_tensorrt("tensorrt"))),
+        "tensorrt-rtx": (tensorrt_rtx, lambda: str(find_tensorrt("tensorrt-rtx"))),
+    }
+    asked = [name for name, (wanted, _) in (makers | engines).items() if wanted]
     if asked and as_json:
         raise UsageError(f"--json prints everything; leave out --{asked[0]}")
     if asked:
-        typer.echo(" ".join(makers[name][1]() for name in asked))
+        typer.echo(" ".join((makers | engines)[name][1]() for name in asked))
     else:
         print_facts({name: make() for name, (_, make) in makers.items()}, as_json)

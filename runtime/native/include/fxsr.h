@@ -10,8 +10,8 @@
  * Every function that returns int returns FXSR_OK or a negative fxsr_status; nothing is thrown, printed, or kept in
  * global variables. Callers own all pixels. Strings belong to the handle that they come from. Every struct begins
  * with its size in bytes, set by an fxsr_..._init function: fields are only ever appended, so that a program runs with
- * later versions of the library. Models are ONNX files that `fxsr export` wrote. Results equal those of
- * `fxsr run --tile N` with the same file.
+ * later versions of the library. Models are ONNX files and TensorRT engines that `fxsr export` wrote. Results equal
+ * those of `fxsr run --tile N` with the same file.
  */
 #ifndef FXSR_H
 #define FXSR_H
@@ -39,10 +39,10 @@ typedef enum fxsr_status {
   FXSR_BAD_IMAGE = -2,    /* an image whose size, layout or values can't be used */
   FXSR_BAD_STYLE = -3,    /* a style outside 0..1, or a map that does not fit */
   FXSR_BAD_MODEL = -4,    /* a file that is missing, damaged, changed, or no model of fxsr; or its results are NaN */
-  FXSR_NO_RUNTIME = -5,   /* ONNX Runtime can't be loaded, or is too old */
+  FXSR_NO_RUNTIME = -5,   /* ONNX Runtime or TensorRT can't be loaded, or is too old */
   FXSR_NO_DEVICE = -6,    /* the GPU or the provider is absent */
   FXSR_NO_MEMORY = -7,    /* use smaller tiles, or fewer workers at once */
-  FXSR_FAILED = -8        /* ONNX Runtime or the system failed; the error's text says how */
+  FXSR_FAILED = -8        /* another library or the system failed; the error's text says how */
 } fxsr_status;
 
 typedef enum fxsr_type { FXSR_UINT8 = 0, FXSR_UINT16 = 1, FXSR_FLOAT16 = 2, FXSR_FLOAT32 = 3 } fxsr_type;
@@ -61,13 +61,15 @@ typedef uint64_t fxsr_ticket;           /* 1, 2, 3, ... of each worker, in the o
 
 typedef struct fxsr_options {
   uint32_t size;
-  int32_t provider;        /* fxsr_provider; default FXSR_CPU_PROVIDER */
+  int32_t provider;        /* fxsr_provider, for ONNX files; default FXSR_CPU_PROVIDER */
   int32_t device;          /* number of the GPU; default 0 */
   int32_t threads;         /* of the CPU provider; default 0: as many as CPUs that the process may use */
-  int32_t tile;            /* largest side of a tile in input pixels, overlap included; default 256; 0: no tiles */
+  int32_t tile;            /* largest side of a tile in input pixels, overlap included; default 256; 0: no tiles. An
+                              engine that takes smaller ones only is given those */
   int32_t overlap;         /* input pixels that tiles share at least; default -1: 32, or half of a smaller tile */
   const char *onnxruntime; /* path of its library; default NULL: $FXSR_ONNXRUNTIME, then the system's */
-  const char *cache;       /* folder for engines that the TensorRT providers build; default NULL: build each time */
+  const char *cache;       /* folder for what the TensorRT providers and TensorRT-RTX build; default NULL: each time */
+  const char *tensorrt; /* path of TensorRT's library, for engines; default NULL: $FXSR_TENSORRT, then the system's */
 } fxsr_options;
 
 typedef struct fxsr_info {

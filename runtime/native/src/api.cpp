@@ -1,13 +1,15 @@
 // The C interface: checks pointers and structs, and turns exceptions into a status and a sentence.
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <limits>
 #include <new>
 
+#include "engine.hpp"
 #include "error.hpp"
-#include "graph.hpp"
 #include "model_file.hpp"
+#include "onnx_graph.hpp"
 #include "pixels.hpp"
 #include "structs.hpp"
 #include "tiles.hpp"
@@ -65,6 +67,13 @@ fxsr::Job read_job(const fxsr_image *in, const fxsr_style *style, const fxsr_ima
   return job;
 }
 
+// `overlap` may be -1.
+fxsr::Tiling check_tiling(int tile, int overlap) {
+  if (overlap == -1) overlap = fxsr::default_overlap(tile);
+  fxsr::check_tiling(tile, overlap);
+  return {tile, overlap};
+}
+
 void open_model(fxsr_model &model, const char *path, const fxsr_options *given) {
   if (!path) fail(FXSR_BAD_ARGUMENT, "path is null");
   fxsr_options options;
@@ -76,14 +85,28 @@ void open_model(fxsr_model &model, const char *path, const fxsr_options *given) 
   if (options.threads < 0 || options.device < 0) {
     fail(FXSR_BAD_ARGUMENT, "threads ", options.threads, " and device ", options.device, " must not be negative");
   }
-  const int overlap = options.overlap == -1 ? fxsr::default_overlap(options.tile) : options.overlap;
-  fxsr::check_tiling(options.tile, overlap);
-  model.tiling = {options.tile, overlap};
-  fxsr::GraphOptions graph{options.provider, options.device, options.threads, {}, {}};
+  check_tiling(options.tile, options.overlap);
+  fxsr::GraphOptions graph{options.provider, options.device, options.threads, {}, {}, {}};
   if (options.onnxruntime) graph.onnxruntime = options.onnxruntime;
   if (options.cache) graph.cache = options.cache;
-  const std::string file = fxsr::read_model_file(path);
-  model.graph = fxsr::naming(path, [&] { return std::make_shared<const fxsr::Graph>(file, graph); });
+  if (options.tensorrt) graph.tensorrt = options.tensorrt;
+  fxsr::ModelFile file = fxsr::read_model_file(path);
+  fxsr::naming(path, [&] {
+    if (file.engine) {
+      model.graph = std::make_shared<const fxsr::Engine>(file.bytes, std::move(*file.engine), graph);
+    } else {
+      model.graph = std::make_shared<const fxsr::OnnxGraph>(file.bytes, graph);
+    }
+  });
+  const fxsr::Limits &limits = model.graph->limits();
+  const int64_t most = std::min(limits.height, limits.width);
+  const bool is_limited = most > 0 && (options.tile == 0 || options.tile > most);
+  try {
+    model.tiling = check_tiling(is_limited ? static_cast<int>(most) : options.tile, options.overlap);
+  } catch (const fxsr::Error &) {
+    model.graph.reset();
+    throw;
+  }
 }
 
 }  // namespace

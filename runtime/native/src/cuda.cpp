@@ -32,20 +32,14 @@ Pointer pointer(const void *address) { return static_cast<Pointer>(reinterpret_c
 
 }  // namespace
 
-// Makes the device's primary context, which CUDA's runtime uses too, that of this thread for a while.
-class CudaDriver::Current {
- public:
-  explicit Current(const CudaDriver &driver) : driver_(driver) {
-    driver_.check(call(driver_.library_, "cuCtxPushCurrent_v2", driver_.context_), "cuCtxPushCurrent");
-  }
-  ~Current() {
-    void *previous = nullptr;
-    if (auto *pop = driver_.library_.find<int(void **)>("cuCtxPopCurrent_v2")) pop(&previous);
-  }
+CudaDriver::Current::Current(const CudaDriver &driver) : driver_(driver) {
+  driver_.check(call(driver_.library_, "cuCtxPushCurrent_v2", driver_.context_), "cuCtxPushCurrent");
+}
 
- private:
-  const CudaDriver &driver_;
-};
+CudaDriver::Current::~Current() {
+  void *previous = nullptr;
+  if (auto *pop = driver_.library_.find<int(void **)>("cuCtxPopCurrent_v2")) pop(&previous);
+}
 
 CudaDriver::CudaDriver(int device) : library_(load_driver()) {
   int count = 0;
@@ -63,19 +57,67 @@ CudaDriver::~CudaDriver() {
 
 void CudaDriver::download(void *to, const void *from, size_t bytes, void *stream) const {
   const Current current(*this);
-  check(call(library_, "cuMemcpyDtoHAsync_v2", to, pointer(from), bytes, stream), "cuMemcpyDtoHAsync");
-  check(call(library_, "cuStreamSynchronize", stream), "cuStreamSynchronize");
+  start_download(to, from, bytes, stream);
+  sync(stream);
 }
 
 void CudaDriver::upload(void *to, const void *from, size_t bytes, void *stream) const {
   const Current current(*this);
+  start_upload(to, from, bytes, stream);
+  sync(stream);
+}
+
+std::string CudaDriver::name() const {
+  char text[256] = "";
+  check(call(library_, "cuDeviceGetName", static_cast<char *>(text), static_cast<int>(sizeof text), device_),
+        "cuDeviceGetName");
+  return text;
+}
+
+std::string CudaDriver::capability() const {
+  constexpr int kMajor = 75, kMinor = 76;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
+  int major = 0, minor = 0;
+  check(call(library_, "cuDeviceGetAttribute", &major, kMajor, device_), "cuDeviceGetAttribute");
+  check(call(library_, "cuDeviceGetAttribute", &minor, kMinor, device_), "cuDeviceGetAttribute");
+  return sentence(major, ".", minor);
+}
+
+void CudaDriver::start_download(void *to, const void *from, size_t bytes, void *stream) const {
+  check(call(library_, "cuMemcpyDtoHAsync_v2", to, pointer(from), bytes, stream), "cuMemcpyDtoHAsync");
+}
+
+void CudaDriver::start_upload(void *to, const void *from, size_t bytes, void *stream) const {
   check(call(library_, "cuMemcpyHtoDAsync_v2", pointer(to), from, bytes, stream), "cuMemcpyHtoDAsync");
+}
+
+void CudaDriver::sync(void *stream) const {
   check(call(library_, "cuStreamSynchronize", stream), "cuStreamSynchronize");
+}
+
+void *CudaDriver::allocate(size_t bytes) const {
+  Pointer memory = 0;
+  check(call(library_, "cuMemAlloc_v2", &memory, bytes), "cuMemAlloc");
+  return reinterpret_cast<void *>(static_cast<uintptr_t>(memory));
+}
+
+void CudaDriver::free(void *memory) const noexcept {
+  if (auto *release = library_.find<int(Pointer)>("cuMemFree_v2")) release(pointer(memory));
+}
+
+void *CudaDriver::make_stream() const {
+  constexpr unsigned kNonBlocking = 1;
+  void *stream = nullptr;
+  check(call(library_, "cuStreamCreate", &stream, kNonBlocking), "cuStreamCreate");
+  return stream;
+}
+
+void CudaDriver::free_stream(void *stream) const noexcept {
+  if (auto *release = library_.find<int(void *)>("cuStreamDestroy_v2")) release(stream);
 }
 
 void CudaDriver::check(int result, const char *what) const {
   constexpr int kOutOfMemory = 2;
-  if (result == kOutOfMemory) fail(FXSR_NO_MEMORY, "the GPU has too little memory (", what, ")");
+  if (result == kOutOfMemory) fail(FXSR_NO_MEMORY, "the GPU has too little memory (", what, "); use smaller tiles");
   if (result != 0) fail(FXSR_FAILED, what, " failed with CUDA error ", result);
 }
 

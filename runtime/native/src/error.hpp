@@ -47,13 +47,13 @@ template <typename... Parts>
   throw Error(status, sentence(parts...));
 }
 
-// Text out of somebody's file: control characters become '?', and it is cut after 80 bytes.
-inline std::string foreign(std::string_view text) {
-  std::string shown(text.substr(0, 80));
+// Text out of somebody's file: control characters become '?', and it is cut after `most` bytes.
+inline std::string foreign(std::string_view text, size_t most = 80) {
+  std::string shown(text.substr(0, most));
   for (char &each : shown) {
     if (static_cast<unsigned char>(each) < 0x20 || each == 0x7f) each = '?';
   }
-  return text.size() > 80 ? shown + "..." : shown;
+  return text.size() > most ? shown + "..." : shown;
 }
 
 }  // namespace fxsr

@@ -1,46 +1,11 @@
 #include "facts.hpp"
 
-#include <cmath>
-
 #include "error.hpp"
+#include "fields.hpp"
 #include "json.hpp"
 #include "sha256.hpp"
 
 namespace fxsr {
-namespace {
-
-constexpr double kLargestInteger = 2147483647;
-
-[[noreturn]] void untrue(std::string_view what) {
-  fail(FXSR_BAD_MODEL, "its description can't be used: ", what, "; export it again");
-}
-
-const json::Value &member(const json::Value &object, std::string_view key) {
-  const json::Value *value = object.find(key);
-  if (!value) untrue(sentence("it has no ", key));
-  return *value;
-}
-
-template <typename T>
-T typed(const json::Value &object, std::string_view key) {
-  const T *value = member(object, key).as<T>();
-  if (!value) untrue(sentence(key, " is of the wrong type"));
-  return *value;
-}
-
-template <typename T>
-T typed_or(const json::Value &object, std::string_view key, T missing) {
-  return object.find(key) ? typed<T>(object, key) : missing;
-}
-
-int64_t integer(const json::Value &value, std::string_view key) {
-  const double *number = value.as<double>();
-  if (!number || *number != std::floor(*number) || *number < 0 || *number > kLargestInteger) {
-    untrue(sentence(key, " is not a whole number"));
-  }
-  return static_cast<int64_t>(*number);
-}
-
 void check_schema(const json::Value &object) {
   const json::Value *schema = object.find("schema");
   const int64_t found = schema ? integer(*schema, "schema") : 0;
@@ -48,6 +13,8 @@ void check_schema(const json::Value &object) {
     fail(FXSR_BAD_MODEL, "written with schema ", found, ", but this library reads ", kSchema, "; export it again");
   }
 }
+
+namespace {
 
 DataType data_type(const std::string &name) {
   if (name == "float32") return DataType::kFloat32;
@@ -102,8 +69,9 @@ std::optional<float> baked_style(const json::Value &object, bool packed) {
 
 }  // namespace
 
-Facts decode_facts(std::string_view text) {
-  const json::Value object = json::parse(text);
+Facts decode_facts(std::string_view text) { return decode_facts(json::parse(text)); }
+
+Facts decode_facts(const json::Value &object) {
   if (!object.as<json::Object>()) untrue("it is no object");
   check_schema(object);
   Facts facts;
@@ -135,12 +103,17 @@ Facts decode_facts(std::string_view text) {
 void check_manifest(std::string_view text, std::string_view file_bytes) {
   const json::Value manifest = json::parse(text);
   check_schema(manifest);
-  const json::Value &onnx = member(manifest, "onnx");
-  if (static_cast<uint64_t>(integer(member(onnx, "bytes"), "bytes")) != file_bytes.size() ||
-      typed<std::string>(onnx, "sha256") != sha256(file_bytes)) {
+  check_contents(member(manifest, "onnx"), file_bytes);
+}
+
+std::string check_contents(const json::Value &file, std::string_view file_bytes) {
+  std::string promised = typed<std::string>(file, "sha256");
+  if (static_cast<uint64_t>(integer(member(file, "bytes"), "bytes")) != file_bytes.size() ||
+      promised != sha256(file_bytes)) {
     fail(FXSR_BAD_MODEL, "it is not the file that its manifest describes: it was changed, or not copied completely; ",
          "export it again");
   }
+  return promised;
 }
 
 }  // namespace fxsr

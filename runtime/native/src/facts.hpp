@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "json.hpp"
+
 namespace fxsr {
 
 constexpr int kSchema = 1;
@@ -34,9 +36,14 @@ struct Facts {
 
 // Throws Error(FXSR_BAD_MODEL): the text is damaged, of another schema, or can't be true.
 Facts decode_facts(std::string_view json);
+Facts decode_facts(const json::Value &object);
+// The same, of the file's schema alone.
+void check_schema(const json::Value &object);
 
 // Compare a model file with the manifest that `fxsr export` wrote next to it.
 // Throws Error(FXSR_BAD_MODEL): the manifest is damaged, or describes another file.
 void check_manifest(std::string_view json, std::string_view file_bytes);
+// The same, with the manifest's entry for the file. Returns the file's SHA-256.
+std::string check_contents(const json::Value &file, std::string_view file_bytes);
 
 }  // namespace fxsr

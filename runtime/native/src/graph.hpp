@@ -1,11 +1,10 @@
-// An exported ONNX graph on ONNX Runtime: runs single tiles. Knows nothing of images.
+// A model that runs batches of tiles; it knows nothing of images.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "facts.hpp"
@@ -17,7 +16,7 @@ struct GraphOptions {
   int provider = FXSR_CPU_PROVIDER;
   int device = 0;
   int threads = 0;  // 0: as many as CPUs
-  std::string onnxruntime, cache;
+  std::string onnxruntime, cache, tensorrt;
 };
 
 // A tensor in host memory that somebody else owns.
@@ -26,25 +25,39 @@ struct Tensor {
   std::array<int64_t, 4> shape;
 };
 
+// The sizes that a model takes.
+struct Limits {
+  int64_t least_batch = 1, batch = 1;  // `batch`: the largest that is worth giving
+  int64_t least_height = 1, least_width = 1;
+  int64_t height = 0, width = 0;  // of the largest tile; 0: any
+};
+
+// What one thread at a time runs a model with.
+class Runner {
+ public:
+  virtual ~Runner() = default;
+  // Run once. `stream` is a CUDA stream of the model's device on which to run, or null: the runner's own. The output is
+  // there on return. Throws Error: FXSR_NO_MEMORY, FXSR_BAD_MODEL or FXSR_FAILED.
+  virtual void run(const std::vector<Tensor> &inputs, const Tensor &output, void *stream) = 0;
+};
+
 class Graph {
  public:
-  // Throws Error: FXSR_BAD_MODEL, FXSR_NO_RUNTIME, FXSR_NO_DEVICE, FXSR_NO_MEMORY or FXSR_FAILED.
-  Graph(std::string_view file, const GraphOptions &options);
-  ~Graph();
-
+  virtual ~Graph() = default;
   const Facts &facts() const { return facts_; }
+  const Limits &limits() const { return limits_; }
+  // The number of the GPU whose streams a runner takes; -1: none.
+  virtual int device() const { return -1; }
+  // Threads may call this at the same time. The graph must live longer than its runners.
+  virtual std::unique_ptr<Runner> runner() const = 0;
 
-  // Run once. Threads may call this at the same time. Throws Error(FXSR_NO_MEMORY, FXSR_BAD_MODEL or FXSR_FAILED).
-  void run(const std::vector<Tensor> &inputs, const Tensor &output) const;
-
- private:
-  struct Runtime;
-  void check_tensors() const;
-
-  std::unique_ptr<Runtime> runtime_;
+ protected:
   Facts facts_;
+  Limits limits_;
 };
 
 size_t element_bytes(DataType type);
+// Of a tensor of this type and shape.
+size_t tensor_bytes(DataType type, const std::array<int64_t, 4> &shape);
 
 }  // namespace fxsr

@@ -1,5 +1,6 @@
 #include "model_file.hpp"
 
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -31,8 +32,8 @@ constexpr Kind kForeign[] = {
     {"\x89PNG", "a PNG image; give a model file"},
     {"\xff\xd8\xff", "a JPEG image; give a model file"},
     {kElf, "a program; give a model file"},
-    {"ptrt", "a TensorRT engine; give the .onnx file that it was built from"},
-    {"ftrt", "a TensorRT engine; give the .onnx file that it was built from"},
+    {"ptrt", "a TensorRT engine; its name must end in .plan, and its manifest lie next to it"},
+    {"ftrt", "a TensorRT engine; its name must end in .plan, and its manifest lie next to it"},
     {"{", "a text in JSON; give the .onnx file that this describes"},
     {"<", "a web page; download the file again"},
 };
@@ -63,10 +64,24 @@ void check_kind(std::string_view bytes) {
   }
 }
 
-// NAME.json next to NAME.onnx.
-std::string manifest_path(const std::string &path) {
+bool ends_with(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
+// The ending of the file's name, in lower case, with its dot.
+std::string ending(const std::string &path) {
   const size_t name = path.find_last_of("/\\") + 1, dot = path.rfind('.');
-  return path.substr(0, dot == std::string::npos || dot < name ? path.size() : dot) + ".json";
+  std::string found = dot == std::string::npos || dot < name ? "" : path.substr(dot);
+  for (char &each : found) each = static_cast<char>(std::tolower(static_cast<unsigned char>(each)));
+  return found;
+}
+
+// NAME.json next to NAME.onnx, NAME.plan or NAME.rtx.plan.
+std::string manifest_path(const std::string &path) {
+  constexpr std::string_view kRtx = ".rtx";
+  std::string stem = path.substr(0, path.size() - ending(path).size());
+  if (ends_with(stem, kRtx)) stem.resize(stem.size() - kRtx.size());
+  return stem + ".json";
 }
 
 std::optional<std::string> manifest_text(const std::string &path) {
@@ -78,18 +93,26 @@ std::optional<std::string> manifest_text(const std::string &path) {
 
 }  // namespace
 
-std::string read_model_file(const std::string &path) {
-  std::string bytes = naming(path, [&] {
+ModelFile read_model_file(const std::string &path) {
+  const bool is_engine = ending(path) == ".plan" || ending(path) == ".engine";
+  ModelFile file;
+  file.bytes = naming(path, [&] {
     std::string read = contents(path, 0);
-    check_kind(read);
+    if (!is_engine) check_kind(read);
     return read;
   });
   const std::string beside = manifest_path(path);
-  if (beside == path) return bytes;
-  naming(beside, [&] {
-    if (const std::optional<std::string> text = manifest_text(beside)) check_manifest(*text, bytes);
-  });
-  return bytes;
+  if (beside == path) return file;
+  const std::optional<std::string> text = naming(beside, [&] { return manifest_text(beside); });
+  if (is_engine) {
+    naming(path, [&] {
+      if (!text) fail(FXSR_BAD_MODEL, "its manifest ", beside, " is missing; engines are executable code");
+      file.engine = read_engine_facts(*text, path.substr(path.find_last_of("/\\") + 1), file.bytes);
+    });
+  } else if (text) {
+    naming(beside, [&] { check_manifest(*text, file.bytes); });
+  }
+  return file;
 }
 
 }  // namespace fxsr

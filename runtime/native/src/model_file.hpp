@@ -1,8 +1,10 @@
 // Reads a model file, and refuses what can't be one with a sentence that says what it is.
 #pragma once
 
+#include <optional>
 #include <string>
 
+#include "engine_facts.hpp"
 #include "error.hpp"
 
 namespace fxsr {
@@ -18,7 +20,13 @@ auto naming(const std::string &path, Read read) {
   }
 }
 
-// Throws Error(FXSR_BAD_MODEL): the file can't be read, is no ONNX file, or is not as its manifest says.
-std::string read_model_file(const std::string &path);
+struct ModelFile {
+  std::string bytes;
+  std::optional<EngineFacts> engine;  // none: an ONNX file
+};
+
+// An engine is what ends in .plan or .engine; it must have a manifest, since it is executable code.
+// Throws Error(FXSR_BAD_MODEL): the file can't be read, is no model, or is not as its manifest says.
+ModelFile read_model_file(const std::string &path);
 
 }  // namespace fxsr

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "error.hpp"
 #include "half.hpp"
@@ -18,23 +19,29 @@ size_t size(int64_t value) { return static_cast<size_t>(value); }
 // How many of the missing pixels of a side are added before its beginning.
 int64_t before(int64_t wanted, int64_t given) { return (wanted - given) / 2; }
 
+// The side to which a tile is padded, for a model that takes `least` to `most`; most 0: any.
+int64_t padded(int64_t side, int64_t least, int64_t most) {
+  return std::max({side, least, most ? std::min(kLeastSide, most) : kLeastSide});
+}
+
 }  // namespace
 
 Upscaling::Upscaling(Layout &layout, const Graph &graph, const Tiling &tiling, const fxsr_image &in,
                      const fxsr_style &style)
-    : graph_(graph),
-      facts_(graph.facts()),
+    : facts_(graph.facts()),
+      limits_(graph.limits()),
       in_(in),
       scale_(facts_.scale),
       channels_(in.channels),
       rows_(in.height, tiling.tile, tiling.overlap),
       columns_(in.width, tiling.tile, tiling.overlap),
-      padded_height_(std::max(rows_.size, kLeastSide)),
-      padded_width_(std::max(columns_.size, kLeastSide)),
+      padded_height_(padded(rows_.size, limits_.least_height, limits_.height)),
+      padded_width_(padded(columns_.size, limits_.least_width, limits_.width)),
+      most_(std::max(limits_.least_batch, std::min(limits_.batch, columns_.count))),
       style_(layout, style, in.width, in.height, rows_.size),
       row_weights_(layout, rows_, facts_.scale),
       column_weights_(layout, columns_, facts_.scale) {
-  const size_t tile = product({size(padded_height_), size(padded_width_)});
+  const size_t tile = product({size(most_), size(padded_height_), size(padded_width_)});
   const size_t bytes = element_bytes(facts_.type), area = size(scale_ * scale_);
   const size_t wide = size(columns_.length * scale_), high = size(rows_.size * scale_);
   const size_t tile_wide = size(padded_width_ * scale_);
@@ -49,7 +56,9 @@ Upscaling::Upscaling(Layout &layout, const Graph &graph, const Tiling &tiling, c
   sr_ = layout.take<std::byte>(product({tile, area, 3u, bytes}));
 }
 
-void Upscaling::run(const fxsr_image &out) {
+void Upscaling::run(const fxsr_image &out, Runner &runner, void *stream) {
+  runner_ = &runner;
+  stream_ = stream;
   if (tiles() == 1) return run_only_tile(out);
   for (int64_t column = 0; column < columns_.count; ++column) {
     column_weights_.write(column, across_ + column * columns_.size * scale_);
@@ -57,33 +66,65 @@ void Upscaling::run(const fxsr_image &out) {
   std::fill_n(band_, channels_ * rows_.size * scale_ * columns_.length * scale_, 0.0f);
   for (int64_t row = 0; row < rows_.count; ++row) {
     row_weights_.write(row, down_);
-    const int64_t top = rows_.start(row);
-    const float *styles = style_.is_uniform() ? nullptr : style_.rows(top, top + rows_.size);
-    for (int64_t column = 0; column < columns_.count; ++column) {
-      run_tile(row, column, styles);
-      blend(column);
-    }
+    run_row(row);
     finish(row, out);
   }
 }
 
-void Upscaling::run_tile(int64_t row, int64_t column, const float *style_rows) {
-  const int64_t left = columns_.start(column);
-  if (lr_ != in_.data) fill_lr(rows_.start(row), left);
-  const Tensor style = fill_style(style_rows, left);
+// Upscale a row of tiles into the band. Neighbours of one kind share a batch, and a row of tiles is a batch at most.
+void Upscaling::run_row(int64_t row) {
+  const int64_t top = rows_.start(row);
+  const float *styles = style_.is_uniform() ? nullptr : style_.rows(top, top + rows_.size);
+  Batch batch;
+  for (int64_t column = 0; column < columns_.count; ++column) {
+    const int64_t left = columns_.start(column);
+    const bool uniform = is_uniform(styles, left);
+    if (batch.count == most_ || (batch.count > 0 && uniform != batch.uniform)) {
+      run_batch(batch);
+      batch.count = 0;
+    }
+    if (batch.count == 0) batch = {uniform, column, 0};
+    fill_lr(batch.count, top, left);
+    fill_style(batch.count, styles, left, uniform);
+    ++batch.count;
+  }
+  run_batch(batch);
+}
+
+// Run a batch, filled up with copies of its last tile to what the model takes, and blend its tiles.
+void Upscaling::run_batch(const Batch &batch) {
   const bool last = facts_.takes_bytes();
-  const auto shape = [last](int64_t channels, int64_t height, int64_t width) {
-    return last ? std::array<int64_t, 4>{1, height, width, channels}
-                : std::array<int64_t, 4>{1, channels, height, width};
+  const int64_t count = std::max(batch.count, limits_.least_batch), channels = facts_.packed ? 4 : 3;
+  const auto shape = [last, count](int64_t planes, int64_t height, int64_t width) {
+    return last ? std::array<int64_t, 4>{count, height, width, planes}
+                : std::array<int64_t, 4>{count, planes, height, width};
   };
-  std::vector<Tensor> inputs{{lr_, shape(facts_.packed ? 4 : 3, padded_height_, padded_width_)}};
-  if (facts_.inputs.size() == 2) inputs.push_back(style);
-  graph_.run(inputs, {sr_, shape(3, padded_height_ * scale_, padded_width_ * scale_)});
+  const int64_t style_height = batch.uniform ? 1 : padded_height_, style_width = batch.uniform ? 1 : padded_width_;
+  for (int64_t index = batch.count; index < count; ++index) {
+    const auto repeat = [&](void *tiles, int64_t planes, int64_t height, int64_t width) {
+      const size_t bytes = tensor_bytes(facts_.type, {1, planes, height, width});
+      std::memcpy(part(tiles, index, planes, height, width), part(tiles, index - 1, planes, height, width), bytes);
+    };
+    repeat(lr_, channels, padded_height_, padded_width_);
+    if (facts_.inputs.size() == 2) repeat(t_map_, 1, style_height, style_width);
+  }
+  std::vector<Tensor> inputs{{lr_, shape(channels, padded_height_, padded_width_)}};
+  if (facts_.inputs.size() == 2) inputs.push_back({t_map_, {count, 1, style_height, style_width}});
+  runner_->run(inputs, {sr_, shape(3, padded_height_ * scale_, padded_width_ * scale_)}, stream_);
+  if (tiles() == 1) return;
+  for (int64_t index = 0; index < batch.count; ++index) blend(index, batch.first + index);
+}
+
+// The picture number `index` in a buffer of such pictures.
+void *Upscaling::part(void *tiles, int64_t index, int64_t channels, int64_t height, int64_t width) const {
+  return static_cast<std::byte *>(tiles) + size(index) * tensor_bytes(facts_.type, {1, channels, height, width});
 }
 
 // The tile's pixels, mirrored outwards to the size that the model takes; grey in all three channels.
-void Upscaling::fill_lr(int64_t top, int64_t left) {
-  const Plane plane{lr_, facts_.packed ? 4 : 3, padded_height_, padded_width_};
+void Upscaling::fill_lr(int64_t index, int64_t top, int64_t left) {
+  if (lr_ == in_.data) return;
+  const int64_t planes = facts_.packed ? 4 : 3;
+  const Plane plane{part(lr_, index, planes, padded_height_, padded_width_), planes, padded_height_, padded_width_};
   const int64_t above = before(padded_height_, rows_.size), leading = before(padded_width_, columns_.size);
   for (int64_t channel = 0; channel < 3; ++channel) {
     for (int64_t y = 0; y < padded_height_; ++y) {
@@ -95,21 +136,26 @@ void Upscaling::fill_lr(int64_t top, int64_t left) {
   }
 }
 
-// The tile's style: 1x1 where all pixels have one t, which costs less than a map of it.
-Tensor Upscaling::fill_style(const float *style_rows, int64_t left) {
+// Whether the graph is given one t for all pixels of a tile, which costs less than a map of it.
+bool Upscaling::is_uniform(const float *style_rows, int64_t left) const {
   const float first = style_rows ? style_rows[left] : style_.uniform();
-  bool uniform = true;
-  for (int64_t y = 0; style_rows && uniform && y < rows_.size; ++y) {
+  for (int64_t y = 0; style_rows && y < rows_.size; ++y) {
     const float *row = style_rows + y * in_.width + left;
-    uniform = std::all_of(row, row + columns_.size, [first](float t) { return t == first; });
+    if (!std::all_of(row, row + columns_.size, [first](float t) { return t == first; })) return false;
   }
+  return true;
+}
+
+void Upscaling::fill_style(int64_t index, const float *style_rows, int64_t left, bool uniform) {
+  const float first = style_rows ? style_rows[left] : style_.uniform();
   if (uniform && !facts_.packed) {
     line_[0] = first;
-    store_row({t_map_, 1, 1, 1}, 0, 0);
-    return {t_map_, {1, 1, 1, 1}};
+    store_row({part(t_map_, index, 1, 1, 1), 1, 1, 1}, 0, 0);
+    return;
   }
-  const Plane plane =
-      facts_.packed ? Plane{lr_, 4, padded_height_, padded_width_} : Plane{t_map_, 1, padded_height_, padded_width_};
+  const int64_t planes = facts_.packed ? 4 : 1;
+  const Plane plane{part(facts_.packed ? lr_ : t_map_, index, planes, padded_height_, padded_width_), planes,
+                    padded_height_, padded_width_};
   const int64_t above = before(padded_height_, rows_.size), leading = before(padded_width_, columns_.size);
   for (int64_t y = 0; y < padded_height_; ++y) {
     if (uniform) {
@@ -121,7 +167,6 @@ Tensor Upscaling::fill_style(const float *style_rows, int64_t left) {
     }
     store_row(plane, plane.channels - 1, y);
   }
-  return {t_map_, {1, 1, padded_height_, padded_width_}};
 }
 
 // Extend `count` values in the middle of line_ to both ends of a padded row.
@@ -146,18 +191,19 @@ void Upscaling::store_row(const Plane &plane, int64_t channel, int64_t y) const 
 
 // A row of the upscaled tile, without the padding; valid until the next call. Of a grey image the luminance, since the
 // network may tint grey slightly.
-const float *Upscaling::sr_row(int64_t channel, int64_t y) {
+const float *Upscaling::sr_row(int64_t index, int64_t channel, int64_t y) {
+  const void *sr = part(sr_, index, 3, padded_height_ * scale_, padded_width_ * scale_);
   const int64_t height = padded_height_ * scale_, width = padded_width_ * scale_, count = columns_.size * scale_;
   const int64_t top = before(padded_height_, rows_.size) * scale_, left = before(padded_width_, columns_.size) * scale_;
   const auto load = [&](int64_t from, float *line) {
     const int64_t planar = (from * height + top + y) * width + left;
     if (facts_.type == DataType::kFloat32) {
-      std::copy_n(static_cast<const float *>(sr_) + planar, count, line);
+      std::copy_n(static_cast<const float *>(sr) + planar, count, line);
     } else if (facts_.type == DataType::kFloat16) {
-      const auto *values = static_cast<const uint16_t *>(sr_) + planar;
+      const auto *values = static_cast<const uint16_t *>(sr) + planar;
       std::transform(values, values + count, line, half_to_float);
     } else {
-      const auto *values = static_cast<const unsigned char *>(sr_) + ((top + y) * width + left) * 3 + from;
+      const auto *values = static_cast<const unsigned char *>(sr) + ((top + y) * width + left) * 3 + from;
       for (int64_t x = 0; x < count; ++x) line[x] = static_cast<float>(values[3 * x]) / 255.0f;
     }
   };
@@ -184,12 +230,12 @@ void Upscaling::check_finite(const float *values, int64_t count) const {
 }
 
 // Add the upscaled tile to the band.
-void Upscaling::blend(int64_t column) {
+void Upscaling::blend(int64_t index, int64_t column) {
   const int64_t height = rows_.size * scale_, width = columns_.size * scale_, stride = columns_.length * scale_;
   const float *across = across_ + column * width;
   for (int64_t channel = 0; channel < channels_; ++channel) {
     for (int64_t y = 0; y < height; ++y) {
-      const float *from = sr_row(channel, y);
+      const float *from = sr_row(index, channel, y);
       float *to = band_ + (channel * height + y) * stride + columns_.start(column) * scale_;
       const float down = down_[y];
       for (int64_t x = 0; x < width; ++x) to[x] += from[x] * down * across[x];
@@ -201,12 +247,12 @@ void Upscaling::blend(int64_t column) {
 void Upscaling::run_only_tile(const fxsr_image &out) {
   if (!facts_.packed && is_graphs_own(in_, 1)) lr_ = in_.data;
   if (is_graphs_own(out, scale_)) sr_ = out.data;
-  run_tile(0, 0, style_.is_uniform() ? nullptr : style_.rows(0, rows_.size));
+  run_row(0);
   if (sr_ == out.data && facts_.takes_bytes()) return;
   const int64_t width = columns_.size * scale_;
   for (int64_t channel = 0; channel < channels_; ++channel) {
     for (int64_t y = 0; y < rows_.size * scale_; ++y) {
-      sr_row(channel, y);
+      sr_row(0, channel, y);
       for (int64_t x = 0; x < width; ++x) line_[x] += 0.0f;  // no negative zeros, as blending gives none
       write_row(out, y, channel, width, line_);
     }
@@ -216,7 +262,7 @@ void Upscaling::run_only_tile(const fxsr_image &out) {
 // Whether an image has the type and the layout of the graph's picture, `scale` times the size of the padded tile.
 bool Upscaling::is_graphs_own(const fxsr_image &image, int64_t scale) const {
   const bool bytes = facts_.takes_bytes();
-  if (image.type != (bytes ? FXSR_UINT8 : FXSR_FLOAT32) || facts_.type == DataType::kFloat16) return false;
+  if (image.type != (bytes ? FXSR_UINT8 : FXSR_FLOAT32) || facts_.type == DataType::kFloat16 || most_ > 1) return false;
   const int64_t element = bytes ? 1 : 4, pixel = element * (bytes ? 3 : 1), row = pixel * image.width;
   return image.channels == 3 && image.width == padded_width_ * scale && image.height == padded_height_ * scale &&
          image.pixel_stride == pixel && image.row_stride == row &&

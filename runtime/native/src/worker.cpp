@@ -165,7 +165,7 @@ void Worker::check_ticket(uint64_t ticket) const {
 
 // Images in a GPU's memory go through host memory, where tiles are cut and blended.
 void Worker::upscale(Job &job) {
-  if (job.in.memory == FXSR_HOST && job.out.memory == FXSR_HOST) return upscale_host(job);
+  if (job.in.memory == FXSR_HOST && job.out.memory == FXSR_HOST) return upscale_host(job, nullptr);
   Job here = job;
   here.bind();
   const auto aligned = [](size_t bytes) {
@@ -183,15 +183,17 @@ void Worker::upscale(Job &job) {
     driver(job.in.device).download(block, span_begin(job.in), span_bytes(job.in), job.stream);
     check_values(here.in, graph_->facts());
   }
-  upscale_host(here);
+  const int device = in_gpu ? job.in.device : job.out.device;
+  upscale_host(here, device == graph_->device() ? job.stream : nullptr);
   if (out_gpu) driver(job.out.device).upload(span_begin(job.out), block + in_bytes, out_bytes, job.stream);
 }
 
-void Worker::upscale_host(const Job &job) {
+void Worker::upscale_host(const Job &job, void *stream) {
+  if (!runner_) runner_ = graph_->runner();
   Layout needed(nullptr);
   Upscaling(needed, *graph_, tiling_, job.in, job.style);
   Layout layout(arena_.reserve(needed.used()));
-  Upscaling(layout, *graph_, tiling_, job.in, job.style).run(job.out);
+  Upscaling(layout, *graph_, tiling_, job.in, job.style).run(job.out, *runner_, stream);
 }
 
 const CudaDriver &Worker::driver(int device) { return drivers_.try_emplace(device, device).first->second; }

@@ -64,11 +64,12 @@ class Worker {
   void work() noexcept;
   Failure attempt(Job &job) noexcept;
   void upscale(Job &job);
-  void upscale_host(const Job &job);
+  void upscale_host(const Job &job, void *stream);
   const CudaDriver &driver(int device);
 
   const std::shared_ptr<const Graph> graph_;
   const Tiling tiling_;
+  std::unique_ptr<Runner> runner_;  // made when it is needed, since that may fail
   Arena arena_, staging_;
   std::map<int, CudaDriver> drivers_;
 

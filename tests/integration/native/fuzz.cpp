@@ -1,7 +1,9 @@
-// Feeds damaged files and random arguments to the library, from a fixed seed: fuzz MODEL.onnx FOLDER ROUNDS
+// Feeds damaged files and random arguments to the library, from a fixed seed:
+// fuzz MODEL.onnx FOLDER ROUNDS
 //
-// With clang, `-fsanitize=fuzzer -DFXSR_LIBFUZZER` makes a libFuzzer target of it, on the description in a model's
-// file.
+// With clang, `-fsanitize=fuzzer -DFXSR_LIBFUZZER` makes a libFuzzer target of
+// it: on what fxsr_open reads itself, the description in a model's file, and
+// the manifest next to a model or an engine.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +12,7 @@
 #include <random>
 #include <string>
 
+#include "engine_facts.hpp"
 #include "error.hpp"
 #include "facts.hpp"
 #include "fxsr.h"
@@ -22,6 +25,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   try {
     fxsr::check_manifest(text, text);
+  } catch (const fxsr::Error &) {
+  }
+  try {
+    const fxsr::EngineFacts facts = fxsr::read_engine_facts(text, "x.plan", "");
+    facts.limits();
+    facts.profile_for({{"lr", {1, 3, 16, 16}}, {"t_map", {1, 1, 1, 1}}});
+    facts.check_version(100600);
   } catch (const fxsr::Error &) {
   }
   return 0;

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fxsr.export.graph.graph import GraphOptions, model_facts
 from fxsr.models.manifest import METADATA_KEY, encode_facts
-from tests.native import PROGRAMS, build_native, run_program
+from tests.fakeengine import KINDS, write_engine
+from tests.native import PROGRAMS, SOURCES, build_native, run_program
 from tests.support import TINY, golden_checkpoint
 
 _ADDRESS = {
@@ -55,6 +60,64 @@ def test_eight_threads_share_a_model(model: Path, tmp_path: Path) -> None:
     options = f"halt_on_error=1:suppressions={tmp_path / 'suppressions'}"
     done = run_program(folder / "threads", model, TSAN_OPTIONS=options)
     assert done.stdout == "all threads got the same pixels\n"
+
+
+def test_measured_sizes_are_what_runs_need(model: Path, suppressions: Path) -> None:
+    """In a program under sanitizers, whose output buffers are exactly as large as fxsr_measure says."""
+    folder = build_native(
+        PROGRAMS, FXSR_SANITIZE="address,undefined", PROGRAMS="measure", CMAKE_BUILD_TYPE="RelWithDebInfo"
+    )
+    done = run_program(folder / "measure", model, "10", LSAN_OPTIONS=f"suppressions={suppressions}", **_ADDRESS)
+    assert done.stdout == "all as measured\n"
+
+
+def test_valgrind_finds_nothing(model: Path) -> None:
+    """No value is used before it is set, also where a sanitizer does not look; what ONNX Runtime does is suppressed."""
+    if shutil.which("valgrind") is None:
+        pytest.skip("valgrind is not installed; on Debian: apt-get install valgrind")
+    folder = build_native(PROGRAMS, PROGRAMS="measure", CMAKE_BUILD_TYPE="RelWithDebInfo")
+    suppressions = f"--suppressions={PROGRAMS / 'onnxruntime.supp'}"
+    run_program("valgrind", "--quiet", "--error-exitcode=9", suppressions, folder / "measure", model, "1", "valgrind")
+
+
+def test_libfuzzer_finds_nothing_in_what_fxsr_open_reads(model: Path, tmp_path: Path) -> None:
+    if shutil.which("clang++") is None:
+        pytest.skip("clang++ is not installed; on Debian: apt-get install clang")
+    sources = [SOURCES / "src" / f"{name}.cpp" for name in ("facts", "engine_facts", "json", "sha256")]
+    flags = ["-std=c++17", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=undefined"]
+    defines = ["-DFXSR_LIBFUZZER", "-DFXSR_BUILDING", f"-I{SOURCES / 'include'}", f"-I{SOURCES / 'src'}"]
+    program = tmp_path / "fuzz"
+    command: list[str | Path] = ["clang++", *flags, *defines, PROGRAMS / "fuzz.cpp", *sources, "-o", program]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "libclang_rt" in done.stderr:
+        pytest.skip("clang has no libFuzzer; on Debian: apt-get install libclang-rt-dev")
+    assert done.returncode == 0, done.stderr
+    write_engine(model, tmp_path / "x.plan", KINDS["10"])
+    manifest = json.loads((tmp_path / "x.json").read_text())
+    for file in (manifest["onnx"], manifest["engines"][0]["file"]):
+        file |= {"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()}  # those of the file that the fuzzer gives
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "seeds" / "manifest").write_text(json.dumps(manifest))
+    (tmp_path / "seeds" / "facts").write_text(json.dumps(manifest["model"]))
+    run_program(program, "-runs=20000", "-max_len=8000", "-seed=1", tmp_path / "seeds")
+
+
+def test_the_example_for_opencv_compiles(tmp_path: Path) -> None:
+    """Against a stand-in for its headers: a cv::Mat with the members that the example uses."""
+    build_native()  # skips where there is no compiler
+    include = [f"-I{SOURCES / 'include'}", f"-I{PROGRAMS / 'fakeopencv'}"]
+    command = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", *include, "-c"]
+    subprocess.run([*command, SOURCES / "examples" / "opencv_mat.cpp", "-o", tmp_path / "opencv_mat.o"], check=True)
+
+
+def test_the_example_for_opencv_upscales(built: Path, model: Path, tmp_path: Path) -> None:
+    program = built / "examples" / "opencv_mat"
+    if not program.exists():
+        pytest.skip("OpenCV is not installed; on Debian: apt-get install libopencv-dev")
+    (tmp_path / "in.ppm").write_bytes(b"P6\n20 20\n255\n" + bytes(range(240)) * 5)
+    run_program(program, model, tmp_path / "in.ppm", tmp_path / "mat.ppm")
+    run_program(built / "examples" / "upscale_ppm", model, tmp_path / "in.ppm", tmp_path / "out.ppm")
+    assert (tmp_path / "mat.ppm").read_bytes() == (tmp_path / "out.ppm").read_bytes()
 
 
 def write_nearest(path: Path) -> None:

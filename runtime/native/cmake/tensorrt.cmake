@@ -1,0 +1,35 @@
+# The parts that run engines, one for each library, compiled from NVIDIA's headers where those are given. They are loaded
+# when an engine is opened, as TensorRT itself is: neither is linked.
+set(TENSORRT_INCLUDE "$ENV{TENSORRT_INCLUDE}" CACHE PATH "Folder of NvInferRuntime.h of TensorRT 10 or 11: builds libfxsr_trt")
+set(TENSORRT_RTX_INCLUDE "$ENV{TENSORRT_RTX_INCLUDE}" CACHE PATH "The same of TensorRT-RTX: builds libfxsr_trt_rtx")
+# NVIDIA's headers need two names of CUDA's, which this folder has; another cuda_runtime_api.h: -DCUDA_INCLUDE=...
+set(CUDA_INCLUDE ${CMAKE_CURRENT_SOURCE_DIR}/src/trt/cuda CACHE PATH "Folder of cuda_runtime_api.h")
+
+function(fxsr_add_engine_part name include)
+  if(NOT include)
+    return()
+  endif()
+  if(NOT EXISTS ${include}/NvInferRuntime.h)
+    message(FATAL_ERROR "${include} has no NvInferRuntime.h")
+  endif()
+  add_library(${name} SHARED src/trt/tensorrt.cpp src/library.cpp)
+  target_include_directories(${name} PRIVATE include src)
+  target_include_directories(${name} SYSTEM PRIVATE ${include} ${CUDA_INCLUDE})
+  target_link_libraries(${name} PRIVATE ${CMAKE_DL_LIBS})
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow)
+  target_link_options(${name} PRIVATE -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/src/trt/libfxsr_trt.map)
+  if(FXSR_SANITIZE)
+    target_compile_options(${name} PRIVATE -fsanitize=${FXSR_SANITIZE} -fno-omit-frame-pointer)
+    target_link_options(${name} PRIVATE -fsanitize=${FXSR_SANITIZE})
+  else()
+    target_link_options(${name} PRIVATE -Wl,-z,defs)
+  endif()
+  set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+                                           CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  install(TARGETS ${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endfunction()
+
+if(UNIX AND NOT APPLE)
+  fxsr_add_engine_part(fxsr_trt "${TENSORRT_INCLUDE}")
+  fxsr_add_engine_part(fxsr_trt_rtx "${TENSORRT_RTX_INCLUDE}")
+endif()

@@ -1,0 +1,2 @@
+#define FAKE_TRT_MAJOR 11
+#include "../NvInferRuntime.h"

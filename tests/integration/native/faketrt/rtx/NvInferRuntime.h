@@ -1,0 +1,2 @@
+#define FAKE_TRT_RTX
+#include "../NvInferRuntime.h"
