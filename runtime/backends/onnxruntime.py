@@ -57,7 +57,10 @@ class OrtSession(Session):
             raise ModelFileError(f"{path}: its metadata are damaged (not UTF-8); export it again") from error
         self._facts = _facts(metadata, path)
         _check_graph(self._session, self._facts, path)
-        self._info = SessionInfo.of_graph(self._facts, "onnxruntime", graph.device, note=graph.note)
+        note = graph.note
+        if not note and graph.device.is_cpu and self._facts.precision != "fp32":
+            note = f"note: {path.name} computes in {self._facts.precision}, which CPUs do more slowly than fp32"
+        self._info = SessionInfo.of_graph(self._facts, "onnxruntime", graph.device, note=note)
 
     @property
     def info(self) -> SessionInfo:

@@ -15,6 +15,7 @@ from fxsr.errors import install_line
 from tests.support import ROOT, SAMPLE
 
 TORCH_MODULES = (
+    "average",
     "crops",
     "data",
     "discriminator",
@@ -29,6 +30,9 @@ TORCH_MODULES = (
     "perceptual",
     "resident",
     "resume",
+    "speed",
+    "transfer",
+    "user_terms",
     "rrdb",
     "schedule",
     "state",

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "graph.hpp"
+#include "onnx_graph.hpp"
 
 namespace {
 
@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
   const std::string bytes{std::istreambuf_iterator<char>(file), {}};
   fxsr::GraphOptions graph_options;
   graph_options.threads = 1;
-  const fxsr::Graph graph(bytes, graph_options);
+  const fxsr::OnnxGraph graph(bytes, graph_options);
 
   std::vector<unsigned char> in(kSide * kSide * 3, 90);
   const fxsr_image from = fxsr::image(FXSR_RGB, in.data(), kSide, kSide);

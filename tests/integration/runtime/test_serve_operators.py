@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.serve.access_log import access_line
 from fxsr.runtime.serve.app import create_app
 from fxsr.runtime.serve.server import exposure, listen, make_server, start_line
@@ -88,7 +89,7 @@ def test_the_first_lines_of_a_process() -> None:
     with process("--host", "127.0.0.1", "--access-log") as (running, port):
         assert running.stderr
         assert running.stdout
-        assert running.stderr.readline().startswith("serving fxsr-pd-x4-small (x4, fp32, onnxruntime on cpu); limits")
+        assert running.stderr.readline().startswith(f"serving {DEFAULT_MODEL} (x4, fp32, onnxruntime on cpu); limits")
         assert httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=200).status_code == 200
         assert " GET /v1/models 200 " in running.stdout.readline()
 

@@ -188,7 +188,7 @@ def test_what_is_wrong_with_a_trunk_is_one_line(name: str, message: str, photos:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("psnr.terms.0.kind=l11", "`kind` is 'l11'; it must be one of l1, l2, .*, weave, or python:MODULE.FUNCTION"),
+        ("psnr.terms.0.kind=l11", "`kind` is 'l11'; it must be one of l1, l2, .*, contrast, or python:MODULE.FUNCTION"),
         ("psnr.terms.0.kind=python:loss", "`kind` 'python:loss' names no function; write python:MODULE.FUNCTION"),
         ("network.trunk=vit", "trunk is 'vit'; it must be one of rrdb, rb, or python:MODULE.FUNCTION"),
         ("network.trunk=python:a-b.c", "names no function; write python:MODULE.FUNCTION"),

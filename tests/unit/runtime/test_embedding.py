@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def test_a_library_is_found_in_its_package(
     path = tmp_path / library
     path.parent.mkdir()
     (path.parent / "__init__.py").touch()
+    monkeypatch.delitem(sys.modules, path.parent.name, raising=False)  # the real one, if another test imported it
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UnavailableError, match=f"pip install {flavour}"):
         find_tensorrt(flavour)

@@ -256,3 +256,10 @@ def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_an_error_after_which_cuda_is_unusable_is_told_apart(said: str) -> None:
     lr = np.zeros((1, 3, 8, 9), np.float32)
     assert isinstance(tile_error("ONNX Runtime", re.compile("out of memory"), lr, RuntimeError(said)), DeviceLostError)
+
+
+@pytest.mark.parametrize(("precision", "noted"), [("fp32", False), ("fp16", True)])
+def test_half_precision_on_a_cpu_is_noted(precision: Precision, noted: bool, tmp_path: Path) -> None:
+    write_onnx(golden_checkpoint(TINY, 4), GraphOptions(precision), tmp_path / "x.onnx")
+    with open_session(tmp_path / "x.onnx", "cpu") as session:
+        assert ("computes in fp16, which CPUs do more slowly than fp32" in session.info.note) is noted
