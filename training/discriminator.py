@@ -14,8 +14,6 @@ with needs("train"):
     from torch.nn.utils.parametrizations import spectral_norm
 
 _SLOPE = 0.2
-_MEAN = 5
-"""Side of the area, in pixels, whose mean is subtracted to leave detail."""
 _DETAIL_GAIN = 20.0
 """Factor that brings detail of some levels of 255 to the order of 1."""
 _GAIN = 2.0
@@ -113,7 +111,7 @@ class Detail(nn.Module):
         self.body = nn.Sequential(*layers, nn.Conv2d(narrow, 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.body(detail(x, _MEAN) * _DETAIL_GAIN)
+        logits: Tensor = self.body(detail(x) * _DETAIL_GAIN)
         return logits
 
 

@@ -32,6 +32,8 @@ _CHARBONNIER_EPSILON = 1e-3
 _GRID = 4
 """Side, in LR pixels, of the area for averaging errors: small enough to follow a surface, and large enough for texture
 to cancel out."""
+_DETAIL = 5
+"""Side of the area, in pixels, whose mean is subtracted to leave detail. Odd."""
 _SILENCE = 1e-5
 """Mean square of detail of less than a level of 255, below which differences count little."""
 _AROUND = 7
@@ -93,16 +95,15 @@ def contrast(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     Wherever detail can't be predicted, L1 makes it too weak; this does not ask where it is. Our own.
     """
     first, second = (
-        (F.avg_pool2d(detail(x, 5).square().mean(1, keepdim=True), recipe.WINDOWS["contrast"], 4) + _SILENCE).sqrt()
+        (F.avg_pool2d(detail(x).square().mean(1, keepdim=True), recipe.WINDOWS["contrast"], 4) + _SILENCE).sqrt()
         for x in (sr, hr)
     )
     return (first - second).abs()
 
 
-def detail(x: Tensor, side: int) -> Tensor:
-    """(N, C, H, W) minus its means over side x side pixels; `side` is odd."""
-    edge = side // 2
-    return x - F.avg_pool2d(F.pad(x, [edge] * 4, mode="reflect"), side, 1)
+def detail(x: Tensor) -> Tensor:
+    """(N, C, H, W) minus its means over 5x5 pixels."""
+    return x - F.avg_pool2d(F.pad(x, [_DETAIL // 2] * 4, mode="reflect"), _DETAIL, 1)
 
 
 def reduce(x: Tensor, scale: int) -> Tensor:

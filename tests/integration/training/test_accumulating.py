@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training import run, weights
+from tests.training import check_resuming, run, weights
 
 _HINGE = (
     'conditional.terms=[{kind="charbonnier", weight=[[0, 1], [1, 0.1]]}, '
@@ -35,12 +35,7 @@ def test_two_batches_of_two_crops_are_one_of_four(sees: str, photos: Path, tmp_p
 
 def test_a_run_of_several_batches_per_step_stops_and_goes_on(photos: Path, tmp_path: Path) -> None:
     parts = ["conditional.accumulate=3", "conditional.batch=2", "conditional.style.per=batch"]
-    straight = run(photos, tmp_path / "straight", *parts)
-    first = run(photos, tmp_path / "parts", *parts, stop_after=5)
-    second = run(photos, tmp_path / "parts", *parts, resume=True)
-    assert first.losses + second.losses == straight.losses
-    for key, value in weights(straight).items():
-        assert np.array_equal(value, weights(second)[key]), key
+    check_resuming(photos, tmp_path, *parts)
 
 
 def test_another_number_of_batches_is_another_run(photos: Path, tmp_path: Path) -> None:

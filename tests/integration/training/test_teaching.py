@@ -18,7 +18,7 @@ from tests.support import (
     fxsr_cli,
     tiny_recipe,
 )
-from tests.training import run, weights
+from tests.training import check_resuming, run, weights
 
 
 def taught(photos: Path) -> list[str]:
@@ -48,13 +48,7 @@ def test_a_run_with_everything_that_teachers_bring_stops_and_goes_on(
         return lr.repeat(4, 0).repeat(4, 1)
 
     monkeypatch.setattr(teachers, "load_teacher", lambda *_: draw)
-    overrides = taught(photos)
-    straight = run(photos, tmp_path / "straight", *overrides)
-    first = run(photos, tmp_path / "parts", *overrides, stop_after=5)
-    second = run(photos, tmp_path / "parts", *overrides, resume=True)
-    assert first.losses + second.losses == straight.losses
-    for key, value in weights(straight).items():
-        assert np.array_equal(value, weights(second)[key]), key
+    check_resuming(photos, tmp_path, *taught(photos))
 
 
 def test_minutes_change_the_steps_and_a_run_ends_in_time(photos: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tests.support import (
     tiny_recipe,
     write_photos,
 )
-from tests.training import run, weights
+from tests.training import check_resuming, run, weights
 
 LOSS_TOLERANCE = 2e-3
 """Relative: processors add up in different orders, and a few steps of Adam amplify that."""
@@ -48,14 +48,7 @@ def test_the_losses_of_a_tiny_run_are_those_on_record(photos: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("stop_after", [1, 3, 4, 5, 7])
 def test_stopping_and_going_on_equals_going_straight(stop_after: int, photos: Path, tmp_path: Path) -> None:
-    straight = run(photos, tmp_path / "straight")
-    first = run(photos, tmp_path / "parts", stop_after=stop_after)
-    second = run(photos, tmp_path / "parts", resume=True)
-    assert straight.finished
-    assert second.finished
-    assert first.losses + second.losses == straight.losses
-    for key, value in weights(straight).items():
-        assert np.array_equal(value, weights(second)[key]), key
+    check_resuming(photos, tmp_path, stop_after=stop_after)
 
 
 def test_the_discriminator_learns_and_the_generator_answers_it(photos: Path, tmp_path: Path) -> None:
