@@ -22,6 +22,9 @@ SCRIPT = Path(__file__).with_name("vapoursynth_script.py")
 PYTHONS = ("python3", "python3.15", "python3.14", "python3.13", "python3.12")
 """VapourSynth's wheel needs Python 3.12 or later."""
 
+PYENV = Path("~/.pyenv/versions").expanduser()
+"""Where pyenv keeps Pythons; its `python3.13` on the PATH only runs where that version is switched on."""
+
 
 def is_new(python: str) -> bool:
     check = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 12))"
@@ -31,7 +34,8 @@ def is_new(python: str) -> bool:
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory, outside: dict[str, str]) -> Path:
     """A Python with VapourSynth and the plug-in."""
-    found = next((path for name in PYTHONS if (path := shutil.which(name)) and is_new(path)), None)
+    on_path = (path for name in PYTHONS if (path := shutil.which(name)))
+    found = next(filter(is_new, (*on_path, *map(str, sorted(PYENV.glob("3.*/bin/python3"))))), None)
     if found is None or shutil.which("c++") is None:
         pytest.skip("there is no Python 3.12 or later for VapourSynth, or no c++; on Debian: apt-get install g++")
     folder = tmp_path_factory.mktemp("vapoursynth")
