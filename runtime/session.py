@@ -133,6 +133,19 @@ class SessionInfo:
         return max(height, down), max(width, across)
 
 
+def check_open(is_open: object) -> None:
+    """Say in one line that a session was closed.
+
+    Args:
+        is_open: what the session runs with; None or false once it is closed.
+
+    Raises:
+        UsageError: it is closed.
+    """
+    if not is_open:
+        raise UsageError("this session is closed; open the model again, and use it inside the `with` block")
+
+
 class Closable(Protocol):
     """Something that holds a resource until `close` is called, or a `with` block ends."""
 
@@ -169,6 +182,7 @@ class Session(Closable, Protocol):
 
         Raises:
             OutOfMemoryError: there is too little memory for a batch of this size.
+            UsageError: the session is closed.
             FxsrError: the backend failed.
         """
         ...

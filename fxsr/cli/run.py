@@ -244,6 +244,8 @@ def run(
     sources = [parse(text) for text in inputs]
     target = None if out is None else parse(out)
     maps = None if t_map is None else AutomaticStyle.parse(t_map) or parse(t_map)
+    if isinstance(maps, AutomaticStyle) and ray is None:
+        maps.check_installed()
     folder_of_maps = not isinstance(maps, AutomaticStyle | None) and is_dir(maps)
     if t_missing is not None and not folder_of_maps:
         raise UsageError("--t-missing is for images without a map in a folder of maps; give the folder with --t-map")

@@ -21,7 +21,7 @@ from fxsr.runtime.backends.providers import import_onnxruntime, open_graph
 from fxsr.runtime.device.arrays import check_array, device_inputs, view_array
 from fxsr.runtime.device.open import open_device
 from fxsr.runtime.layouts import check_output, from_graph, to_graph
-from fxsr.runtime.session import CPU, Array, Device, Session, SessionInfo, tile_error
+from fxsr.runtime.session import CPU, Array, Device, Session, SessionInfo, check_open, tile_error
 from fxsr.runtime.timing import Timing
 from fxsr.scratch import scratch_folder
 
@@ -83,6 +83,7 @@ class OrtSession(Session):
         """As `Session.run_device`, but waits on the CPU, since ONNX Runtime uses a stream of its own."""
         if self._info.device.is_cpu:
             super().run_device(lr, t_map, out, stream)
+        check_open(self._session)
         inputs = device_inputs(self._facts, lr, t_map)
         with open_device(self._info.device.index) as memory, memory.current():
             caller = memory.foreign_stream(stream)
@@ -139,6 +140,7 @@ class OrtSession(Session):
     @contextmanager
     def _errors(self, lr: Any) -> Iterator[None]:
         """Turn ONNX Runtime's errors, which have no common base class, into ours."""
+        check_open(self._session)
         try:
             yield
         except Exception as error:

