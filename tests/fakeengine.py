@@ -39,27 +39,38 @@ class FakeKind:
     option: str
     """CMake's option for its headers."""
     library: str
-    part: str
-    """The part of libfxsr that is compiled from the headers."""
+    target: str
+    """CMake's target for the part of libfxsr that is compiled from the headers."""
 
 
 KINDS = {
-    "10": FakeKind("tensorrt", "10.6.0.post1", FAKES, "TENSORRT_INCLUDE", "libnvinfer.so.10", "libfxsr_trt.so.1"),
-    "11": FakeKind("tensorrt", "11.2.1", FAKES / "eleven", "TENSORRT_INCLUDE", "libnvinfer.so.11", "libfxsr_trt.so.1"),
+    "10": FakeKind("tensorrt", "10.6.0.post1", FAKES, "TENSORRT_INCLUDE", "libnvinfer.so.10", "fxsr_trt"),
+    "11": FakeKind("tensorrt", "11.2.1", FAKES / "eleven", "TENSORRT_INCLUDE", "libnvinfer.so.11", "fxsr_trt"),
     "rtx": FakeKind(
         "tensorrt-rtx",
         "1.7.1.116",
         FAKES / "rtx",
         "TENSORRT_RTX_INCLUDE",
         "libtensorrt_rtx.so.1",
-        "libfxsr_trt_rtx.so.1",
+        "fxsr_trt_rtx",
     ),
 }
 
 
-def build_fakes(kind: FakeKind, folder: Path) -> tuple[Path, dict[str, str]]:
-    """libfxsr with its part for this kind, and the environment in which it finds the stand-ins in `folder`."""
-    built = build_native(SOURCES, FXSR_BUILD_EXAMPLES="OFF", **{kind.option: str(kind.headers)})
+def build_fakes(kind: FakeKind, built: Path, folder: Path) -> dict[str, str]:
+    """Put libfxsr, its part for this kind, and the stand-ins into a folder.
+
+    Args:
+        kind: what is stood in for.
+        built: build folder of libfxsr.
+        folder: where to put them.
+
+    Returns:
+        The environment in which libfxsr finds the stand-ins.
+    """
+    part = build_native(SOURCES, kind.target, FXSR_BUILD_EXAMPLES="OFF", **{kind.option: str(kind.headers)})
+    for file in (built / "libfxsr.so", part / f"lib{kind.target}.so.1"):
+        (folder / file.name).symlink_to(file)
     driver, library = folder / "libcuda.so.1", folder / kind.library
     shared = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
     subprocess.run(["cc", *shared, PROGRAMS / "fakecuda.c", "-Wl,-soname,libcuda.so.1", "-o", driver], check=True)
@@ -67,7 +78,7 @@ def build_fakes(kind: FakeKind, folder: Path) -> tuple[Path, dict[str, str]]:
     options = ["-std=c++17", *shared, *(f"-isystem{each}" for each in includes)]
     subprocess.run(["c++", *options, FAKES / "fakenvinfer.cpp", driver, "-o", library, "-ldl"], check=True)
     found = {"LD_LIBRARY_PATH": str(folder), "FXSR_TENSORRT": "", "FXSR_TRT": ""}
-    return built, found | {"FXSR_ONNXRUNTIME": str(onnxruntime_library())}
+    return found | {"FXSR_ONNXRUNTIME": str(onnxruntime_library())}
 
 
 def write_engine(

@@ -272,15 +272,16 @@ def run_program(*command: str | Path, **environment: str) -> subprocess.Complete
     return done
 
 
-def build_native(source: Path = SOURCES, **options: str) -> Path:
-    """Build a CMake project and return its build folder. Sources that did not change are not compiled again.
+def build_native(source: Path = SOURCES, target: str = "all", **options: str) -> Path:
+    """Build a CMake project, or one target of it, and return its build folder. Sources that did not change are not
+    compiled again.
 
     Skips the test where there is no compiler or no CMake.
     """
     for program in ("cmake", "c++"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed; on Debian: apt-get install g++ cmake")
-    digest = hashlib.sha256(repr(sorted(options.items())).encode())
+    digest = hashlib.sha256(repr((target, sorted(options.items()))).encode())
     for path in sorted(
         file
         for folder in {SOURCES, source, PROGRAMS / "faketrt"}
@@ -295,7 +296,7 @@ def build_native(source: Path = SOURCES, **options: str) -> Path:
             settings = [f"-D{name}={value}" for name, value in {"CMAKE_INSTALL_LIBDIR": "lib", **options}.items()]
             for command in (
                 ["cmake", "-S", source, "-B", folder, *settings],
-                ["cmake", "--build", folder, "--parallel", "2"],
+                ["cmake", "--build", folder, "--parallel", "2", "--target", target],
             ):
                 done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
                 assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -62,13 +62,14 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(kind: str, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Call the library in a process that finds the stand-ins, and return what it prints."""
-    built, environment = build_fakes(KINDS[kind], tmp_path_factory.mktemp("fakes"))
+    folder = tmp_path_factory.mktemp("fakes")
+    environment = build_fakes(KINDS[kind], built, folder)
 
     def call(engine: Path, graph: Path, what: str, options: dict[str, Any] | None = None, **more: str) -> str:
         arguments = json.dumps({"tile": 32} | (options or {}))
-        command = (sys.executable, "-c", RUN, built / "libfxsr.so", engine, graph, arguments, what)
+        command = (sys.executable, "-c", RUN, folder / "libfxsr.so", engine, graph, arguments, what)
         return run_program(*command, **(environment | {"PYTHONPATH": str(ROOT)} | more)).stdout.strip()
 
     return call

@@ -26,11 +26,17 @@ _ADDRESS = {
 
 
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checked() -> Path:
     """Programs with AddressSanitizer, which finds leaks too, and UndefinedBehaviorSanitizer."""
     return build_native(
-        PROGRAMS, FXSR_SANITIZE="address,undefined", PROGRAMS="faults;fuzz", CMAKE_BUILD_TYPE="RelWithDebInfo"
+        PROGRAMS, FXSR_SANITIZE="address,undefined", PROGRAMS="faults;fuzz;measure", CMAKE_BUILD_TYPE="RelWithDebInfo"
     )
+
+
+@pytest.fixture(scope="module")
+def plain() -> Path:
+    """Programs as they are released, with line numbers."""
+    return build_native(PROGRAMS, PROGRAMS="measure;overhead", CMAKE_BUILD_TYPE="Release", CMAKE_CXX_FLAGS="-g")
 
 
 @pytest.fixture
@@ -62,22 +68,18 @@ def test_eight_threads_share_a_model(model: Path, tmp_path: Path) -> None:
     assert done.stdout == "all threads got the same pixels\n"
 
 
-def test_measured_sizes_are_what_runs_need(model: Path, suppressions: Path) -> None:
+def test_measured_sizes_are_what_runs_need(checked: Path, model: Path, suppressions: Path) -> None:
     """In a program under sanitizers, whose output buffers are exactly as large as fxsr_measure says."""
-    folder = build_native(
-        PROGRAMS, FXSR_SANITIZE="address,undefined", PROGRAMS="measure", CMAKE_BUILD_TYPE="RelWithDebInfo"
-    )
-    done = run_program(folder / "measure", model, "10", LSAN_OPTIONS=f"suppressions={suppressions}", **_ADDRESS)
+    done = run_program(checked / "measure", model, "10", LSAN_OPTIONS=f"suppressions={suppressions}", **_ADDRESS)
     assert done.stdout == "all as measured\n"
 
 
-def test_valgrind_finds_nothing(model: Path) -> None:
+def test_valgrind_finds_nothing(plain: Path, model: Path) -> None:
     """No value is used before it is set, also where a sanitizer does not look; what ONNX Runtime does is suppressed."""
     if shutil.which("valgrind") is None:
         pytest.skip("valgrind is not installed; on Debian: apt-get install valgrind")
-    folder = build_native(PROGRAMS, PROGRAMS="measure", CMAKE_BUILD_TYPE="RelWithDebInfo")
     suppressions = f"--suppressions={PROGRAMS / 'onnxruntime.supp'}"
-    run_program("valgrind", "--quiet", "--error-exitcode=9", suppressions, folder / "measure", model, "1", "valgrind")
+    run_program("valgrind", "--quiet", "--error-exitcode=9", suppressions, plain / "measure", model, "1", "valgrind")
 
 
 def test_libfuzzer_finds_nothing_in_what_fxsr_open_reads(model: Path, tmp_path: Path) -> None:
@@ -143,9 +145,8 @@ def write_nearest(path: Path) -> None:
     onnx.save(model, path)
 
 
-def test_what_a_call_costs_beyond_onnx_runtime(tmp_path: Path, figures: list[str]) -> None:
-    folder = build_native(PROGRAMS, PROGRAMS="overhead", CMAKE_BUILD_TYPE="Release")
+def test_what_a_call_costs_beyond_onnx_runtime(plain: Path, tmp_path: Path, figures: list[str]) -> None:
     write_nearest(tmp_path / "nearest.onnx")
-    done = run_program(folder / "overhead", tmp_path / "nearest.onnx", "30")
+    done = run_program(plain / "overhead", tmp_path / "nearest.onnx", "30")
     figures.append(f"libfxsr on 256x256 pixels of 8 bits: {done.stdout.strip()}")
     assert "overhead" in done.stdout
