@@ -74,7 +74,7 @@ def describe(file: str) -> dict[str, Any]:
         manifest = read_manifest(path)
         onnx = f"{manifest.onnx.file}, {manifest.onnx.bytes} bytes, sha256 {manifest.onnx.sha256}"
         engines = {engine.file.file: _summary(engine) for engine in manifest.engines}
-        own = {"onnx": onnx, "verification": _verdict(manifest.verification)}
+        own = {"onnx": onnx, "verification of its graph": _verdict(manifest.verification)}
         return head | _facts(manifest.model) | own | engines
     if kind is ModelFileKind.ENGINE:
         engine = read_engine(path)
@@ -161,7 +161,8 @@ def _engine(engine: EngineFacts) -> dict[str, Any]:
 
 def _summary(engine: EngineFacts) -> str:
     memory = ", ".join(f"{profile.name}{_memory(profile)}" for profile in engine.profiles)
-    return f"{engine.flavour} {engine.builder_version}, {engine.file.bytes} bytes ({memory})"
+    verdict = "not run" if engine.verification is None else _verdict(engine.verification)
+    return f"{engine.flavour} {engine.builder_version}, {engine.file.bytes} bytes ({memory}); verification {verdict}"
 
 
 def _memory(profile: Profile) -> str:

@@ -30,7 +30,7 @@ from fxsr.cli.command import Command
 from fxsr.cli.options import Json
 from fxsr.cli.run_command import RunCommand
 from fxsr.cli.stop import Stop
-from fxsr.errors import FxsrError, printable
+from fxsr.errors import FxsrError, UsageError, printable
 
 app = typer.Typer(
     name="fxsr",
@@ -117,12 +117,17 @@ def models(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also tell how each bundled model was made.")
     ] = False,
+    download: Annotated[
+        str | None, typer.Option("--download", metavar="NAME", help="Tell how to get a model that its authors host.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the bundled models with their model cards, and models that the authors host elsewhere."""
     from fxsr.cli.print import print_models
-    from fxsr.models.bundled import PUBLISHED_MODELS, bundled_models, model_card
+    from fxsr.models.bundled import PUBLISHED_MODELS, bundled_models, how_to_get, model_card
 
+    if download is not None:
+        raise UsageError(how_to_get(download))
     cards = {name: model_card(name, history=verbose or as_json) for name in bundled_models()}
     print_models(cards, PUBLISHED_MODELS, as_json)
 

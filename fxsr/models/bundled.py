@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from fxsr.errors import foreign_name
+
 DEFAULT_MODEL = "fxsr-photo-x4-small"
 _HISTORY = "\n## History\n"
 """Heading of a card's last part."""
@@ -40,6 +42,24 @@ PUBLISHED_MODELS = (
 def bundled_models() -> tuple[str, ...]:
     """Names of the bundled models."""
     return tuple(sorted(path.stem for path in _folder().glob("*.safetensors")))
+
+
+def how_to_get(name: str) -> str:
+    """What to do to get a model and use it, in a sentence.
+
+    Args:
+        name: any name; unknown ones get the names that there are.
+    """
+    if name in bundled_models():
+        return f"{name} is part of this package; type: fxsr run --engine {name} PHOTO"
+    for model in PUBLISHED_MODELS:
+        if model.name == name:
+            return (
+                f"{name} has to be downloaded with a browser: its authors link the file on {model.page}; "
+                "then type: fxsr export --checkpoint FILE.pth"
+            )
+    known = ", ".join([*bundled_models(), *(model.name for model in PUBLISHED_MODELS)])
+    return f"there is no model called {foreign_name(name)!r}; choose of {known}"
 
 
 def bundled_file(name: str, ending: str) -> Path:

@@ -29,6 +29,10 @@ class StyleMap:
     values: NDArray[np.float32]
     """(1, 1) for one t everywhere, or (H, W)."""
 
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.size == 0:
+            raise StyleError(f"a style map is an (H, W) array, this one has the shape {self.values.shape}")
+
     @staticmethod
     def uniform(t: float) -> StyleMap:
         """One t for all pixels.

@@ -41,6 +41,7 @@ function choose(wanted) {
   if (tool) lastTool = tool;
   press(tools, "tool", tool);
   surface.classList.toggle("painting", tool !== "");
+  el("photo-panel").classList.toggle("painting", tool !== "");
   outline.dataset.tool = tool;
   if (!tool) outline.hidden = true;
   el("brush-settings").classList.toggle("idle", tool === "");

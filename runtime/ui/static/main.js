@@ -58,6 +58,9 @@ function listenToKeys() {
   }
   hold.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => event.key === " " && hideTint(true));
   hold.addEventListener("keyup", () => hideTint(false));
-  el("help-button").addEventListener("click", () => el("help").showModal());
+  el("help-button").addEventListener("click", () => {
+    el("help").showModal();
+    el("help").scrollTop = 0; // on a small screen, the focus on the button at its end has scrolled it there
+  });
   el("help-close").addEventListener("click", () => el("help").close());
 }

@@ -289,6 +289,9 @@ def test_info_models_and_doctor_describe_files_and_the_machine(tmp_path: Path) -
     assert {(model["name"], model["scale"]) for model in models["published"]} >= {("FxSR-PD 4x", 4), ("FxSR-DS 8x", 8)}
     assert "github.com/seungho-snu/FxSR" in fxsr_cli("models").stdout
     assert json.loads(fxsr_cli("doctor", "--json").stdout)["onnxruntime"]
+    told = fxsr_cli("models", "--download", "FxSR-PD 4x")
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
+    assert "fxsr export --checkpoint" in told.stderr
     shutil.copy(SAMPLE, tmp_path / "a.png")
     refused = fxsr_cli("info", tmp_path / "a.png")
     assert refused.returncode == 2

@@ -154,6 +154,14 @@ def test_commands_that_only_describe_work(
     assert json.loads(done.stdout)
 
 
+def test_a_manifest_says_which_engines_were_not_run(environment: dict[str, str], engine: Path) -> None:
+    done = fxsr(environment, "info", engine.with_suffix(".json"), "--json")
+    facts = json.loads(done.stdout)
+    assert "verification" not in facts
+    assert facts["verification of its graph"] == "not done"
+    assert facts[engine.name].endswith("; verification not run")
+
+
 def test_an_export_ends_in_order_whatever_it_chooses(environment: dict[str, str], engine: Path, tmp_path: Path) -> None:
     checkpoint = engine.with_name("tiny.safetensors")
     done = fxsr(environment, "export", "--checkpoint", checkpoint, "--no-verify", "--out", tmp_path / "engines")

@@ -65,6 +65,11 @@ def test_arrays_that_are_no_style_map_are_refused(values: NDArray[Any], message:
         StyleMap.from_array(values)
 
 
+def test_a_tensor_is_refused_as_values() -> None:
+    with pytest.raises(StyleError, match=r"is an .H, W. array, this one has the shape .1, 1, 4, 5."):
+        StyleMap(np.zeros((1, 1, 4, 5), np.float32))
+
+
 def test_a_file_out_of_range_is_named(tmp_path: Path) -> None:
     path = save(tmp_path / "hot.tif", np.full((3, 3), 1.5, np.float32))
     with pytest.raises(StyleError, match=r"hot\.tif: style values must lie in 0..1"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browsing import ServedPage, open_photo, run_to_end, visiting, wait_for_picture
+from tests.browsing import ServedPage, open_photo, run_to_end, visiting, wait_for_picture, write_photo
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 3}
 NARROW = {"viewport": {"width": 320, "height": 640}}
@@ -82,6 +82,38 @@ def test_nothing_overlaps_and_no_label_is_cut(page: Any) -> None:
     wait_for_picture(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate(OVERLAPS) == []
+
+
+@pytest.mark.parametrize("size", [PHONE, SMALL, NARROW])
+def test_a_long_name_leaves_room_for_what_the_photo_is(
+    browser: Any, served: ServedPage, tmp_path: Path, size: dict[str, Any]
+) -> None:
+    photo = tmp_path / f"{'a-long-name-' * 5}.png"
+    write_photo(photo, channels=4)
+    with visiting(browser, served.address, **size) as page:
+        open_photo(page, photo)
+        assert "transparency" in page.text_content("#photo-facts")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(OVERLAPS) == []
+
+
+@pytest.mark.parametrize("page", [NARROW], indirect=True)
+def test_the_narrowest_phone_has_one_row_for_the_bar_and_one_for_the_brushes(page: Any) -> None:
+    for row in (".bar > .button, #help-button", "#tools button"):
+        page.click("[data-tool=faithful]")  # its name gets bold
+        tops = [each.bounding_box()["y"] for each in page.locator(row).all()]
+        assert max(tops) - min(tops) < 10
+        page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("page", [NARROW], indirect=True)
+def test_help_opens_at_its_beginning(page: Any) -> None:
+    page.click("#help-button")
+    help_page = page.locator("#help")
+    assert help_page.evaluate("dialog => dialog.scrollHeight > dialog.clientHeight && dialog.scrollTop === 0")
+    page.locator("#help-close").scroll_into_view_if_needed()
+    page.click("#help-close")
+    assert not help_page.is_visible()
 
 
 @pytest.mark.parametrize("page", [{}, {"color_scheme": "dark"}], indirect=True)

@@ -133,6 +133,16 @@ def test_the_outline_is_as_large_as_the_brush_and_at_the_pointer(page: Any) -> N
     assert page.get_attribute("[data-tool=faithful]", "aria-pressed") == "false"
 
 
+def test_the_words_below_the_photo_say_what_a_press_does(page: Any) -> None:
+    words = page.locator("#photo-help")
+    assert "preview" in words.inner_text()
+    page.keyboard.press("f")
+    assert "to paint" in words.inner_text()
+    assert "preview" not in words.inner_text()
+    page.keyboard.press("Escape")
+    assert "preview" in words.inner_text()
+
+
 def test_wheel_and_keys_change_size_and_strength(page: Any) -> None:
     size, strength = page.locator("#brush-size"), page.locator("#brush-strength")
     page.mouse.move(*point(page, "#surface", 0.3, 0.4))
