@@ -123,6 +123,24 @@ class Backlog:
         work = [LaneWork(each.lane, each.left(self._pace)) for each in pieces]
         return finish_seconds(work, self._slots, pieces.index(piece))
 
+    def check(self, piece: Piece, limit: float, spent: float = 0.0) -> None:
+        """Refuse a piece that can't be done in time, whatever else there is to do.
+
+        Args:
+            limit: longest time in seconds.
+            spent: seconds of it that are over.
+
+        Raises:
+            ProblemError: it would take longer (413).
+        """
+        left = piece.left(self._pace)
+        if left > _CERTAIN * (limit - spent):
+            raise ProblemError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"upscaling would take about {spent + left:.0f} s, and a request may take {limit:g} s; send a smaller "
+                "image, or, to /v1/upscale, the header Prefer: respond-async",
+            )
+
     @contextmanager
     def accepted(self, piece: Piece, limit: float) -> Iterator[None]:
         """Accept a piece for the time of the block, unless it can't be done in time.
@@ -133,13 +151,7 @@ class Backlog:
         Raises:
             ProblemError: it would take longer: alone (413), or after what was accepted before (503).
         """
-        alone = piece.left(self._pace)
-        if alone > _CERTAIN * limit:
-            raise ProblemError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"upscaling would take about {alone:.0f} s, and a request may take {limit:g} s; send a smaller image, "
-                "or, to /v1/upscale, the header Prefer: respond-async",
-            )
+        self.check(piece, limit)
         seconds = self.forecast(piece)
         if seconds > _CERTAIN * limit:
             raise ProblemError(

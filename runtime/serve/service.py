@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from fxsr.errors import DeviceLostError, FxsrError
 from fxsr.runtime.serve.backlog import Backlog, Lane, Piece
@@ -23,6 +23,8 @@ from fxsr.runtime.upscale.tiles import plan_axis
 from fxsr.runtime.upscale.upscaler import Upscaler
 
 T = TypeVar("T")
+_CHECKED_EVERY = 0.2
+"""Seconds between the forecasts of a request that is being done."""
 _SMALL = 1 << 20
 """Requests up to this size, in bytes, have threads of their own."""
 
@@ -156,17 +158,17 @@ class Service(Closable):
             measure: called before, in a thread: prepares the work, and returns its tiles. None: they are unknown.
 
         Raises:
-            ProblemError: the client disconnected, which `Guard` counts apart, the work can't be done in time, or it
-                failed.
+            ProblemError: the client disconnected, which `Guard` counts apart, the work can't be done in time, as was
+                known before or the first batches showed, or it failed.
         """
         flow = self.scheduler.flow(model.name)
         lane, pool = (Lane.SMALL, self._small) if sent <= _SMALL else (Lane.LARGE, self._large)
         parts: list[Future[Any]] = []
-        with self.statistics.request(model.name), _failures(parts, release), _disconnection(receive) as gone:
+        with self.statistics.request(model.name), _failures(parts, release), _task(_disconnection(receive)) as gone:
             try:
-                piece = Piece(lane, await _part(self._measuring, measure, gone, parts), flow)
-                with self.backlog.accepted(piece, self.settings.seconds):
-                    return await _part(pool, lambda: work(flow), gone, parts)
+                piece = Piece(lane, await _part(self._measuring, measure, parts, gone), flow)
+                with self.backlog.accepted(piece, self.settings.seconds), _task(self._lateness(piece)) as late:
+                    return await _part(pool, lambda: work(flow), parts, gone, late)
             except BaseException:  # a cancellation at the time limit is one
                 flow.abandon("abandoned")
                 raise
@@ -174,8 +176,20 @@ class Service(Closable):
     async def prepare(self, receive: Receive, measure: Callable[[], T], release: Callable[[], None]) -> T:
         """Do the first part of a job's work, before the client is answered. Arguments and errors are as in `attend`."""
         parts: list[Future[Any]] = []
-        with _failures(parts, release), _disconnection(receive) as gone:
-            return await _part(self._measuring, measure, gone, parts)
+        with _failures(parts, release), _task(_disconnection(receive)) as gone:
+            return await _part(self._measuring, measure, parts, gone)
+
+    async def _lateness(self, piece: Piece) -> NoReturn:
+        """Wait until it shows that a piece, which is being done, can't be done in time.
+
+        Raises:
+            ProblemError: it shows.
+        """
+        clock = asyncio.get_running_loop().time
+        begin = clock()
+        while True:
+            await asyncio.sleep(_CHECKED_EVERY)
+            self.backlog.check(piece, self.settings.seconds, clock() - begin)
 
     def close(self) -> None:
         """Wait for running work, and close the sessions."""
@@ -185,22 +199,22 @@ class Service(Closable):
 
 
 async def _part(
-    pool: ThreadPoolExecutor, work: Callable[[], T], gone: asyncio.Future[None], parts: list[Future[Any]]
+    pool: ThreadPoolExecutor, work: Callable[[], T], parts: list[Future[Any]], *obstacles: asyncio.Future[NoReturn]
 ) -> T:
     """Do a part of a request's work in a thread of a pool, and append its future to `parts`.
 
     Raises:
-        ProblemError: the client disconnected meanwhile.
+        ProblemError: that of an obstacle, which came meanwhile.
     """
     cell = [work]
     part = pool.submit(lambda: cell.pop()())
     parts.append(part)
     result = asyncio.wrap_future(part)
-    either: set[asyncio.Future[Any]] = {result, gone}
+    first: set[asyncio.Future[Any]] = {result, *obstacles}
     try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if not result.done():
-            raise ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed")
+            next(obstacle for obstacle in obstacles if obstacle.done()).result()
         return result.result()
     except BaseException:
         if part.cancel():
@@ -222,16 +236,23 @@ def _failures(parts: Sequence[Future[Any]], release: Callable[[], None]) -> Iter
         raise
 
 
+async def _disconnection(receive: Receive) -> NoReturn:
+    """Wait until the client has closed the connection.
+
+    Raises:
+        ProblemError: it has.
+    """
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    raise ProblemError(HTTPStatus.BAD_REQUEST, "the connection was closed")
+
+
 @contextmanager
-def _disconnection(receive: Receive) -> Iterator[asyncio.Future[None]]:
-    """A future that is done when the client has closed the connection; it ends with the block."""
-
-    async def wait() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    gone = asyncio.ensure_future(wait())
+def _task(coroutine: Coroutine[Any, Any, T]) -> Iterator[asyncio.Future[T]]:
+    """A task that ends with the block."""
+    task = asyncio.ensure_future(coroutine)
     try:
-        yield gone
+        yield task
     finally:
-        gone.cancel()
+        if not task.cancel() and not task.cancelled():
+            task.exception()  # asyncio complains of exceptions that nobody asked for

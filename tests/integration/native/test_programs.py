@@ -25,12 +25,14 @@ _ADDRESS = {
 }
 
 
+_FAST = {"CMAKE_BUILD_TYPE": "RelWithDebInfo", "CMAKE_CXX_FLAGS_RELWITHDEBINFO": "-O1 -g1"}
+"""Sanitizers make compiling slow, the more the compiler optimises."""
+
+
 @pytest.fixture(scope="module")
 def checked() -> Path:
     """Programs with AddressSanitizer, which finds leaks too, and UndefinedBehaviorSanitizer."""
-    return build_native(
-        PROGRAMS, FXSR_SANITIZE="address,undefined", PROGRAMS="faults;fuzz;measure", CMAKE_BUILD_TYPE="RelWithDebInfo"
-    )
+    return build_native(PROGRAMS, FXSR_SANITIZE="address,undefined", PROGRAMS="faults;fuzz;measure", **_FAST)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_damaged_files_and_random_arguments_are_refused(
 
 
 def test_eight_threads_share_a_model(model: Path, tmp_path: Path) -> None:
-    folder = build_native(PROGRAMS, FXSR_SANITIZE="thread", PROGRAMS="threads", CMAKE_BUILD_TYPE="RelWithDebInfo")
+    folder = build_native(PROGRAMS, FXSR_SANITIZE="thread", PROGRAMS="threads", **_FAST)
     (tmp_path / "suppressions").write_text("mutex:libonnxruntime\nrace:libonnxruntime\n")
     options = f"halt_on_error=1:suppressions={tmp_path / 'suppressions'}"
     done = run_program(folder / "threads", model, TSAN_OPTIONS=options)

@@ -101,6 +101,19 @@ def test_jobs_wait_in_order_and_can_be_cancelled(gated: tuple[Serving, Gate], fo
     assert len(gate.seen) == 2  # the second job's tile was not upscaled
 
 
+def test_a_request_that_nothing_is_known_of_is_refused_once_its_first_batches_show_that_it_takes_too_long() -> None:
+    class Slow(NearestSession):
+        def run(self, lr: NDArray[Any], t_map: NDArray[Any]) -> NDArray[Any]:
+            time.sleep(0.2)
+            return super().run(lr, t_map)
+
+    image = png(RNG.integers(0, 255, (1600, 1600, 3), np.uint8))  # 2,500 batches
+    with serving(nearest(Slow(), tile=16), Settings(seconds=200)) as running:
+        answer = running.client.post("/v1/upscale", files={"image": image}, timeout=150)
+    assert answer.status_code == 413
+    assert "upscaling would take about" in answer.json()["detail"]
+
+
 def test_a_job_that_fails_says_why(folder: Path) -> None:
     class Broken(NearestSession):
         def run(self, lr: NDArray[Any], t_map: NDArray[Any]) -> NDArray[Any]:

@@ -62,6 +62,15 @@ def test_work_that_takes_longer_than_a_request_may_is_refused_for_good(pace: Pac
     assert backlog.seconds == 0
 
 
+def test_work_that_turns_out_to_take_too_long_is_refused(pace: Pace) -> None:
+    backlog = Backlog(pace, SLOTS)
+    half = piece(100, done=50)
+    backlog.check(half, 120, 75)
+    with pytest.raises(ProblemError, match="about 150 s, and a request may take 120 s") as caught:
+        backlog.check(half, 120, 100)
+    assert caught.value.status == 413
+
+
 def test_work_that_must_wait_too_long_is_told_when_to_come_back(pace: Pace) -> None:
     backlog = Backlog(pace, SLOTS)
     backlog.add(piece(100))
