@@ -146,6 +146,19 @@ def test_onnx_runtime_can_be_linked_instead(model: Path, tmp_path: Path, monkeyp
     assert "libonnxruntime.so.1" in run("readelf", "-d", tmp_path / "build" / "libfxsr.so")
 
 
+def test_cmake_finds_onnx_runtime_s_own_package(tmp_path: Path) -> None:
+    build_native()  # skips where it can't be built
+    package = (
+        "add_library(onnxruntime::onnxruntime SHARED IMPORTED)\n"
+        f"set_target_properties(onnxruntime::onnxruntime PROPERTIES IMPORTED_LOCATION {onnxruntime_library()})\n"
+    )
+    (tmp_path / "onnxruntimeConfig.cmake").write_text(package)
+    settings = ["-DFXSR_LINK_ONNXRUNTIME=ON", f"-Donnxruntime_DIR={tmp_path}", "-G", "Unix Makefiles"]
+    run("cmake", "-S", SOURCES, "-B", tmp_path / "build", *settings)
+    linked = (tmp_path / "build" / "CMakeFiles" / "fxsr.dir" / "link.txt").read_text()
+    assert str(onnxruntime_library()) in linked
+
+
 def test_documented_python_upscales(prefix: NativeLibrary, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FXSR_ONNXRUNTIME", str(onnxruntime_library()))
     names = {"library": str(prefix.folder / "lib" / "libfxsr.so.1"), "path": str(model)}
