@@ -99,7 +99,8 @@ def upscale_video(request: VideoRequest, upscaler: Upscaler, progress: Progress)
     measured = [head.lr_psnr for head in heads if head.lr_psnr is not None]
     frames = folder.frames
     folder.remove()
-    told = [*facts.notes, *notes, *(note for head in heads for note in head.notes), f"encoded by {choice}"]
+    cut = facts.missing(heads[0].times[0], heads[-1].times[-1])
+    told = [*facts.notes, *cut, *notes, *(note for head in heads for note in head.notes), f"encoded by {choice}"]
     return VideoResult(
         (picture.width, picture.height),
         frames,

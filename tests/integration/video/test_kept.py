@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -203,3 +204,14 @@ def test_frames_of_cameras_that_carry_exif_are_read_and_turned(upscaler: Upscale
     made = frame.to_ndarray(format="rgb24").astype(int)
     right, wrong = (np.abs(made - upscaler(np.ascontiguousarray(np.rot90(photo, turns)))).mean() for turns in (-1, 1))
     assert right < wrong / 2  # the source is a JPEG
+
+
+def test_a_note_tells_of_a_file_that_was_cut_off(upscaler: Upscaler, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
+    write_clip(whole, [rgb_frame(photo) for photo in moving_photos(24, 16, 24)], sound=False)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    told = {path: [note for note in upscale(upscaler, path, tmp_path / "out.mkv", "ffv1") if "cut off" in note]
+            for path in (whole, cut)}  # fmt: skip
+    assert told[whole] == []
+    (note,) = told[cut]
+    assert re.fullmatch(r"its last frame is shown at 0\.\d\d s of the 1\.00 s that it states; was it cut off\?", note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from fxsr.runtime.video.joining import decoding_times
 from fxsr.runtime.video.kinds import is_video
 from fxsr.runtime.video.maps import open_styles
 from fxsr.runtime.video.options import parse_settings
-from fxsr.runtime.video.reading import Turn
+from fxsr.runtime.video.reading import SourceFrame, Turn, VideoFacts
 from fxsr.runtime.video.segments import EncodedFrame, Head, SegmentFolder
 from fxsr.styles.automatic.registry import AutomaticStyle
 from tests.videofiles import frame_of_planes, moving_photos, planes_of, random_planes
@@ -267,6 +268,13 @@ def test_notes_tell_what_frames_carry_unless_it_only_served_the_source() -> None
         "closed captions, which its frames carry, can't be kept",
         "Dolby Vision metadata, which its frames carry, can't be kept",
     )
+
+
+def test_a_note_tells_of_damaged_frames() -> None:
+    facts = VideoFacts(signal_of("yuv420p", 1, False), 32, 24, Fraction(24), Fraction(1, 24), Fraction(0), Turn(), 1)
+    for is_corrupt in (False, True):
+        decoded = SimpleNamespace(side_data=[], is_corrupt=is_corrupt)
+        assert bool(SourceFrame(0, 0, decoded, facts).notes) is is_corrupt
 
 
 def test_a_display_that_is_not_fully_described_is_not_stated() -> None:
