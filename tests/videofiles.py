@@ -68,12 +68,14 @@ def write_clip(
     times: Sequence[int] | None = None,
     sound: bool = True,
     stated: Mapping[str, Any] | None = None,
+    seconds: float = 0.5,
 ) -> None:
-    """Write a video of PyAV frames, with a second of sound and a subtitle.
+    """Write a video of PyAV frames, with sound and a subtitle.
 
     Args:
         times: when each frame is shown, in milliseconds; None: at `RATE`.
         stated: what the video stream states, such as `colorspace`.
+        seconds: of sound.
     """
     import av
 
@@ -98,7 +100,7 @@ def write_clip(
         made.mux(stream.encode(None))
         if not sound:
             return
-        samples = np.random.default_rng(4).integers(-9999, 9999, (1, 4000)).astype(np.int16)
+        samples = np.random.default_rng(4).integers(-9999, 9999, (1, int(8000 * seconds))).astype(np.int16)
         played = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
         played.sample_rate, played.pts = 8000, 0
         made.mux(audio.encode(played))

@@ -11,7 +11,9 @@ from typing import Any
 
 from fxsr.errors import UsageError, VideoError, first_line, foreign_name
 from fxsr.extras import needs
+from fxsr.runtime.video.carried import Light
 from fxsr.runtime.video.colour import RGB_MATRIX, SampleLayout, Signal
+from fxsr.runtime.video.containers import can_hold
 from fxsr.runtime.video.options import VideoOptions
 
 DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -55,12 +57,13 @@ class Picture:
     aspect: Fraction
 
 
-def choose_encoder(target: Path, signal: Signal, options: VideoOptions) -> EncoderChoice:
+def choose_encoder(target: Path, signal: Signal, options: VideoOptions, light: Light | None = None) -> EncoderChoice:
     """The encoder for an output file.
 
     Args:
         target: its suffix decides the container's format.
         signal: what the source holds, which is kept as far as the encoder can.
+        light: what the source states of HDR.
 
     Raises:
         UsageError: there is no such encoder, or the format can't hold what it writes.
@@ -69,16 +72,15 @@ def choose_encoder(target: Path, signal: Signal, options: VideoOptions) -> Encod
     """
     with needs("video"):
         import av
-    possible = _supported(target)
     if options.encoder is not None:
         codec = _find(options.encoder)
         if codec is None or codec.type != "video":
             raise UsageError(f"there is no video encoder {foreign_name(options.encoder)!r} in PyAV's FFmpeg")
-        if codec.canonical_name not in possible and codec.name not in possible:
+        if not can_hold(target, codec):
             raise UsageError(f"{target.suffix} files can't hold what {codec.name} writes; give an output .mkv")
         name = codec.name
     else:
-        found = next((name for name in DEFAULTS if name in possible and _find(name)), None)
+        found = next((name for name in DEFAULTS if (codec := _find(name)) and can_hold(target, codec)), None)
         if found is None:
             raise VideoError(f"{target}: none of {', '.join(DEFAULTS)} can write {target.suffix}; give --encoder NAME")
         name = found
@@ -86,19 +88,12 @@ def choose_encoder(target: Path, signal: Signal, options: VideoOptions) -> Encod
     pixel_format, layout, notes = _nearest(formats, signal.layout, name)
     given = dict(options.settings)
     settings = given if _QUALITY & given.keys() else {**DEFAULTS.get(name, {}), **given}
+    if light and (stated := light.setting(name)):
+        option, value = stated
+        settings = {**settings, option: ":".join([value, *filter(None, [settings.get(option)])])}  # the user's wins
+    elif light:
+        notes += (f"HDR metadata (mastering display, content light) is left out: {name} can't be given it",)
     return EncoderChoice(name, tuple(settings.items()), pixel_format, _matching(signal, layout), notes)
-
-
-def header_apart(target: Path) -> bool:
-    """Whether files of this kind hold a codec's header apart from its packets."""
-    with needs("video"):
-        import av
-    with av.open(str(target), "w") as container:
-        return bool(container.format.flags & _GLOBAL_HEADER)
-
-
-_GLOBAL_HEADER = 0x40
-"""FFmpeg's AVFMT_GLOBALHEADER."""
 
 
 def open_encoder(choice: EncoderChoice, picture: Picture, *, apart: bool) -> Any:
@@ -146,17 +141,6 @@ def _find(name: str) -> Any:
         return av.codec.Codec(name, "w")
     except (av.error.FFmpegError, ValueError):
         return None
-
-
-def _supported(target: Path) -> frozenset[str]:
-    """Names of the codecs that a file of this suffix holds."""
-    import av
-
-    try:
-        with av.open(str(target), "w") as container:
-            return frozenset(container.supported_codecs)
-    except (av.error.FFmpegError, ValueError) as error:
-        raise VideoError(f"{target}: {target.suffix or 'a file without suffix'} is no format of videos") from error
 
 
 def _nearest(formats: list[str], wanted: SampleLayout, encoder: str) -> tuple[str, SampleLayout, tuple[str, ...]]:

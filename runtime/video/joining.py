@@ -6,6 +6,7 @@ decoded is computed here, since every segment had an encoder of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,12 +14,17 @@ from typing import Any
 
 from fxsr.errors import VideoError, first_line
 from fxsr.files import atomic_path
+from fxsr.runtime.video.containers import add_copied
 from fxsr.runtime.video.encoding import EncoderChoice, Picture, configure
 from fxsr.runtime.video.reading import VideoFacts, is_cover, open_input, reading_errors, video_stream
 from fxsr.runtime.video.segments import Head, SegmentFolder
 
 _OF_THE_FILE = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands"})
 """Tags that describe the source's file rather than what it shows."""
+_OF_TRACKS = ("language", "title")
+"""Tags of streams that players show."""
+_LANGUAGE_OF_TAG = re.compile(r"-[a-z]{3}$")
+"""FFmpeg gives each tag of MP4 files that has a language twice, once with its name."""
 _OF_THE_PICTURE = ("language", "title", "handler_name", "comment")
 """Tags of the video stream that are kept; others tell of its encoding."""
 
@@ -55,6 +61,7 @@ def join(
                 while pending is not None:
                     made.mux(pending)
                     pending = next(frames, None)
+            notes += _lost(given, temporary, {index: stream.index for index, stream in streams.items()})
         except (av.error.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or first_line(error)
             raise VideoError(f"{target} can't be written ({reason}); its frames are kept in {folder.path}") from error
@@ -65,6 +72,8 @@ def _add_streams(
     given: Any, made: Any, choice: EncoderChoice, picture: Picture, facts: VideoFacts, notes: list[str]
 ) -> dict[int, Any]:
     """The streams of the output, by the number of the source's stream, in the order of the source."""
+    from av.stream import Discard
+
     made.metadata.update({name: text for name, text in given.metadata.items() if name.lower() not in _OF_THE_FILE})
     own = video_stream(Path(given.name), given)
     streams: dict[int, Any] = {}
@@ -75,29 +84,53 @@ def _add_streams(
             added.time_base = facts.time_base
             added.metadata.update({name: own.metadata[name] for name in _OF_THE_PICTURE if name in own.metadata})
         else:
+            if stream.type == "data" and stream.discard == Discard.all:
+                continue  # the chapters of an MP4 file, which are copied as such
             what = f"stream {stream.index} ({stream.type}, {stream.name or 'unknown'})"
             if stream.type == "video":
                 notes.append(f"{what} is left out: {'a cover' if is_cover(stream) else 'only the first is upscaled'}")
                 continue
-            added = _copied(stream, made)
+            added = add_copied(stream, made)
             if added is None:
                 notes.append(f"{what} is left out: {Path(made.name).suffix} files can't hold it")
                 continue
-            added.metadata.update(stream.metadata)
+            added.metadata.update(_renamed(stream.metadata))
         added.disposition = stream.disposition
         streams[stream.index] = added
     made.set_chapters(given.chapters())
     return streams
 
 
-def _copied(stream: Any, made: Any) -> Any:
-    """A stream of the output for packets of one of the source; None if its format can't hold them."""
-    if stream.type == "data" or (stream.type == "attachment" and made.format.name != "matroska"):
-        return None  # FFmpeg would find out only when it writes the header
-    try:
-        return made.add_stream_from_template(stream)
-    except ValueError:
-        return None
+def _renamed(tags: dict[str, str]) -> dict[str, str]:
+    """The tags of a stream. What FFmpeg reads from MP4 files as `name`, it writes if it is called `title`."""
+    return {"title" if name == "name" and "title" not in tags else name: text for name, text in tags.items()}
+
+
+def _lost(given: Any, path: Path, numbers: dict[int, int]) -> list[str]:
+    """What a finished output lacks of what the source says about itself, one line each.
+
+    Args:
+        numbers: of the output's streams, by the source's.
+    """
+    with open_input(path) as made:
+        kind = f"{path.suffix} files can't hold them"
+        lost = []
+        if len(made.chapters()) < len(given.chapters()):
+            lost.append(f"its chapters are left out: {kind}")
+        if names := sorted(_tags(given.metadata) - _tags(made.metadata)):
+            lost.append(f"tags are left out ({', '.join(names)}): {kind}")
+        for number, own in numbers.items():
+            if own < len(made.streams) and made.streams[own].type == given.streams[number].type:
+                before, after = _renamed(given.streams[number].metadata), _renamed(made.streams[own].metadata)
+                missing = [name for name in _OF_TRACKS if before.get(name, "und") not in ("und", after.get(name))]
+                if missing:
+                    lost.append(f"tags of stream {number} are left out ({', '.join(missing)}): {kind}")
+        return lost
+
+
+def _tags(metadata: dict[str, str]) -> set[str]:
+    """Names of a file's tags."""
+    return {_LANGUAGE_OF_TAG.sub("", name.lower()) for name in metadata} - _OF_THE_FILE
 
 
 def _packets(given: Any, streams: list[Any], source: Path) -> Iterator[Any]:

@@ -17,10 +17,14 @@ from fxsr.errors import VideoError, first_line
 from fxsr.extras import needs
 from fxsr.images.rows import Pixels
 from fxsr.runtime.session import Closable
+from fxsr.runtime.video.carried import Light, side_data, unkept
 from fxsr.runtime.video.colour import Signal
 
 _RATE = Fraction(25)
 """Frames per second of a video that does not say."""
+_DAMAGED = "some of its frames are damaged, and upscaled as the decoder mended them"
+_FRAMES_THAT_END = 5
+"""How many average frames before its end a video may have its last one, whose length is not known."""
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _ONE = 65536
 """1 in a display matrix (ISO/IEC 14496-12, 8.3.2.3)."""
@@ -46,10 +50,26 @@ class Turn:
             return Turn(True, c < 0, b < 0)
         return None
 
+    @staticmethod
+    def of_frame(frame: Any) -> Turn | None:
+        """What a decoded frame states. None: it is no quarter turn."""
+        if matrix := side_data(frame).get("DISPLAYMATRIX"):
+            return Turn.parse(matrix)
+        return _QUARTER_TURNS.get(frame.rotation % 360)  # side data that PyAV can't list: it tells the angle alone
+
     def upright(self, pixels: Pixels) -> Pixels:
         """(H, W, C) pixels, turned."""
         turned = pixels.transpose(1, 0, 2) if self.transposed else pixels
         return np.ascontiguousarray(turned[:: -1 if self.flipped else 1, :: -1 if self.mirrored else 1])
+
+
+_QUARTER_TURNS = {
+    0: Turn(),
+    90: Turn(transposed=True, flipped=True),
+    180: Turn(mirrored=True, flipped=True),
+    270: Turn(transposed=True, mirrored=True),
+}
+"""By degrees counterclockwise."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +89,27 @@ class VideoFacts:
     turn: Turn
     frames: int
     """How many frames there probably are; 0 if that can't be known."""
+    lasts: Fraction | None = None
+    """Seconds that the stream states; None if only the file does, or nothing."""
+    light: Light | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def step(self) -> int:
         """For how long a frame is shown on average, in units of `time_base`; at least 1."""
         return max(1, round(1 / (self.rate * self.time_base)))
+
+    def missing(self, first: int, last: int) -> tuple[str, ...]:
+        """A note if frames are missing at the end, as in a file that was cut off.
+
+        Args:
+            first, last: when the first and the last frame that could be read are shown, in units of `time_base`.
+        """
+        shown = (last - first) * self.time_base
+        if self.lasts is None or self.lasts - shown < _FRAMES_THAT_END / self.rate:
+            return ()
+        last_frame, stated = float(shown), float(self.lasts)
+        return (f"its last frame is shown at {last_frame:.2f} s of the {stated:.2f} s that it states; was it cut off?",)
 
 
 @dataclass(frozen=True)
@@ -87,6 +122,11 @@ class SourceFrame:
     decoded: Any
     """PyAV's frame."""
     facts: VideoFacts
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out of it, and what is wrong with it, one line each."""
+        return (*unkept(self.decoded), *([_DAMAGED] if self.decoded.is_corrupt else []))
 
     def pixels(self) -> NDArray[Any]:
         """(H, W, C), upright; see `Signal.pixels`."""
@@ -195,8 +235,7 @@ def reading_errors(path: Path, what: str = "") -> Iterator[None]:
 
 def _facts(path: Path, stream: Any, frame: Any) -> VideoFacts:
     notes = []
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    turn = Turn.parse(bytes(matrix)) if matrix is not None else Turn()
+    turn = Turn.of_frame(frame)
     if turn is None:
         notes.append("its frames are turned by an angle that is no multiple of 90 degrees; that is left out")
         turn = Turn()
@@ -217,18 +256,20 @@ def _facts(path: Path, stream: Any, frame: Any) -> VideoFacts:
         Fraction(stream.time_base),
         1 / aspect if aspect and turn.transposed else aspect,
         turn,
-        stream.frames or max(0, round(_duration(stream) * rate)),
-        tuple(notes),
+        stream.frames or max(0, round((_duration(stream) or Fraction(stream.container.duration or 0, 10**6)) * rate)),
+        _duration(stream),
+        Light.of_frame(frame),
+        (*notes, *unkept(frame)),
     )
 
 
-def _duration(stream: Any) -> Fraction:
-    """Seconds that a stream lasts, as its file states; the whole file's where only these are known."""
+def _duration(stream: Any) -> Fraction | None:
+    """Seconds that a stream lasts, as it states itself."""
     if stream.duration:
         return Fraction(stream.duration * stream.time_base)
     if tag := _MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
         return Fraction(tag[1]) * 3600 + Fraction(tag[2]) * 60 + Fraction(tag[3])
-    return Fraction(stream.container.duration or 0, 10**6)
+    return None
 
 
 def _time(frame: Any, last: int | None, facts: VideoFacts) -> int:

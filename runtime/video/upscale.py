@@ -21,7 +21,8 @@ from fxsr.images.rows import Pixels, Rows
 from fxsr.runtime.belt import Belt, BeltAbandonedError
 from fxsr.runtime.upscale.faithful import LrPsnr
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
-from fxsr.runtime.video.encoding import EncoderChoice, Picture, choose_encoder, header_apart, open_encoder
+from fxsr.runtime.video.containers import header_apart
+from fxsr.runtime.video.encoding import EncoderChoice, Picture, choose_encoder, open_encoder
 from fxsr.runtime.video.joining import join
 from fxsr.runtime.video.maps import open_styles
 from fxsr.runtime.video.options import VideoOptions
@@ -82,7 +83,7 @@ def upscale_video(request: VideoRequest, upscaler: Upscaler, progress: Progress)
     begin = time.perf_counter()
     with VideoReader(request.source) as reader:
         facts = reader.facts
-        choice = choose_encoder(request.target, facts.signal, request.options)
+        choice = choose_encoder(request.target, facts.signal, request.options, facts.light)
         picture = _picture(facts, choice, request.outscale or upscaler.scale)
         apart = header_apart(request.target)
         open_encoder(choice, picture, apart=apart)  # to fail before anything is upscaled
@@ -98,7 +99,8 @@ def upscale_video(request: VideoRequest, upscaler: Upscaler, progress: Progress)
     measured = [head.lr_psnr for head in heads if head.lr_psnr is not None]
     frames = folder.frames
     folder.remove()
-    told = [*facts.notes, *notes, *(note for head in heads for note in head.notes), f"encoded by {choice}"]
+    cut = facts.missing(heads[0].times[0], heads[-1].times[-1])
+    told = [*facts.notes, *cut, *notes, *(note for head in heads for note in head.notes), f"encoded by {choice}"]
     return VideoResult(
         (picture.width, picture.height),
         frames,
@@ -117,7 +119,7 @@ def examine_video(request: VideoRequest, scale: int) -> tuple[VideoFacts, Pictur
     """
     with VideoReader(request.source) as reader:
         facts = reader.facts
-    choice = choose_encoder(request.target, facts.signal, request.options)
+    choice = choose_encoder(request.target, facts.signal, request.options, facts.light)
     return facts, _picture(facts, choice, request.outscale or scale), (*facts.notes, *choice.notes)
 
 
@@ -163,6 +165,7 @@ class _Decoded:
     time: int
     pixels: Pixels
     t_map: StyleMap | None
+    notes: tuple[str, ...]
     state: bytes
     """Of the style maps, after the last frame of a segment; else nothing."""
 
@@ -232,7 +235,7 @@ def _decoded(request: VideoRequest, reader: VideoReader, skip: int, state: bytes
             pixels = frame.pixels()
             t_map = styles.of(pixels, float(frame.time * reader.facts.time_base))
             last = (frame.index + 1) % request.options.segment == 0
-            yield _Decoded(frame.index, frame.time, pixels, t_map, styles.state() if last else b"")
+            yield _Decoded(frame.index, frame.time, pixels, t_map, frame.notes, styles.state() if last else b"")
 
 
 def _one(request: VideoRequest, frame: _Decoded, upscaler: Upscaler, picture: Picture, progress: Progress) -> _Upscaled:
@@ -249,7 +252,9 @@ def _one(request: VideoRequest, frame: _Decoded, upscaler: Upscaler, picture: Pi
     except FxsrError as error:
         error.args = (f"frame {frame.index}: {error}",)
         raise
-    return _Upscaled(frame, _resized(pixels, picture), tuple(notes), None if fidelity is None else fidelity.value)
+    return _Upscaled(
+        frame, _resized(pixels, picture), (*frame.notes, *notes), None if fidelity is None else fidelity.value
+    )
 
 
 def _resized(pixels: Pixels, picture: Picture) -> Pixels:

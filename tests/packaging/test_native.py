@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -85,19 +86,33 @@ def test_the_header_is_plain_c99(prefix: NativeLibrary, tmp_path: Path) -> None:
     run(tmp_path / "m")
 
 
-@pytest.mark.parametrize("how", ["prefix", "installed"])
-def test_documented_programs_build_outside_and_run(
-    how: str, request: pytest.FixtureRequest, model: Path, tmp_path: Path
-) -> None:
-    native: NativeLibrary = request.getfixturevalue(how)
+def test_documented_programs_build_outside_and_run(prefix: NativeLibrary, model: Path, tmp_path: Path) -> None:
     (tmp_path / "main.c").write_text(block("c"))
-    run("cc", tmp_path / "main.c", *shlex.split(native.cflags), *shlex.split(native.libs), "-o", tmp_path / "main")
+    run("cc", tmp_path / "main.c", *shlex.split(prefix.cflags), *shlex.split(prefix.libs), "-o", tmp_path / "main")
     assert run_program(tmp_path / "main", model).stdout == "upscaled to 256x256\n"
     (tmp_path / "main.cpp").write_text(block("cpp"))
     (tmp_path / "CMakeLists.txt").write_text(block("cmake"))
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-Dfxsr_DIR={prefix.cmake_dir}")
+    run("cmake", "--build", tmp_path / "build")
+    assert run_program(tmp_path / "build" / "host", model).stdout == "golden 192x160\n"
+
+
+def test_documented_commands_build_with_the_installed_package(
+    installed: NativeLibrary, model: Path, tmp_path: Path
+) -> None:
+    for name, language in {"main.c": "c", "main.cpp": "cpp", "CMakeLists.txt": "cmake"}.items():
+        (tmp_path / name).write_text(block(language))
+    text = (ROOT / "docs/embedding.md").read_text()
+    commands = re.findall(r"^(?:cc main\.c|cmake -B build) .*", text, re.MULTILINE)
+    assert len(commands) == 2
+    fxsr = f'fxsr() {{ {shlex.join([sys.executable, str(ROOT / "cli.py")])} "$@"; }}'
+    environment = os.environ | {"PYTHONPATH": str(installed.folder.parent)}
+    for command in commands if shutil.which("cmake") else commands[:1]:
+        script = f"{fxsr}\n{command}"
+        done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert run_program(tmp_path / "main", model).stdout == "upscaled to 256x256\n"
     if shutil.which("cmake"):
-        run("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-Dfxsr_DIR={native.cmake_dir}")
-        run("cmake", "--build", tmp_path / "build")
         assert run_program(tmp_path / "build" / "host", model).stdout == "golden 192x160\n"
 
 
@@ -129,6 +144,19 @@ def test_onnx_runtime_can_be_linked_instead(model: Path, tmp_path: Path, monkeyp
     run(program, model, tmp_path / "in.ppm", tmp_path / "out.ppm")
     assert (tmp_path / "out.ppm").read_bytes().startswith(b"P6\n80 80\n255\n")
     assert "libonnxruntime.so.1" in run("readelf", "-d", tmp_path / "build" / "libfxsr.so")
+
+
+def test_cmake_finds_onnx_runtime_s_own_package(tmp_path: Path) -> None:
+    build_native()  # skips where it can't be built
+    package = (
+        "add_library(onnxruntime::onnxruntime SHARED IMPORTED)\n"
+        f"set_target_properties(onnxruntime::onnxruntime PROPERTIES IMPORTED_LOCATION {onnxruntime_library()})\n"
+    )
+    (tmp_path / "onnxruntimeConfig.cmake").write_text(package)
+    settings = ["-DFXSR_LINK_ONNXRUNTIME=ON", f"-Donnxruntime_DIR={tmp_path}", "-G", "Unix Makefiles"]
+    run("cmake", "-S", SOURCES, "-B", tmp_path / "build", *settings)
+    linked = (tmp_path / "build" / "CMakeFiles" / "fxsr.dir" / "link.txt").read_text()
+    assert str(onnxruntime_library()) in linked
 
 
 def test_documented_python_upscales(prefix: NativeLibrary, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

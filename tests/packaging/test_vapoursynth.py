@@ -89,3 +89,27 @@ def test_a_script_with_a_map_clip_gives_what_upscaler_gives(
     ]
     assert [part for part, text in zip(expected, made["messages"], strict=True) if part not in text] == []
     assert "not refused" not in made["messages"]
+
+
+def test_the_plugin_is_installed_without_python_too_and_finds_the_library(
+    python: Path, tmp_path: Path, outside: dict[str, str]
+) -> None:
+    """A process of its own loads it, since VapourSynth would find two plug-ins of this name."""
+    if shutil.which("cmake") is None:
+        pytest.skip("cmake is not installed; on Debian: apt-get install cmake")
+    ask = "import vapoursynth; print(vapoursynth.get_include(), end='')"
+    include = subprocess.run([python, "-c", ask], capture_output=True, text=True, env=outside, check=True).stdout
+    settings = ["-DFXSR_VAPOURSYNTH=ON", f"-DVAPOURSYNTH_INCLUDE={include}", "-DFXSR_BUILD_EXAMPLES=OFF"]
+    commands: tuple[list[str | Path], ...] = (
+        ["cmake", "-S", SOURCES, "-B", tmp_path / "build", "-DCMAKE_INSTALL_LIBDIR=lib", *settings],
+        ["cmake", "--build", tmp_path / "build", "--parallel", "2"],
+        ["cmake", "--install", tmp_path / "build", "--prefix", tmp_path / "prefix"],
+    )
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(tmp_path / "build")
+    plugin = tmp_path / "prefix" / "lib" / "vapoursynth" / "libfxsr_vapoursynth.so"
+    load = "import ctypes, sys; print(bool(ctypes.CDLL(sys.argv[1]).VapourSynthPluginInit2))"
+    done = subprocess.run([python, "-c", load, plugin], capture_output=True, text=True, env=outside)
+    assert done.stdout == "True\n", done.stderr

@@ -54,7 +54,9 @@ int main(int argc, char **argv) try {
   for (;; ++number) {
     Frame &frame = frames[static_cast<size_t>(number % 2)];
     finish(frame);
-    if (std::fread(frame.in.data(), 1, frame.in.size(), stdin) != frame.in.size()) break;
+    const size_t found = std::fread(frame.in.data(), 1, frame.in.size(), stdin);
+    if (found == 0) break;
+    if (found != frame.in.size()) throw fxsr::Failure(FXSR_BAD_IMAGE, "standard input ends within a frame");
     draw_map(frame.map, width, number);
     const fxsr::Style style(fxsr::image(FXSR_GREY, frame.map.data(), width, height), 6);
     frame.ticket = worker.submit(fxsr::image(FXSR_RGB, frame.in.data(), width, height), style,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,21 @@ def test_example_equals_fxsr_run_bit_for_bit(built: Path, native: Native, model:
     run_program(built / "examples" / "upscale_ppm", model, *files, "3", "--tile", "32")
     header = b"P6\n%d %d\n255\n" % (4 * SIZE[1], 4 * SIZE[0])
     assert (tmp_path / "out.ppm").read_bytes() == header + read_image(tmp_path / "right.png").pixels.tobytes()
+
+
+def test_example_of_a_moving_map_gives_each_frame_its_map(
+    built: Path, native: Native, model: Path, tmp_path: Path
+) -> None:
+    height, width = 20, 32
+    frames = np.random.default_rng(5).integers(0, 256, (5, height, width, 3), np.uint8)
+    program = [str(built / "examples" / "moving_map"), str(model), str(width), str(height)]
+    done = subprocess.run(program, input=frames.tobytes(), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    made = np.frombuffer(done.stdout, np.uint8).reshape(5, 4 * height, 4 * width, 3)
+    with native.worker(model) as worker:
+        for index, frame in enumerate(frames):
+            near = np.abs(np.arange(width) - 4 * index) < width // 8
+            styles = np.repeat(np.where(near, 255, 0).astype(np.uint8)[None], height, 0)
+            np.testing.assert_array_equal(made[index], worker.run(frame, styles, feather=6))
+    short = subprocess.run(program, input=frames.tobytes()[:-1], capture_output=True)
+    assert (short.returncode, short.stderr) == (1, b"moving_map: standard input ends within a frame\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,13 @@ from numpy.typing import NDArray
 
 from fxsr.errors import StyleError, UsageError, VideoError
 from fxsr.images.image import Picture, write_image
+from fxsr.runtime.video.carried import Light, unkept
 from fxsr.runtime.video.colour import SampleLayout, Signal
 from fxsr.runtime.video.joining import decoding_times
 from fxsr.runtime.video.kinds import is_video
 from fxsr.runtime.video.maps import open_styles
 from fxsr.runtime.video.options import parse_settings
-from fxsr.runtime.video.reading import Turn
+from fxsr.runtime.video.reading import SourceFrame, Turn, VideoFacts
 from fxsr.runtime.video.segments import EncodedFrame, Head, SegmentFolder
 from fxsr.styles.automatic.registry import AutomaticStyle
 from tests.videofiles import frame_of_planes, moving_photos, planes_of, random_planes
@@ -241,3 +244,52 @@ def test_automatic_maps_are_smoothed_in_time_begin_anew_at_cuts_and_can_be_conti
     continued = second.of(photos[3], 3 / 25)
     assert continued is not None
     np.testing.assert_array_equal(continued.values, smooth[3].values)
+
+
+class Carried(bytes):
+    """A piece of side data, as PyAV gives it."""
+
+    type: SimpleNamespace
+
+
+def carrying(**pieces: bytes) -> SimpleNamespace:
+    """A stand-in for a frame that carries these pieces."""
+    listed = []
+    for name, data in pieces.items():
+        piece = Carried(data)
+        piece.type = SimpleNamespace(name=name)
+        listed.append(piece)
+    return SimpleNamespace(side_data=listed)
+
+
+def test_notes_tell_what_frames_carry_unless_it_only_served_the_source() -> None:
+    frame = carrying(A53_CC=b"x", DOVI_METADATA=b"x", DOVI_RPU_BUFFER=b"x", SEI_UNREGISTERED=b"x", MOTION_VECTORS=b"x")
+    assert unkept(frame) == (
+        "closed captions, which its frames carry, can't be kept",
+        "Dolby Vision metadata, which its frames carry, can't be kept",
+    )
+
+
+def test_a_note_tells_of_damaged_frames() -> None:
+    facts = VideoFacts(signal_of("yuv420p", 1, False), 32, 24, Fraction(24), Fraction(1, 24), Fraction(0), Turn(), 1)
+    for is_corrupt in (False, True):
+        decoded = SimpleNamespace(side_data=[], is_corrupt=is_corrupt)
+        assert bool(SourceFrame(0, 0, decoded, facts).notes) is is_corrupt
+
+
+def test_a_display_that_is_not_fully_described_is_not_stated() -> None:
+    places = (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450)
+    ratios = [(place, 50000) for place in places] + [(1, 10000), (10000000, 10000)]
+    whole = np.array([number for ratio in ratios for number in ratio] + [1, 1], np.int32)
+    light = Light.of_frame(carrying(MASTERING_DISPLAY_METADATA=whole.tobytes()))
+    assert light == Light(((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), (0.3127, 0.329)), (0.0001, 1000))
+    assert light.setting("libx265") == (
+        "x265-params",
+        "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)",
+    )
+    assert light.setting("ffv1") is None
+    whole[-1] = 0  # no luminance
+    content = np.array([1000, 400], np.uint32).tobytes()
+    part = carrying(MASTERING_DISPLAY_METADATA=whole.tobytes(), CONTENT_LIGHT_LEVEL=content)
+    assert Light.of_frame(part) == Light(content=(1000, 400))
+    assert Light.of_frame(carrying(MASTERING_DISPLAY_METADATA=whole.tobytes())) is None

@@ -1,0 +1,1 @@
+from runtime.video.containers import *
