@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,6 +86,7 @@ def open_cache(
     scale: int,
     smallest: int,
     tell: Callable[[str], None] = lambda _: None,
+    most: int | None = None,
 ) -> ImageCache:
     """Open the cache of these images in `folder`; decode them first if they are new or have changed.
 
@@ -98,6 +100,7 @@ def open_cache(
         scale: HR size over LR size; HR images are cut to a multiple of it.
         smallest: smallest height and width of an HR image, in pixels.
         tell: receives messages for the user.
+        most: how many images of each folder to use, the first that can be used; None: all.
 
     Raises:
         FxsrError: the cache can't be written.
@@ -111,14 +114,14 @@ def open_cache(
     ]
     sources = [pair for pairs in by_folder for pair in pairs]
     counts = [len(pairs) for pairs in by_folder]
-    facts = [_FORMAT, scale, smallest, *(counts if len(counts) > 1 else [])]
+    facts = [_FORMAT, scale, smallest, *(counts if len(counts) > 1 else []), *([] if most is None else [most])]
     stem = folder / cache_key(facts, [path for pair in sources for path in pair if path])
 
     def write(file: BinaryIO) -> list[Entry]:
         entries = [
             entry
             for number, pairs in enumerate(by_folder)
-            for entry in _write(file, pairs, number, scale, smallest, tell)
+            for entry in islice(_write(file, pairs, number, scale, smallest, tell), most)
         ]
         if not entries:
             raise UsageError(f"none of the {len(sources)} images in {', '.join(map(str, hr_folders))} can be used")
@@ -237,9 +240,10 @@ def _write(
         except ImageError as error:
             tell(f"left out: {error}")
             continue
-        yield Entry(path.name, hr.shape[0], hr.shape[1], file.tell(), number)
+        entry = Entry(path.name, hr.shape[0], hr.shape[1], file.tell(), number)
         file.write(hr.tobytes())
         file.write(lr.tobytes())
+        yield entry
 
 
 def load_pair(path: Path, lr_path: Path | None, scale: int, smallest: int, fault: str) -> tuple[Pixels, Pixels]:

@@ -12,34 +12,29 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from fxsr.errors import UsageError
 from fxsr.extras import needs
-from fxsr.models.checkpoint import load_start, start_from
-from fxsr.training.cache import check_folder, open_cache
+from fxsr.training.cache import check_folder
 from fxsr.training.crops import Sources
 from fxsr.training.data import batches
-from fxsr.training.ncnn import load_ncnn_rrdb
 from fxsr.training.objective import Objective
+from fxsr.training.opening import cache_folder, first_generator, lacks_bfloat16, open_accelerator, open_sources
 from fxsr.training.recipe import Recipe
-from fxsr.training.samples import inputs_of, open_samples
-from fxsr.training.schedule import StageCost, describe_costs, fit, try_out
+from fxsr.training.schedule import StageCost, fit, try_out
 from fxsr.training.state import RunFolder
-from fxsr.training.teachers import locate, open_pictures
 from fxsr.training.user_terms import check_user_code
 
 with needs("train"):
     import torch
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.utils import InitProcessGroupKwargs, KwargsHandler, set_seed
+    from accelerate import Accelerator
     from torch import Tensor
 
-    from fxsr.models.network import Generator, build_generator
-    from fxsr.training.initial import initialise, restart_style
+    from fxsr.models.network import Generator
+    from fxsr.training.initial import restart_style
     from fxsr.training.memory import check_memory, memory_errors
     from fxsr.training.speed import Speed, Stopwatch
     from fxsr.training.trainer import Trainer
@@ -118,7 +113,7 @@ def train(
         OutOfMemoryError: the recipe does not fit into the memory.
     """
     deadline = math.inf if minutes is None else time.monotonic() + minutes * 60
-    accelerator = _accelerator(recipe, device)
+    accelerator = open_accelerator(recipe, device)
     check_user_code(recipe, monitor.say if accelerator.is_main_process else lambda _: None)
     check_memory(recipe, accelerator.device, accelerator.num_processes)
     alone = RunFolder(out, recipe).lock() if accelerator.is_main_process else nullcontext()
@@ -133,10 +128,10 @@ def train(
             name: Objective(stage) for name, stage in recipe.stages.items()
         }  # fails early if feature weights are missing
         with accelerator.main_process_first():
-            sources = _open(recipe, out, monitor, accelerator.device)
-        if recipe.precision == "bf16" and accelerator.device.type == "cpu" and _lacks_bfloat16():
+            sources = open_sources(recipe, cache_folder(recipe, out), accelerator.device, monitor.say, monitor.prepare)
+        if recipe.precision == "bf16" and accelerator.device.type == "cpu" and lacks_bfloat16():
             monitor.say("this CPU has no bfloat16: steps take far longer than with --set precision=fp32")
-        generator = _first_generator(recipe, recipe.init if state is None else "")
+        generator = first_generator(recipe, recipe.init if state is None else "")
         if minutes is not None and not state:
             costs = try_out(recipe, sources, generator, accelerator, objectives, monitor.say)
             recipe = fit(recipe, _share_costs(costs, accelerator), deadline - time.monotonic())
@@ -156,23 +151,6 @@ def train(
                 return Outcome(False, name, trainer.done, folder.weights, run.losses)
             generator = trainer.averaged
         return Outcome(True, stages[-1], recipe.stages[stages[-1]].steps, folder.weights, run.losses)
-
-
-def plan_recipe(recipe: Recipe, out: Path, monitor: Monitor, device: str = "auto") -> list[str]:
-    """Lines that describe the cost of a recipe on this machine: time per step, total time, memory.
-
-    Creates the caches and trains nothing. Raises the errors of `train`.
-    """
-    accelerator = _accelerator(recipe, device)
-    check_user_code(recipe, monitor.say)
-    check_memory(recipe, accelerator.device, accelerator.num_processes)
-    with memory_errors():
-        objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
-        sources = _open(recipe, out, monitor, accelerator.device)
-        generator = _first_generator(recipe, recipe.init)
-        costs = try_out(recipe, sources, generator, accelerator, objectives)
-    where = torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else "this CPU"
-    return describe_costs(costs, where)
 
 
 class _StopError(Exception):
@@ -294,50 +272,3 @@ def _share_costs(costs: list[StageCost], accelerator: Accelerator) -> list[Stage
 def _early(done: int, steps: int, every: int) -> bool:
     """Whether a step is logged early: the first step, and each tenth of a stage that is shorter than `every`."""
     return (done == 1 and every > 1) or (steps < every and done % max(steps // 10, 1) == 0)
-
-
-def _accelerator(recipe: Recipe, device: str) -> Accelerator:
-    cpu = device == "cpu"
-    if recipe.precision == "fp16" and (cpu or not torch.cuda.is_available()):
-        raise UsageError('precision is "fp16", which needs a GPU; bf16 and fp32 run on CPUs too')
-    # broadcast_buffers: each process keeps its own batch statistics, which two passes through the discriminator need
-    # timeout: the other processes wait while the first one measures
-    handlers: list[KwargsHandler] = [
-        DistributedDataParallelKwargs(broadcast_buffers=False),
-        InitProcessGroupKwargs(timeout=timedelta(hours=2)),
-    ]
-    mixed = "no" if recipe.precision == "fp32" else recipe.precision
-    return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=handlers)
-
-
-def _lacks_bfloat16() -> bool:
-    """Whether bfloat16 convolutions are emulated slowly: oneDNN supports them on AVX-512 and later only."""
-    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
-
-
-def _open(recipe: Recipe, out: Path, monitor: Monitor, device: torch.device) -> Sources:
-    """Open the training pictures; compute what is missing from the cache, teachers' pictures last."""
-    data, scale = recipe.data, recipe.network.scale
-    folder = Path(data.cache) if data.cache else out / "cache"
-    if not (data.inputs or recipe.targets):
-        return Sources(open_cache(folder, data.hr_folders, data.lr_folders, scale, data.patch, monitor.say))
-    cache = open_samples(folder, data, scale, recipe.seed, monitor.say, monitor.prepare)
-    untaught = [number for number, kind in enumerate(inputs_of(data)) if not kind.taught]
-    teachers = {
-        name: open_pictures(cache, recipe.teachers[name], name, device, monitor.prepare, untaught, monitor.say)
-        for name in recipe.targets
-    }
-    return Sources(cache, teachers)
-
-
-def _first_generator(recipe: Recipe, init: str) -> Generator:
-    config = recipe.network.config()
-    set_seed(recipe.seed)
-    fresh = initialise(Generator(config))
-    if not init:
-        return fresh
-    own = {key: value.numpy() for key, value in fresh.state_dict().items()}
-    path = locate(init, "init")
-    if path.suffix == ".param":
-        return build_generator(config, start_from(load_ncnn_rrdb(path), config, own, init))
-    return build_generator(config, load_start(path, config, own))

@@ -7,6 +7,7 @@ before training, so teachers can upscale them, and each crop has a teacher's pic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,6 +39,7 @@ def open_samples(
     seed: int,
     tell: Callable[[str], None] = lambda _: None,
     progress: Callable[[str, int, int], None] = lambda what, done, count: None,
+    most: int | None = None,
 ) -> ImageCache:
     """Open the cache of a recipe's inputs in `folder`; make the inputs first if pictures or recipe have changed.
 
@@ -50,21 +52,32 @@ def open_samples(
         seed: random values depend on the seed and on the numbers of kind, picture and variant alone.
         tell: receives messages for the user.
         progress: called after each input with "inputs", the number done and the total.
+        most: how many pictures of each kind to use, the first that can be used; None: all.
 
     Raises:
         UsageError: no folder is given, one is missing, or a kind of input has no picture that can be used.
     """
     kinds = inputs_of(data)
     sources = [_sources(each, data) for each in kinds]
-    facts = [_FORMAT, "samples", scale, seed, data.patch, *(_input_facts(each) for each in kinds)]
+    facts = [
+        _FORMAT,
+        "samples",
+        scale,
+        seed,
+        data.patch,
+        *(_input_facts(each) for each in kinds),
+        *([] if most is None else [most]),
+    ]
     key = cache_key(facts, [path for paths in sources for path in paths])
-    count = sum(len(paths) * kind.variants for kind, paths in zip(kinds, sources, strict=True))
+    count = sum(len(paths[:most]) * kind.variants for kind, paths in zip(kinds, sources, strict=True))
 
     def write(file: BinaryIO) -> list[Entry]:
         entries: list[Entry] = []
         for number, (kind, paths) in enumerate(zip(kinds, sources, strict=True)):
             before = len(entries)
-            for name, hr, lr in _make_inputs(kind, number, paths, data, scale, seed, tell):
+            for name, hr, lr in islice(
+                _make_inputs(kind, number, paths, data, scale, seed, tell), most and most * kind.variants
+            ):
                 height, width = lr.shape[0] * scale, lr.shape[1] * scale
                 entries.append(Entry(name, height, width, file.tell(), number, hr is None))
                 if hr is not None:
@@ -76,6 +89,11 @@ def open_samples(
         return entries
 
     return kept_or_made(folder / key, scale, write, tell)
+
+
+def count_taught(data: Data) -> int:
+    """How many inputs of a recipe teachers upscale, at most: pictures that can't be used are only found later."""
+    return sum(len(_sources(kind, data)) * kind.variants for kind in inputs_of(data) if kind.taught)
 
 
 def _sources(kind: Input, data: Data) -> list[Path]:

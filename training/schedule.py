@@ -156,13 +156,14 @@ def describe_costs(costs: Sequence[StageCost], device: str) -> list[str]:
     for cost in costs:
         each = ", then ".join(f"{phase.seconds:.3g} s" for phase in cost.phases)
         lines.append(
-            f"{cost.stage}: {cost.steps:,} steps of {each} on {device}, {_duration(cost.seconds)}; "
+            f"{cost.stage}: {cost.steps:,} steps of {each} on {device}, {describe_seconds(cost.seconds)}; "
             f"memory {cost.memory / 2**30:.1f} GiB"
         )
-    return [*lines, f"total {_duration(sum(cost.seconds for cost in costs))}, without measuring"]
+    return [*lines, f"total {describe_seconds(sum(cost.seconds for cost in costs))}, without measuring"]
 
 
-def _duration(seconds: float) -> str:
+def describe_seconds(seconds: float) -> str:
+    """A time for readers: seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -112,9 +112,9 @@ def train(
         print_plot(plot_objective, quiet=quiet)
         return
 
-    from fxsr.training.loop import plan_recipe
     from fxsr.training.loop import train as run_recipe
     from fxsr.training.monitor import RunMonitor
+    from fxsr.training.planning import plan_recipe
 
     stop: Stop = context.obj
 
@@ -125,7 +125,7 @@ def train(
     first = os.environ.get("RANK", "0") == "0"
     with RunMonitor(resolved, folder, quiet=quiet or as_json or not first) as monitor:
         if plan:
-            lines = plan_recipe(resolved, folder, monitor, device)
+            lines = plan_recipe(resolved, monitor.say, device)
         else:
             outcome = run_recipe(resolved, folder, monitor, resume, should_stop, device, minutes)
     if plan:

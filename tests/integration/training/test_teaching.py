@@ -10,14 +10,11 @@ import pytest
 import torch
 
 from fxsr.errors import FxsrError, UsageError
+from fxsr.models.checkpoint import save_checkpoint
 from fxsr.training.loop import train
+from fxsr.training.planning import plan_recipe
 from fxsr.training.state import RunFolder
-from tests.support import (
-    GOLDEN,
-    SilentMonitor,
-    fxsr_cli,
-    tiny_recipe,
-)
+from tests.support import GOLDEN, TINY, SilentMonitor, fxsr_cli, golden_checkpoint, tiny_recipe
 from tests.training import check_resuming, run, weights
 
 
@@ -71,7 +68,17 @@ def test_a_plan_trains_nothing(photos: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "psnr: 4 steps of" in done.stdout
     assert "memory" in done.stdout
-    assert not list(tmp_path.rglob("*.pt"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_tells_how_long_teachers_take_by_a_few_pictures(photos: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "teacher.safetensors", golden_checkpoint(TINY, 1))
+    teacher = f'teachers.it.source="{tmp_path / "teacher.safetensors"}"'
+    said: list[str] = []
+    lines = plan_recipe(tiny_recipe(photos, teacher, 'psnr.terms.0.target="it"'), said.append, "cpu")
+    assert lines[0].startswith(f"teacher it: {len(list(photos.iterdir()))} pictures of about ")
+    assert lines[1].startswith("psnr: 4 steps of ")
+    assert said == []
 
 
 def test_resuming_needs_no_repeated_overrides_and_may_lengthen(photos: Path, tmp_path: Path) -> None:

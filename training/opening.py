@@ -1,0 +1,105 @@
+"""What a run begins with: its devices, its pictures and its first weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from fxsr.errors import UsageError
+from fxsr.extras import needs
+from fxsr.models.checkpoint import load_start, start_from
+from fxsr.training.cache import open_cache
+from fxsr.training.crops import Sources
+from fxsr.training.ncnn import load_ncnn_rrdb
+from fxsr.training.recipe import Recipe
+from fxsr.training.samples import inputs_of, open_samples
+from fxsr.training.teachers import locate, open_pictures
+
+with needs("train"):
+    import torch
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.utils import InitProcessGroupKwargs, KwargsHandler, set_seed
+
+    from fxsr.models.network import Generator, build_generator
+    from fxsr.training.initial import initialise
+
+
+def open_accelerator(recipe: Recipe, device: str) -> Accelerator:
+    """The devices and processes that a recipe is trained on.
+
+    Args:
+        device: "auto" or "cpu".
+
+    Raises:
+        UsageError: the recipe's precision needs a GPU.
+    """
+    cpu = device == "cpu"
+    if recipe.precision == "fp16" and (cpu or not torch.cuda.is_available()):
+        raise UsageError('precision is "fp16", which needs a GPU; bf16 and fp32 run on CPUs too')
+    # broadcast_buffers: each process keeps its own batch statistics, which two passes through the discriminator need
+    # timeout: the other processes wait while the first one measures
+    handlers: list[KwargsHandler] = [
+        DistributedDataParallelKwargs(broadcast_buffers=False),
+        InitProcessGroupKwargs(timeout=timedelta(hours=2)),
+    ]
+    mixed = "no" if recipe.precision == "fp32" else recipe.precision
+    return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=handlers)
+
+
+def lacks_bfloat16() -> bool:
+    """Whether bfloat16 convolutions are emulated slowly: oneDNN supports them on AVX-512 and later only."""
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
+
+
+def cache_folder(recipe: Recipe, out: Path) -> Path:
+    """Where the pictures of a run in the folder `out` are kept."""
+    return Path(recipe.data.cache) if recipe.data.cache else out / "cache"
+
+
+def open_sources(
+    recipe: Recipe,
+    folder: Path,
+    device: torch.device,
+    tell: Callable[[str], None],
+    progress: Callable[[str, int, int], None],
+    most: int | None = None,
+) -> Sources:
+    """Open the training pictures; compute what is missing from the cache, teachers' pictures last.
+
+    Args:
+        folder: the cache.
+        device: where teachers run.
+        tell, progress, most: as for `fxsr.training.samples.open_samples`.
+
+    Raises:
+        FxsrError: that of `open_cache`, `open_samples` or `open_pictures`.
+    """
+    data, scale = recipe.data, recipe.network.scale
+    if not (data.inputs or recipe.targets):
+        return Sources(open_cache(folder, data.hr_folders, data.lr_folders, scale, data.patch, tell, most))
+    cache = open_samples(folder, data, scale, recipe.seed, tell, progress, most)
+    untaught = [number for number, kind in enumerate(inputs_of(data)) if not kind.taught]
+    teachers = {
+        name: open_pictures(cache, recipe.teachers[name], name, device, progress, untaught, tell)
+        for name in recipe.targets
+    }
+    return Sources(cache, teachers)
+
+
+def first_generator(recipe: Recipe, init: str) -> Generator:
+    """The network with its first weights: random ones, or those of the checkpoint or ncnn network `init`.
+
+    Raises:
+        CheckpointError: `init` can't be read, or does not fit.
+    """
+    config = recipe.network.config()
+    set_seed(recipe.seed)
+    fresh = initialise(Generator(config))
+    if not init:
+        return fresh
+    own = {key: value.numpy() for key, value in fresh.state_dict().items()}
+    path = locate(init, "init")
+    if path.suffix == ".param":
+        return build_generator(config, start_from(load_ncnn_rrdb(path), config, own, init))
+    return build_generator(config, load_start(path, config, own))

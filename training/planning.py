@@ -1,0 +1,73 @@
+"""What a recipe takes on this machine (`fxsr train --plan`), found out with a few of its pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import groupby
+
+from fxsr.extras import needs
+from fxsr.scratch import scratch_folder
+from fxsr.training.objective import Objective
+from fxsr.training.opening import first_generator, open_accelerator, open_sources
+from fxsr.training.recipe import Recipe
+from fxsr.training.samples import count_taught
+from fxsr.training.schedule import describe_costs, describe_seconds, try_out
+from fxsr.training.user_terms import check_user_code
+
+with needs("train"):
+    import torch
+
+    from fxsr.training.memory import check_memory, memory_errors
+
+_PICTURES = 3
+"""Pictures of each kind of input that are enough: what a step takes depends on the size of crops alone."""
+
+
+class _TeacherClock:
+    """Measures how long each teacher takes for a picture, by the progress of making them."""
+
+    def __init__(self) -> None:
+        self._ends: list[tuple[str, float]] = []
+
+    def progress(self, what: str, done: int, count: int) -> None:
+        self._ends.append((what, time.perf_counter()))
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds per picture by teacher, without the first, in which libraries choose their algorithms."""
+        found = {}
+        for what, group in groupby(self._ends, lambda end: end[0]):
+            ends = [end for _, end in group]
+            if what.startswith("teacher ") and len(ends) > 1:
+                found[what] = (ends[-1] - ends[0]) / (len(ends) - 1)
+        return found
+
+
+def plan_recipe(recipe: Recipe, tell: Callable[[str], None], device: str = "auto") -> list[str]:
+    """Lines that describe the cost of a recipe on this machine: time per step, total time, memory, and the time that
+    teachers take before. Writes nothing that lasts, and trains nothing.
+
+    Args:
+        tell: receives messages for the user.
+        device: "auto" or "cpu".
+
+    Raises:
+        FxsrError: that of `fxsr.training.loop.train`.
+    """
+    accelerator = open_accelerator(recipe, device)
+    check_user_code(recipe, tell)
+    check_memory(recipe, accelerator.device, accelerator.num_processes)
+    clock = _TeacherClock()
+    with memory_errors(), scratch_folder() as folder:
+        objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
+        sources = open_sources(recipe, folder, accelerator.device, tell, clock.progress, _PICTURES)
+        costs = try_out(recipe, sources, first_generator(recipe, recipe.init), accelerator, objectives)
+    where = torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else "this CPU"
+    inputs = count_taught(recipe.data)
+    return [
+        *(
+            f"{teacher}: {inputs:,} pictures of about {each:.2g} s, {describe_seconds(inputs * each)}, once"
+            for teacher, each in clock.seconds().items()
+        ),
+        *describe_costs(costs, where),
+    ]
