@@ -27,6 +27,8 @@ TORCH_MODULES = (
     "memory",
     "monitor",
     "objective",
+    "opening",
+    "planning",
     "perceptual",
     "resident",
     "resume",
