@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 
 from fxsr.errors import FxsrError, UsageError
 from fxsr.models.checkpoint import save_checkpoint
-from fxsr.training.loop import train
+from fxsr.training import loop, schedule
 from fxsr.training.planning import plan_recipe
 from fxsr.training.state import RunFolder
+from fxsr.training.trainer import Trainer
 from tests.support import GOLDEN, TINY, SilentMonitor, fxsr_cli, golden_checkpoint, tiny_recipe
 from tests.training import check_resuming, run, weights
 
@@ -48,15 +50,26 @@ def test_a_run_with_everything_that_teachers_bring_stops_and_goes_on(
     check_resuming(photos, tmp_path, *taught(photos))
 
 
-def test_minutes_change_the_steps_and_a_run_ends_in_time(photos: Path, tmp_path: Path) -> None:
-    import time
+def test_minutes_change_the_steps_and_a_run_ends_in_time(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0  # a clock that steps alone move, by a second each
 
+    def step(*arguments: Any) -> Any:
+        nonlocal now
+        now += 1
+        return take_step(*arguments)
+
+    take_step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", step)
+    for module in (loop, schedule):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, perf_counter=lambda: now))
     recipe = tiny_recipe(photos, "psnr.steps=1000000", "conditional.steps=1000000", "save_every=100000")
-    begin = time.monotonic()
     watcher = SilentMonitor()
-    outcome = train(recipe, tmp_path, watcher, device="cpu", minutes=0.3)
-    assert time.monotonic() - begin < 40
-    assert any("to end in 0.3 minutes" in line for line in watcher.said)
+    outcome = loop.train(recipe, tmp_path, watcher, device="cpu", minutes=1)
+    assert 40 < now <= 60
+    assert outcome.finished
+    assert any("to end in 1 minutes" in line for line in watcher.said)
     assert outcome.weights.is_file()
     assert RunFolder(tmp_path, recipe).states()
 
