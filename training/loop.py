@@ -113,6 +113,8 @@ def train(
         OutOfMemoryError: the recipe does not fit into the memory.
     """
     deadline = math.inf if minutes is None else time.monotonic() + minutes * 60
+    for each in (*recipe.data.hr_folders, *recipe.data.lr_folders):
+        check_folder(each)
     accelerator = open_accelerator(recipe, device)
     check_user_code(recipe, monitor.say if accelerator.is_main_process else lambda _: None)
     check_memory(recipe, accelerator.device, accelerator.num_processes)
@@ -122,8 +124,6 @@ def train(
         state = folder.latest(monitor.say) if resume else None
         if not resume and folder.states():
             raise UsageError(f"{out} holds a run already; continue it with --resume, or start another with --out")
-        for each in (*recipe.data.hr_folders, *recipe.data.lr_folders):
-            check_folder(each)
         objectives = {
             name: Objective(stage) for name, stage in recipe.stages.items()
         }  # fails early if feature weights are missing

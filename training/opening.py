@@ -19,6 +19,7 @@ from fxsr.training.teachers import locate, open_pictures
 with needs("train"):
     import torch
     from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState, PartialState, is_initialized
     from accelerate.utils import InitProcessGroupKwargs, KwargsHandler, set_seed
 
     from fxsr.models.network import Generator, build_generator
@@ -43,6 +44,8 @@ def open_accelerator(recipe: Recipe, device: str) -> Accelerator:
         DistributedDataParallelKwargs(broadcast_buffers=False),
         InitProcessGroupKwargs(timeout=timedelta(hours=2)),
     ]
+    if is_initialized() and PartialState().num_processes == 1:  # an earlier run here may have had another precision
+        AcceleratorState._reset_state(reset_partial_state=True)
     mixed = "no" if recipe.precision == "fp32" else recipe.precision
     return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=handlers)
 

@@ -90,18 +90,14 @@ def _time_stage(recipe: Recipe, stage: str, device: str, seconds: float, work: P
     """Seconds per step with batches from the data, and with one batch again and again; and seconds of the first."""
     with needs("train"):
         import torch
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
     from fxsr.models.network import Generator
     from fxsr.training.initial import initialise
+    from fxsr.training.opening import open_accelerator
     from fxsr.training.trainer import Trainer
 
-    AcceleratorState._reset_state(True)  # recipes differ in precision
-    on_cpu = device == "cpu"
-    if not on_cpu and not torch.cuda.is_available():
+    if device != "cpu" and not torch.cuda.is_available():
         raise UnavailableError("torch finds no GPU")
-    precision = "no" if recipe.precision == "fp32" else recipe.precision
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision=precision)
+    accelerator = open_accelerator(recipe, "cpu" if device == "cpu" else "auto")
     data = recipe.data
     cache = open_cache(
         work / "cache", data.hr_folders, data.lr_folders, recipe.network.scale, data.patch, lambda line: None
@@ -110,7 +106,7 @@ def _time_stage(recipe: Recipe, stage: str, device: str, seconds: float, work: P
     stream = batches(recipe, stage, Sources(cache), 0, accelerator.device)
 
     def wait() -> None:
-        if not on_cpu:
+        if accelerator.device.type == "cuda":
             torch.cuda.synchronize()
 
     begin = time.perf_counter()

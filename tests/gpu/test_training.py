@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate.state import AcceleratorState
 
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.training.loop import train
+from fxsr.training.opening import open_accelerator
 from tests.support import SilentMonitor, tiny_recipe, write_photos
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_both_stages_train_and_go_on(precision: str, tmp_path: Path, gpu_torch: Any) -> None:
-    AcceleratorState._reset_state(True)  # one process, several precisions
     write_photos(tmp_path / "photos", 3, (60, 72))
     recipe = tiny_recipe(tmp_path / "photos", f"precision={precision}")
     logged: list[tuple[str, int]] = []
@@ -38,8 +37,6 @@ def test_both_stages_train_and_go_on(precision: str, tmp_path: Path, gpu_torch: 
 
 
 def test_no_step_waits_for_the_gpu(tmp_path: Path, gpu_torch: Any) -> None:
-    from accelerate import Accelerator
-
     from fxsr.models.network import Generator
     from fxsr.training.crops import Sources
     from fxsr.training.data import batches
@@ -51,8 +48,7 @@ def test_no_step_waits_for_the_gpu(tmp_path: Path, gpu_torch: Any) -> None:
     between = 'conditional.between="own"'
     recipe = tiny_recipe(tmp_path / "photos", 'data.inputs=[{name="reduced"}]', "conditional.steps=8", between)
     cache = open_samples(tmp_path / "cache", recipe.data, 4, 0)
-    AcceleratorState._reset_state(True)
-    accelerator = Accelerator()
+    accelerator = open_accelerator(recipe, "auto")
     trainer = Trainer(recipe, "conditional", initialise(Generator(recipe.network.config())), accelerator)
     drawn = batches(recipe, "conditional", Sources(cache), 0, accelerator.device)
     for _ in range(3):  # libraries choose their algorithms, and wait while they do

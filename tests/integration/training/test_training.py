@@ -27,6 +27,7 @@ from tests.support import (
     SilentMonitor,
     ended,
     fxsr_cli,
+    fxsr_here,
     fxsr_process,
     tiny_recipe,
     write_photos,
@@ -67,6 +68,12 @@ def test_the_discriminator_learns_and_the_generator_answers_it(photos: Path, tmp
         "discriminator"
     ]
     assert all(torch.equal(before[key], waiting[key]) for key in after if key.endswith("original"))
+
+
+def test_a_process_may_train_in_one_precision_after_another(photos: Path, tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16", "fp32"):
+        overrides = ("psnr.steps=1", "conditional.steps=0", f"precision={precision}")
+        assert run(photos, tmp_path / str(len(list(tmp_path.iterdir()))), *overrides).finished
 
 
 def test_a_checkpoint_carries_its_resolved_recipe(photos: Path, tmp_path: Path) -> None:
@@ -229,8 +236,7 @@ def torchrun(processes: int, photos: Path, out: Path, *overrides: str) -> subpro
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "number"), [(0, signal.SIGINT), (2, signal.SIGTERM)])
 def test_a_signal_saves_and_stops(workers: int, number: signal.Signals, photos: Path, tmp_path: Path) -> None:
     arguments = ["train", str(GOLDEN / "tiny.toml"), "--device", "cpu", "--out", str(tmp_path / "run")]
     overrides = ["--set", f"data.hr={photos}", "--set", "psnr.steps=100000", "--set", "save_every=100000"]
@@ -299,7 +305,7 @@ def test_the_objective_is_drawn(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], status: int, line: str, tmp_path: Path) -> None:
-    done = fxsr_cli(*arguments, cwd=tmp_path)
+    done = fxsr_here(*arguments, cwd=tmp_path)
     assert done.returncode == status, done.stderr
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
