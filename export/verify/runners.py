@@ -6,6 +6,7 @@ Engines are thus verified by other code than that of `fxsr.runtime`, which runs 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -156,12 +157,14 @@ def load_backend(engine: EngineFacts) -> Any:
         MissingExtraError: Polygraphy is not installed.
     """
     rtx = engine.flavour == "tensorrt-rtx"
-    os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if rtx else "0"
     _show_cuda()
     _silence()
     with needs("export"):
-        import polygraphy.backend.trt as backend
         from polygraphy import config
+
+        if "polygraphy.backend.trt" not in sys.modules:
+            config.USE_TENSORRT_RTX = rtx
+        import polygraphy.backend.trt as backend
     if bool(config.USE_TENSORRT_RTX) != rtx:
         raise FxsrError(
             f"{engine.file.file}: engines of TensorRT and TensorRT-RTX can't be verified together; verify each alone"
