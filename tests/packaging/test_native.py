@@ -17,7 +17,7 @@ from fxsr.errors import UnavailableError
 from fxsr.export import write_onnx
 from fxsr.export.graph.graph import GraphOptions
 from fxsr.runtime.embedding import NativeLibrary, find_native, find_onnxruntime
-from tests.native import SOURCES, build_native, onnxruntime_library, run_program
+from tests.native import SOURCES, UNITY, build_native, onnxruntime_library, run_program
 from tests.support import ROOT, TINY, golden_checkpoint
 
 FUNCTIONS = set(
@@ -55,7 +55,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory, outside: dict[str, str])
     folder = tmp_path_factory.mktemp("wheel")
     shutil.copytree(SOURCES, folder / "source")
     command: list[str | Path] = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", folder, folder / "source"]
-    done = subprocess.run(command, env=outside, capture_output=True, text=True)
+    environment = outside | {"CMAKE_ARGS": " ".join(UNITY)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = folder.glob("fxsr_native-*-py3-none-*.whl")
     zipfile.ZipFile(wheel).extractall(folder / "site")
@@ -135,10 +136,10 @@ def test_onnx_runtime_can_be_linked_instead(model: Path, tmp_path: Path, monkeyp
     (tmp_path / "libonnxruntime.pc").write_text(description)
     monkeypatch.setenv("PKG_CONFIG_PATH", str(tmp_path))
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    settings = ["-DFXSR_LINK_ONNXRUNTIME=ON", "-DCMAKE_DISABLE_FIND_PACKAGE_onnxruntime=ON"]
+    settings = ["-DFXSR_LINK_ONNXRUNTIME=ON", "-DCMAKE_DISABLE_FIND_PACKAGE_onnxruntime=ON", *UNITY]
     build_native()  # skips where it can't be built
     run("cmake", "-S", SOURCES, "-B", tmp_path / "build", *settings)
-    run("cmake", "--build", tmp_path / "build", "--parallel", "2")
+    run("cmake", "--build", tmp_path / "build", "--parallel", "2", "--target", "upscale_ppm")
     (tmp_path / "in.ppm").write_bytes(b"P6\n20 20\n255\n" + bytes(range(240)) * 5)
     program = tmp_path / "build" / "examples" / "upscale_ppm"
     run(program, model, tmp_path / "in.ppm", tmp_path / "out.ppm")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fxsr.export import write_onnx
 from fxsr.export.graph.graph import GraphOptions
 from fxsr.runtime.upscale.upscaler import Upscaler, load
-from tests.native import SOURCES
+from tests.native import SOURCES, UNITY
 from tests.support import ROOT, TINY, golden_checkpoint
 
 SCRIPT = Path(__file__).with_name("vapoursynth_script.py")
@@ -44,7 +44,9 @@ def python(tmp_path_factory: pytest.TempPathFactory, outside: dict[str, str]) ->
     python = folder / "venv" / "bin" / "python"
     install = ["-m", "pip", "install", "-q", "-c"]
     constraints, plugin = ROOT / "constraints.txt", folder / "native" / "vapoursynth"
-    done = subprocess.run([python, *install, constraints, "numpy", plugin], capture_output=True, text=True, env=outside)
+    command: list[str | Path] = [python, *install, constraints, "numpy", plugin]
+    environment = outside | {"CMAKE_ARGS": " ".join(UNITY)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return python
 
@@ -99,7 +101,7 @@ def test_the_plugin_is_installed_without_python_too_and_finds_the_library(
         pytest.skip("cmake is not installed; on Debian: apt-get install cmake")
     ask = "import vapoursynth; print(vapoursynth.get_include(), end='')"
     include = subprocess.run([python, "-c", ask], capture_output=True, text=True, env=outside, check=True).stdout
-    settings = ["-DFXSR_VAPOURSYNTH=ON", f"-DVAPOURSYNTH_INCLUDE={include}", "-DFXSR_BUILD_EXAMPLES=OFF"]
+    settings = ["-DFXSR_VAPOURSYNTH=ON", f"-DVAPOURSYNTH_INCLUDE={include}", "-DFXSR_BUILD_EXAMPLES=OFF", *UNITY]
     commands: tuple[list[str | Path], ...] = (
         ["cmake", "-S", SOURCES, "-B", tmp_path / "build", "-DCMAKE_INSTALL_LIBDIR=lib", *settings],
         ["cmake", "--build", tmp_path / "build", "--parallel", "2"],

@@ -13,7 +13,7 @@ from fxsr.benchmarks.speed.report import read_report
 from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.models.checkpoint import save_checkpoint
 from tests.schemas import check_schema
-from tests.support import PATIENCE, TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint, wait_until
+from tests.support import PATIENCE, TINY, ended, fxsr_cli, fxsr_here, fxsr_process, golden_checkpoint, wait_until
 
 BRIEF = ("--seconds", "0", "--runs", "2", "--rounds", "2", "--warm-up", "0")
 
@@ -66,18 +66,14 @@ def test_forms_of_one_checkpoint_take_turns(checkpoint: Path, tmp_path: Path) ->
     assert all(f"{side}: not measured" in done.stderr for side in left_out)
 
 
-def test_several_models_make_a_table(checkpoint: Path) -> None:
-    done = fxsr_cli("bench", f"onnx:{checkpoint}", checkpoint, "--size", "8", "--batch", "2", *BRIEF)
-    assert done.returncode == 0, done.stderr
+def test_several_models_make_a_table_and_a_size_too_large_leaves_the_others(checkpoint: Path) -> None:
+    sizes = ("--size", "900000", "--size", "8", "--batch", "2")
+    done = fxsr_cli("bench", f"onnx:{checkpoint}", checkpoint, *sizes, *BRIEF)
+    assert done.returncode == 1
     assert "2x 8x8" in done.stdout
     assert f"B  {checkpoint} (torch on cpu" in done.stdout
-
-
-def test_a_size_too_large_leaves_the_others(checkpoint: Path) -> None:
-    done = fxsr_cli("bench", f"onnx:{checkpoint}", "--size", "900000", "--size", "8", *BRIEF)
-    assert done.returncode == 1
-    assert "1 of 8x8" in done.stdout
-    assert f"onnx:{checkpoint}, 900000x900000: not measured: too little memory" in done.stderr
+    for model in (f"onnx:{checkpoint}", checkpoint):
+        assert f"{model}, 900000x900000: not measured: too little memory" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -97,7 +93,7 @@ def test_a_size_too_large_leaves_the_others(checkpoint: Path) -> None:
     ],
 )
 def test_errors_are_one_line(arguments: tuple[str, ...], status: int, text: str, tmp_path: Path) -> None:
-    done = fxsr_cli("bench", *(argument.format(model=DEFAULT_MODEL) for argument in arguments), cwd=tmp_path)
+    done = fxsr_here("bench", *(argument.format(model=DEFAULT_MODEL) for argument in arguments), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (status, "")
     assert text in done.stderr
     assert done.stderr.count("\n") == 1

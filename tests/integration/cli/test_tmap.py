@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fxsr.images.image import Picture, read_image, write_image
-from tests.support import ROOT, SAMPLE, fxsr_cli, write_photos
+from tests.support import ROOT, SAMPLE, fxsr_cli, fxsr_here, write_photos
 
 PAGE = (ROOT / "docs" / "style-maps.md").read_text(encoding="utf-8")
 
@@ -115,7 +115,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, arguments: list[str],
     write_photos(tmp_path, 1, (10, 12))
     write_image(tmp_path / "flat.png", Picture(np.full((4, 4, 1), 9, np.uint8)))
     before = sorted(tmp_path.iterdir())
-    done = fxsr_cli("tmap", *arguments, cwd=tmp_path)
+    done = fxsr_here("tmap", *arguments, cwd=tmp_path)
     assert done.returncode == status
     assert done.stderr.startswith(f"fxsr: {message}")
     assert done.stderr.count("\n") == 1
@@ -132,7 +132,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, arguments: list[str],
 )
 def test_wrong_options_of_a_run_are_told_before_it_begins(tmp_path: Path, options: list[str], message: str) -> None:
     write_photos(tmp_path, 1, (10, 12))
-    done = fxsr_cli("run", "photo0.png", *options, cwd=tmp_path)
+    done = fxsr_here("run", "photo0.png", *options, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"fxsr: {message}")
 

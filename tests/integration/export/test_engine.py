@@ -24,7 +24,7 @@ from fxsr.models.manifest import read_manifest
 from fxsr.runtime.backends.tensorrt.engine_file import check_runnable, load_flavour, read_engine
 from fxsr.runtime.machine.gpu import Gpu, find_gpus
 from fxsr.runtime.open import open_session
-from tests.support import PATIENCE, ROOT, TINY, ended, fxsr_cli, fxsr_process, golden_checkpoint
+from tests.support import PATIENCE, ROOT, TINY, ended, fxsr_cli, fxsr_here, fxsr_process, golden_checkpoint
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
@@ -185,7 +185,7 @@ def test_a_range_of_sizes_and_batches(copy: Path) -> None:
 def test_what_cannot_be_built_is_refused_at_once(
     arguments: list[str], status: int, message: str, exported: Path, tmp_path: Path
 ) -> None:
-    done = fxsr_cli("export", "--checkpoint", exported / "x.safetensors", *arguments, cwd=tmp_path)
+    done = fxsr_here("export", "--checkpoint", exported / "x.safetensors", *arguments, cwd=tmp_path)
     assert done.returncode == status, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -24,7 +24,7 @@ from fxsr.models.manifest import Verification, read_manifest, write_manifest
 from fxsr.runtime.backends.onnxruntime import read_facts
 from fxsr.runtime.backends.tensorrt.engine_file import read_engine
 from fxsr.runtime.open import open_session
-from tests.support import ROOT, SAMPLE, TINY, fxsr_cli, golden_checkpoint
+from tests.support import ROOT, SAMPLE, TINY, fxsr_cli, fxsr_here, golden_checkpoint
 
 FORMS = {
     "fp32": [],
@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = dict(checkpoint.weights) | {"HRconv.bias": checkpoint.weights["HRconv.bias"] + np.float32(0.01)}
     save_checkpoint(folder / "y.safetensors", Checkpoint(TINY, weights, checkpoint.about))
     for flags in FORMS.values():
-        done = fxsr_cli(
+        done = fxsr_here(
             *("export", "--checkpoint", "x.safetensors", *flags, "--no-verify", "--engine", "none"), cwd=folder
         )
         assert done.returncode == 0, done.stderr
@@ -79,14 +79,14 @@ def test_every_form_agrees_with_its_checkpoint_and_its_manifest_says_so(folder: 
 
 
 def test_forms_are_compared_with_each_other(folder: Path) -> None:
-    done = fxsr_cli("verify", graph(folder, "fp32"), graph(folder, "fp16"), graph(folder, "fp32-uint8-packed"))
+    done = fxsr_here("verify", graph(folder, "fp32"), graph(folder, "fp16"), graph(folder, "fp32-uint8-packed"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("22 of 22") == 2
 
 
 def test_other_weights_fail_and_leave_the_manifest_alone(folder: Path) -> None:
     before = graph(folder, "fp32").with_suffix(".json").read_bytes()
-    done = fxsr_cli("verify", folder / "y.safetensors", graph(folder, "fp32"), "--json")
+    done = fxsr_here("verify", folder / "y.safetensors", graph(folder, "fp32"), "--json")
     assert done.returncode == 1
     (report,) = json.loads(done.stdout)
     assert not report["verification"]["passed"]
@@ -109,7 +109,7 @@ def test_a_failure_marks_the_manifest_of_what_was_made_of_it(folder: Path, tmp_p
     manifest = read_manifest(graph(folder, "fp32").with_suffix(".json"))
     changed = replace(manifest.onnx, sha256=sha256(target), bytes=target.stat().st_size)
     write_manifest(target.with_suffix(".json"), replace(manifest, onnx=changed, verification=None))
-    done = fxsr_cli("verify", folder / "x.safetensors", target)
+    done = fxsr_here("verify", folder / "x.safetensors", target)
     assert done.returncode == 1
     # 0.1 of the outputs' range, which is 1 or more
     assert re.search(r"verification failed: cat 64x48 t=0: PSNR 2\d\.", done.stderr)
@@ -119,10 +119,10 @@ def test_a_failure_marks_the_manifest_of_what_was_made_of_it(folder: Path, tmp_p
 
 
 def test_the_first_diverging_layer_is_named(folder: Path) -> None:
-    done = fxsr_cli("verify", folder / "y.safetensors", graph(folder, "fp32"), "--layers")
+    done = fxsr_here("verify", folder / "y.safetensors", graph(folder, "fp32"), "--layers")
     assert done.returncode == 1
     assert "first diverging layer: HRconv (" in done.stdout
-    done = fxsr_cli("verify", folder / "x.safetensors", graph(folder, "fp16"), "--layers", "--json")
+    done = fxsr_here("verify", folder / "x.safetensors", graph(folder, "fp16"), "--layers", "--json")
     assert done.returncode == 0, done.stderr
     layers = json.loads(done.stdout)
     assert {"conv_first", "RRDB_trunk.0.RDB2.sft3.add", "sr"} < {layer["name"] for layer in layers}
@@ -130,9 +130,9 @@ def test_the_first_diverging_layer_is_named(folder: Path) -> None:
 
 
 def test_layers_of_the_bundled_model_agree(tmp_path: Path) -> None:
-    done = fxsr_cli("export", "--fp16", "--engine", "none", "--no-verify", "--out", tmp_path)
+    done = fxsr_here("export", "--fp16", "--engine", "none", "--no-verify", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    done = fxsr_cli("verify", DEFAULT_MODEL, tmp_path / f"{DEFAULT_MODEL}-fp16.onnx", "--layers")
+    done = fxsr_here("verify", DEFAULT_MODEL, tmp_path / f"{DEFAULT_MODEL}-fp16.onnx", "--layers")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -151,13 +151,13 @@ def test_results_do_not_undo_each_other(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["bf16", "fp32-t0.5", "fp32-uint8-packed"])
 def test_layers_of_other_forms_agree(form: str, folder: Path) -> None:
-    done = fxsr_cli("verify", folder / "x.safetensors", graph(folder, form), "--layers")
+    done = fxsr_here("verify", folder / "x.safetensors", graph(folder, form), "--layers")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no layer diverges" in done.stdout
 
 
 def test_users_photos_are_compared_too(folder: Path) -> None:
-    done = fxsr_cli("verify", folder / "x.safetensors", graph(folder, "fp32"), "--images", SAMPLE.parent, "--json")
+    done = fxsr_here("verify", folder / "x.safetensors", graph(folder, "fp32"), "--images", SAMPLE.parent, "--json")
     (report,) = json.loads(done.stdout)
     cases = [check["case"] for check in report["verification"]["checks"]]
     assert f"{SAMPLE.name} 64x48 t=checkerboard" in cases
@@ -176,7 +176,7 @@ def test_users_photos_are_compared_too(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_compared_is_one_line(files: list[str], status: int, message: str, folder: Path) -> None:
-    done = fxsr_cli("verify", *files, cwd=folder)
+    done = fxsr_here("verify", *files, cwd=folder)
     assert done.returncode == status, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -186,10 +186,10 @@ def test_what_cannot_be_compared_is_one_line(files: list[str], status: int, mess
 def test_an_engine_needs_a_gpu_and_says_so(folder: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     arguments = ("--checkpoint", "x.safetensors", "--fp16", "--tile", "32", "--engine", "tensorrt-rtx")
-    done = fxsr_cli("export", *arguments, "--out", "rtx", "--no-verify", cwd=folder)
+    done = fxsr_here("export", *arguments, "--out", "rtx", "--no-verify", cwd=folder)
     assert done.returncode == 0, done.stderr
     plan = folder / "rtx" / "golden-x4-fp16.rtx.plan"
-    done = fxsr_cli("verify", plan)
+    done = fxsr_here("verify", plan)
     if done.returncode:  # no GPU here
         assert done.returncode == 3
         assert "needs an NVIDIA GPU" in done.stderr
@@ -203,7 +203,7 @@ def test_an_engine_needs_a_gpu_and_says_so(folder: Path) -> None:
     network, config = layerwise_network(backend, plan.with_name("golden-x4-fp16.onnx"), facts)
     assert backend.engine_bytes_from_network(network, config)
     plan.with_name("golden-x4-fp16.onnx").unlink()
-    done = fxsr_cli("verify", plan)
+    done = fxsr_here("verify", plan)
     assert done.returncode == 2
     assert "golden-x4-fp16.onnx, which it was built from, is missing or has changed" in done.stderr
 

@@ -13,7 +13,7 @@ from fxsr.errors import FxsrError, StyleError, UsageError
 from fxsr.images.image import read_image
 from fxsr.runtime.jobs.places import files, is_dir, is_url, local_copy, parse_path, parse_place, send, within
 from fxsr.styles.style_map import StyleMap
-from tests.support import ended, fxsr_cli, fxsr_process, wait_until, write_photos
+from tests.support import ended, fxsr_cli, fxsr_here, fxsr_process, wait_until, write_photos
 
 pytest.importorskip("ray", reason="Ray is not installed (it has no wheel for every Python)")
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
 ) -> None:
     write_photos(tmp_path, 1, (8, 8))
     (tmp_path / "photo0.png").rename(tmp_path / "a.png")
-    done = fxsr_cli("run", *arguments, cwd=tmp_path)
+    done = fxsr_here("run", *arguments, cwd=tmp_path)
     assert done.returncode == status
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -27,7 +27,7 @@ from fxsr.images.image import Picture, read_image, write_image
 from fxsr.runtime.serve.settings import Settings
 from fxsr.runtime.upscale.upscaler import Upscaler
 from tests.serving import SMALL, Gate, Serving, metric, nearest, png, process, serving
-from tests.support import ROOT, SAMPLE, NearestSession, fxsr_cli, wait_until
+from tests.support import ROOT, SAMPLE, NearestSession, fxsr_cli, fxsr_here, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +306,7 @@ def test_a_refused_image_leaves_no_thread_behind(plain: Serving) -> None:
     ],
 )
 def test_what_cannot_be_served_is_said_in_a_line(arguments: tuple[str, ...], status: int, message: str) -> None:
-    done = fxsr_cli("serve", *arguments)
+    done = fxsr_here("serve", *arguments)
     assert done.returncode == status
     assert message in done.stderr
     assert len(done.stderr.splitlines()) <= 2
