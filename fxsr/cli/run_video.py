@@ -72,11 +72,15 @@ def plan_inputs(
     from fxsr.runtime.jobs.planning import plan_jobs
     from fxsr.runtime.jobs.videos import plan_videos, split_videos
 
+    def plan_images() -> JobPlan:
+        kept, t = options.skip_existing, options.style.uniform
+        return plan_jobs(images, scale, files.out, suffix, format_name, maps, kept, t)
+
     images, videos = split_videos(files.inputs, files.out)
     if not videos:
         if video.encoder is not None or video.settings or video.resume:
             raise UsageError("--encoder, --encoder-option and --resume are for videos, and no input is one")
-        return plan_jobs(images, scale, files.out, suffix, format_name, maps, options.skip_existing)
+        return plan_images()
     if ray is not None:
         raise UsageError(f"{videos[0]} is a video, and --ray upscales images alone; leave out --ray")
     if files.stdin is not None or files.stdout is not None:
@@ -89,5 +93,5 @@ def plan_inputs(
     plan = plan_videos(videos, scale, video, files.out, suffix, maps, alone=not images)
     if not images:
         return plan
-    others = plan_jobs(images, scale, files.out, suffix, format_name, maps, options.skip_existing)
+    others = plan_images()
     return JobPlan((*others.jobs, *plan.jobs), (*others.failures, *plan.failures))

@@ -31,13 +31,18 @@ class StyleOptions:
             check_t(t)
         check_feather(self.feather)
 
+    @property
+    def uniform(self) -> float:
+        """The t of an image without a map."""
+        return DEFAULT_T if self.t is None else self.t
+
     def over(self, t_map: StyleMap | None, height: int, width: int) -> StyleRows:
         """The style of an image of `height` x `width` pixels: `t_map` with all options applied, or `t` if it is None.
 
         A map of another size is resized to the image's.
         """
         if t_map is None:
-            style = StyleMap.uniform(DEFAULT_T if self.t is None else self.t)
+            style = StyleMap.uniform(self.uniform)
         else:
             factor = self.t if self.scale is None else self.scale
             style = t_map.scaled(1 if factor is None else factor).ranged(*self.range)

@@ -21,7 +21,7 @@ from fxsr.runtime.jobs.places import (
     within,
 )
 from fxsr.styles.automatic.registry import AutomaticStyle
-from fxsr.styles.style_map import StyleMap
+from fxsr.styles.style_map import DEFAULT_T, StyleMap
 
 
 def plan_jobs(
@@ -32,6 +32,7 @@ def plan_jobs(
     format_name: str | None = None,
     t_map: Place | AutomaticStyle | None = None,
     resume: bool | None = None,
+    uniform_t: float = DEFAULT_T,
 ) -> JobPlan:
     """Decide what is written where.
 
@@ -50,6 +51,7 @@ def plan_jobs(
             that images make by themselves.
         resume: whether existing outputs are kept. Then inputs that are also outputs of other inputs were written by an
             earlier run, and are left out. None: the command can't do so.
+        uniform_t: the style of images that have no map in the folder of maps, which a note names.
 
     Raises:
         UsageError: the arguments contradict each other, or an input is also the output of another one.
@@ -81,7 +83,7 @@ def plan_jobs(
         jobs = [replace(job, t_map=t_map, notes=t_map.notes) for job in jobs]
     elif t_map is not None:
         if is_dir(t_map):
-            jobs, maps = _pair(jobs, t_map, [place for place in inputs if is_dir(place)], failures)
+            jobs, maps = _pair(jobs, t_map, [place for place in inputs if is_dir(place)], uniform_t, failures)
         else:
             jobs, maps = _share(jobs, t_map), [t_map]
         originals |= {absolute(place): place for place in maps}
@@ -208,7 +210,7 @@ def _share(jobs: Iterable[Job], t_map: Place) -> list[Job]:
 
 
 def _pair(
-    jobs: Iterable[Job], folder: Place, input_folders: Sequence[Place], failures: list[Failure]
+    jobs: Iterable[Job], folder: Place, input_folders: Sequence[Place], uniform_t: float, failures: list[Failure]
 ) -> tuple[list[Job], list[Place]]:
     """The jobs, those that have a style map in a folder with that map, and these maps.
 
@@ -233,7 +235,7 @@ def _pair(
             paired.append(replace(job, t_map=t_map))
             found.append(t_map)
         else:
-            paired.append(replace(job, notes=(f"there is no style map {keys[0]}.* in {folder}; it gets one style",)))
+            paired.append(replace(job, notes=(f"there is no style map {keys[0]}.* in {folder}; it gets t = {uniform_t:g}",)))
     if input_folders or len(jobs) > 1:  # a single image need not use all maps
         failures.extend(
             Failure(maps[key], "style map without an input of its name") for key in sorted(maps) if key not in known

@@ -259,12 +259,12 @@ def test_a_missing_map_is_named(photos: Path) -> None:
 def test_maps_in_a_tree_are_paired_by_their_place(photos: Path) -> None:
     for name in ("a.png", "deep/c.png", "other/c.png", ".b.png"):
         write_image(Path("maps") / name, Picture(np.zeros((2, 2, 1), np.uint8)))
-    plan = plan_jobs([photos], 4, t_map=Path("maps"))
+    plan = plan_jobs([photos], 4, t_map=Path("maps"), uniform_t=0.3)
     assert {job.source.as_posix(): (job.t_map, job.notes) for job in plan.jobs} == {
         "photos/a.jpg": (Path("maps/a.png"), ()),
         "photos/deep/c.tif": (Path("maps/deep/c.png"), ()),
-        "photos/anim.gif": (None, ("there is no style map anim.* in maps; it gets one style",)),
-        "photos/b.png": (None, ("there is no style map b.* in maps; it gets one style",)),
+        "photos/anim.gif": (None, ("there is no style map anim.* in maps; it gets t = 0.3",)),
+        "photos/b.png": (None, ("there is no style map b.* in maps; it gets t = 0.3",)),
     }
     assert [(failure.file.as_posix(), failure.reason) for failure in plan.failures] == [
         ("maps/other/c.png", "style map without an input of its name")
