@@ -15,7 +15,7 @@ from fxsr.errors import MissingExtraError
 from fxsr.images.image import read_image
 from fxsr.training.loop import train
 from fxsr.training.monitor import RunMonitor
-from tests.support import tiny_recipe
+from tests.support import tiny_recipe, wait_until
 
 
 def recorded(photos: Path, out: Path, *overrides: str, stop: bool = False) -> None:
@@ -93,6 +93,8 @@ def offline_records(path: Path) -> Iterator[bytes]:
             place += left
             continue
         length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        if place + 7 + length > len(data):  # it is being written
+            return
         record += data[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):  # a whole record, or its last piece
@@ -101,7 +103,7 @@ def offline_records(path: Path) -> Iterator[bytes]:
 
 
 def offline_runs(folder: Path) -> list[dict[str, Any]]:
-    """The name and the history of each offline run of wandb in a folder."""
+    """The name and the history of each offline run of wandb in a folder, and whether all of it is written."""
     from wandb.proto import wandb_internal_pb2 as proto
 
     found = []
@@ -112,6 +114,8 @@ def offline_runs(folder: Path) -> list[dict[str, Any]]:
             record.ParseFromString(data)
             if record.HasField("run"):
                 rows["id"] = record.run.run_id
+            if record.HasField("exit"):
+                rows["ended"] = True
             for item in record.history.item:
                 rows.setdefault("/".join(item.nested_key) or item.key, []).append(item.value_json)
         found.append(rows)
@@ -125,14 +129,16 @@ def test_wandb_records_a_run_in_its_folder(photos: Path, tmp_path: Path, monkeyp
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "settings"))
     validation = [f"validation.hr={photos}", "validation.images=1", "validation.features=none"]
     recorded(photos, tmp_path / "run", "wandb=offline", "conditional.steps=0", *validation)
-    (found,) = offline_runs(tmp_path / "run" / "log")
-    assert found["id"] == (tmp_path / "run" / "log" / "wandb-id.txt").read_text()
+    log = tmp_path / "run" / "log"
+    wait_until(lambda: [run.get("ended") for run in offline_runs(log)] == [True])  # wandb writes in its own process
+    (found,) = offline_runs(log)
+    assert found["id"] == (log / "wandb-id.txt").read_text()
     assert len(found["psnr/l1"]) == len(found["psnr/seconds_per_step"]) == 4
     assert [float(value) for value in found["psnr/l1"]] == pytest.approx(
-        [value for _, value in events(tmp_path / "run" / "log")["psnr/l1"]], rel=1e-6
+        [value for _, value in events(log)["psnr/l1"]], rel=1e-6
     )
     assert "psnr/psnr/t=0.25" in found
-    assert list((tmp_path / "run" / "log").rglob("files/media/images/psnr/photo0.png_*.png"))
+    assert list(log.rglob("files/media/images/psnr/photo0.png_*.png"))
 
 
 def test_wandb_is_not_even_imported_by_default(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
