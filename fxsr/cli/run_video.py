@@ -72,9 +72,10 @@ def plan_inputs(
     from fxsr.runtime.jobs.planning import plan_jobs
     from fxsr.runtime.jobs.videos import plan_videos, split_videos
 
+    t = options.style.uniform
+
     def plan_images() -> JobPlan:
-        kept, t = options.skip_existing, options.style.uniform
-        return plan_jobs(images, scale, files.out, suffix, format_name, maps, kept, t)
+        return plan_jobs(images, scale, files.out, suffix, format_name, maps, options.skip_existing, t)
 
     images, videos = split_videos(files.inputs, files.out)
     if not videos:
@@ -90,7 +91,7 @@ def plan_inputs(
             "--format, --quality and --lossless are for images; for a video, give -o NAME.mkv, --encoder ffv1 or "
             "--encoder-option crf=N"
         )
-    plan = plan_videos(videos, scale, video, files.out, suffix, maps, alone=not images)
+    plan = plan_videos(videos, scale, video, files.out, suffix, maps, alone=not images, uniform_t=t)
     if not images:
         return plan
     others = plan_images()

@@ -235,9 +235,14 @@ def _pair(
             paired.append(replace(job, t_map=t_map))
             found.append(t_map)
         else:
-            paired.append(replace(job, notes=(f"there is no style map {keys[0]}.* in {folder}; it gets t = {uniform_t:g}",)))
+            paired.append(without_map(job, str(keys[0]), folder, uniform_t))
     if input_folders or len(jobs) > 1:  # a single image need not use all maps
         failures.extend(
             Failure(maps[key], "style map without an input of its name") for key in sorted(maps) if key not in known
         )
     return paired, found
+
+
+def without_map(job: Job, name: str, folder: Place, uniform_t: float) -> Job:
+    """The job with a note that its map, called `name`, is not in the folder of maps."""
+    return replace(job, notes=(f"there is no style map {name}.* in {folder}; it gets t = {uniform_t:g}",))

@@ -10,13 +10,13 @@ from fxsr.errors import UsageError
 from fxsr.images.formats import READABLE, WRITABLE
 from fxsr.runtime.jobs.jobs import FAILURES, Done, Failure, Job, JobPlan, RunOptions, job_failure
 from fxsr.runtime.jobs.places import Place, absolute, is_dir, is_file, local
-from fxsr.runtime.jobs.planning import refuse, target_fault, without_repeats
+from fxsr.runtime.jobs.planning import refuse, target_fault, without_map, without_repeats
 from fxsr.runtime.upscale.upscaler import Progress, Upscaler
 from fxsr.runtime.video.kinds import FALLBACK, WRITABLE_VIDEOS, is_video
 from fxsr.runtime.video.options import VideoOptions
 from fxsr.runtime.video.upscale import VideoRequest, upscale_video
 from fxsr.styles.automatic.registry import AutomaticStyle
-from fxsr.styles.style_map import StyleMap
+from fxsr.styles.style_map import DEFAULT_T, StyleMap
 
 
 def split_videos(inputs: Sequence[Place], out: Place | None) -> tuple[list[Place], list[Path]]:
@@ -41,6 +41,7 @@ def plan_videos(
     t_map: Place | AutomaticStyle | None = None,
     *,
     alone: bool = True,
+    uniform_t: float = DEFAULT_T,
 ) -> JobPlan:
     """Decide what is written where, as `fxsr.runtime.jobs.planning.plan_jobs` does for images.
 
@@ -49,6 +50,7 @@ def plan_videos(
             has a map, a video or a folder of maps with its stem, or, for a single input, a map for each frame; or maps
             that frames make by themselves.
         alone: whether there are no other inputs.
+        uniform_t: the style of videos that have no map in the folder of maps, which a note names.
 
     Raises:
         UsageError: the arguments contradict each other.
@@ -68,7 +70,7 @@ def plan_videos(
         jobs = without_repeats(
             Job(source, (out or source.parent) / _output_name(source, mark), video=options) for source in videos
         )
-    jobs = _with_maps(jobs, t_map, alone=alone and len(jobs) == 1)
+    jobs = _with_maps(jobs, t_map, uniform_t, alone=alone and len(jobs) == 1)
     originals = {absolute(job.source): job.source for job in jobs}
     originals |= {absolute(job.t_map): job.t_map for job in jobs if isinstance(job.t_map, Path)}
     return JobPlan(tuple(refuse(jobs, failures, target_fault(jobs, originals))), tuple(failures))
@@ -111,7 +113,7 @@ def _output_name(source: Path, mark: str) -> str:
     return f"{source.stem}{mark}{kept}"
 
 
-def _with_maps(jobs: list[Job], t_map: Place | AutomaticStyle | None, *, alone: bool) -> list[Job]:
+def _with_maps(jobs: list[Job], t_map: Place | AutomaticStyle | None, uniform_t: float, *, alone: bool) -> list[Job]:
     if t_map is None:
         return jobs
     if isinstance(t_map, AutomaticStyle):
@@ -120,10 +122,10 @@ def _with_maps(jobs: list[Job], t_map: Place | AutomaticStyle | None, *, alone: 
     if not path.is_dir():
         style: Place | StyleMap = path if is_file(path) and is_video(path) else StyleMap.read(path)
         return [replace(job, t_map=style) for job in jobs]
-    return [_with_map_of(job, path, alone=alone) for job in jobs]
+    return [_with_map_of(job, path, uniform_t, alone=alone) for job in jobs]
 
 
-def _with_map_of(job: Job, folder: Path, *, alone: bool) -> Job:
+def _with_map_of(job: Job, folder: Path, uniform_t: float, *, alone: bool) -> Job:
     """A job with its map in a folder of maps."""
     own = [path for path in sorted(folder.iterdir()) if path.stem == job.source.stem and path.name[0] != "."]
     own = [path for path in own if path.is_dir() or path.suffix.lower() in READABLE or is_video(path)]
@@ -131,4 +133,4 @@ def _with_map_of(job: Job, folder: Path, *, alone: bool) -> Job:
         return replace(job, t_map=own[0])
     if alone and any(path.suffix.lower() in READABLE for path in folder.iterdir()):
         return replace(job, t_map=folder)
-    return replace(job, notes=(f"there is no style map {job.source.stem}.* in {folder}; it gets one style",))
+    return without_map(job, job.source.stem, folder, uniform_t)
