@@ -27,12 +27,13 @@ def test_the_published_size_exports_and_agrees_with_its_network(tmp_path: Path) 
     checkpoint = golden_checkpoint(NetworkConfig(), 20220113)
     path = tmp_path / "published.safetensors"
     save_checkpoint(path, Checkpoint(checkpoint.config, checkpoint.weights, About("fxsr-pd", "pd")))
-    done = fxsr_cli(
-        "export", "--checkpoint", path, "--engine", "none", "--scale", "4", "--out", tmp_path / "e", "--no-verify"
-    )
+    done = fxsr_cli("export", "--checkpoint", path, "--engine", "none", "--scale", "4", "--out", tmp_path / "e")
     assert done.returncode == 0, done.stderr
+    assert "comparisons hold" in done.stdout
     manifest = read_manifest(tmp_path / "e" / "fxsr-pd-x4-fp32.json")
     check_schema("manifest.schema.json", json.loads((tmp_path / "e" / "fxsr-pd-x4-fp32.json").read_bytes()))
+    assert manifest.verification is not None
+    assert manifest.verification.passed
     assert manifest.model.checkpoint_sha256 == sha256(path)
     assert manifest.onnx.sha256 == sha256(tmp_path / "e" / manifest.onnx.file)
     rng = np.random.default_rng(0)
@@ -44,8 +45,8 @@ def test_the_published_size_exports_and_agrees_with_its_network(tmp_path: Path) 
         assert relative(session.run(lr, t_map), expected) < 1e-5
 
 
-@pytest.mark.parametrize(("flags", "stem"), [(["--fp32"], "fp32"), (["--compact"], "fp32")])
-def test_the_bundled_model_exports(flags: list[str], stem: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("flags", "stem"), [(["--fp16"], "fp16"), (["--fp32"], "fp32"), (["--compact"], "fp32")])
+def test_the_bundled_model_exports_in_every_precision(flags: list[str], stem: str, tmp_path: Path) -> None:
     done = fxsr_cli("export", "--scale", "4", *flags, "--engine", "none", "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

@@ -236,7 +236,8 @@ def torchrun(processes: int, photos: Path, out: Path, *overrides: str) -> subpro
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
-@pytest.mark.parametrize(("workers", "number"), [(0, signal.SIGINT), (2, signal.SIGTERM)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_signal_saves_and_stops(workers: int, number: signal.Signals, photos: Path, tmp_path: Path) -> None:
     arguments = ["train", str(GOLDEN / "tiny.toml"), "--device", "cpu", "--out", str(tmp_path / "run")]
     overrides = ["--set", f"data.hr={photos}", "--set", "psnr.steps=100000", "--set", "save_every=100000"]
