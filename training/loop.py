@@ -18,15 +18,13 @@ from typing import Protocol
 
 from fxsr.errors import UsageError
 from fxsr.extras import needs
-from fxsr.training.cache import check_folder
 from fxsr.training.crops import Sources
 from fxsr.training.data import batches
 from fxsr.training.objective import Objective
-from fxsr.training.opening import cache_folder, first_generator, lacks_bfloat16, open_accelerator, open_sources
+from fxsr.training.opening import cache_folder, first_generator, lacks_bfloat16, open_run, open_sources
 from fxsr.training.recipe import Recipe
 from fxsr.training.schedule import StageCost, fit, try_out
 from fxsr.training.state import RunFolder
-from fxsr.training.user_terms import check_user_code
 
 with needs("train"):
     import torch
@@ -35,7 +33,7 @@ with needs("train"):
 
     from fxsr.models.network import Generator
     from fxsr.training.initial import restart_style
-    from fxsr.training.memory import check_memory, memory_errors
+    from fxsr.training.memory import memory_errors
     from fxsr.training.speed import Speed, Stopwatch
     from fxsr.training.trainer import Trainer
 
@@ -113,11 +111,7 @@ def train(
         OutOfMemoryError: the recipe does not fit into the memory.
     """
     deadline = math.inf if minutes is None else time.monotonic() + minutes * 60
-    for each in (*recipe.data.hr_folders, *recipe.data.lr_folders):
-        check_folder(each)
-    accelerator = open_accelerator(recipe, device)
-    check_user_code(recipe, monitor.say if accelerator.is_main_process else lambda _: None)
-    check_memory(recipe, accelerator.device, accelerator.num_processes)
+    accelerator = open_run(recipe, device, monitor.say)
     alone = RunFolder(out, recipe).lock() if accelerator.is_main_process else nullcontext()
     with memory_errors(), alone:
         folder = RunFolder(out, recipe)

@@ -9,12 +9,13 @@ from pathlib import Path
 from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.models.checkpoint import load_start, start_from
-from fxsr.training.cache import open_cache
+from fxsr.training.cache import check_folder, open_cache
 from fxsr.training.crops import Sources
 from fxsr.training.ncnn import load_ncnn_rrdb
 from fxsr.training.recipe import Recipe
 from fxsr.training.samples import inputs_of, open_samples
 from fxsr.training.teachers import locate, open_pictures
+from fxsr.training.user_terms import check_user_code
 
 with needs("train"):
     import torch
@@ -24,6 +25,7 @@ with needs("train"):
 
     from fxsr.models.network import Generator, build_generator
     from fxsr.training.initial import initialise
+    from fxsr.training.memory import check_memory
 
 
 def open_accelerator(recipe: Recipe, device: str) -> Accelerator:
@@ -35,7 +37,8 @@ def open_accelerator(recipe: Recipe, device: str) -> Accelerator:
     Raises:
         UsageError: the recipe's precision needs a GPU.
     """
-    cpu = device == "cpu"
+    # told so, since several processes on a CPU otherwise take themselves for single ones
+    cpu = device == "cpu" or not torch.accelerator.is_available()
     if recipe.precision == "fp16" and (cpu or not torch.cuda.is_available()):
         raise UsageError('precision is "fp16", which needs a GPU; bf16 and fp32 run on CPUs too')
     # broadcast_buffers: each process keeps its own batch statistics, which two passes through the discriminator need
@@ -48,6 +51,25 @@ def open_accelerator(recipe: Recipe, device: str) -> Accelerator:
         AcceleratorState._reset_state(reset_partial_state=True)
     mixed = "no" if recipe.precision == "fp32" else recipe.precision
     return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=handlers)
+
+
+def open_run(recipe: Recipe, device: str, tell: Callable[[str], None]) -> Accelerator:
+    """The devices and processes of a run, after the checks that take no time.
+
+    Args:
+        device: "auto" or "cpu".
+        tell: receives messages for the user, in the first process only.
+
+    Raises:
+        UsageError: a folder of photos is missing, a user's term fails, or that of `open_accelerator`.
+        OutOfMemoryError: the recipe does not fit into the memory.
+    """
+    for folder in (*recipe.data.hr_folders, *recipe.data.lr_folders):
+        check_folder(folder)
+    accelerator = open_accelerator(recipe, device)
+    check_user_code(recipe, tell if accelerator.is_main_process else lambda _: None)
+    check_memory(recipe, accelerator.device, accelerator.num_processes)
+    return accelerator
 
 
 def lacks_bfloat16() -> bool:

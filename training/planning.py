@@ -9,16 +9,15 @@ from itertools import groupby
 from fxsr.extras import needs
 from fxsr.scratch import scratch_folder
 from fxsr.training.objective import Objective
-from fxsr.training.opening import first_generator, open_accelerator, open_sources
+from fxsr.training.opening import first_generator, open_run, open_sources
 from fxsr.training.recipe import Recipe
 from fxsr.training.samples import count_taught
 from fxsr.training.schedule import describe_costs, describe_seconds, try_out
-from fxsr.training.user_terms import check_user_code
 
 with needs("train"):
     import torch
 
-    from fxsr.training.memory import check_memory, memory_errors
+    from fxsr.training.memory import memory_errors
 
 _PICTURES = 3
 """Pictures of each kind of input that are enough: what a step takes depends on the size of crops alone."""
@@ -54,9 +53,7 @@ def plan_recipe(recipe: Recipe, tell: Callable[[str], None], device: str = "auto
     Raises:
         FxsrError: that of `fxsr.training.loop.train`.
     """
-    accelerator = open_accelerator(recipe, device)
-    check_user_code(recipe, tell)
-    check_memory(recipe, accelerator.device, accelerator.num_processes)
+    accelerator = open_run(recipe, device, tell)
     clock = _TeacherClock()
     with memory_errors(), scratch_folder() as folder:
         objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}

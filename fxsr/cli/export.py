@@ -275,6 +275,8 @@ def export(
         _write_repository(result, triton, quiet, as_json)
     if engine == EngineChoice.auto and flavour is None and not quiet:
         _note(f"no engine was built. {why_none()}")
+        if fp16:
+            _note("half precision is for GPUs: on a CPU, this file is slower than one of --fp32")
     if result.failed:
         raise typer.Exit(1)
 

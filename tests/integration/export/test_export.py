@@ -187,6 +187,15 @@ def test_what_was_taken_away_or_is_called_otherwise_is_written_anew(tiny: Path) 
     assert pth.is_file()
 
 
+def test_half_precision_without_an_engine_is_said_to_be_for_gpus(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fxsr.export.engine.engine.choose_flavour", lambda _: None)  # as where no builder is installed
+    command = ("export", "--checkpoint", "x.safetensors", "--no-verify")
+    for more, said in (["--fp16"], True), ([], False):
+        errors = fxsr_here(*command, *more, cwd=tiny).stderr
+        assert "no engine was built" in errors
+        assert ("slower than one of --fp32" in errors) == said
+
+
 def test_a_network_of_nothing_but_zeros_is_verified(tmp_path: Path) -> None:
     nothing = golden_checkpoint(TINY, 5)
     zeros = {key: np.zeros_like(value) for key, value in nothing.weights.items()}

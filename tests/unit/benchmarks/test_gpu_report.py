@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,9 +83,7 @@ def test_what_a_failing_step_found_and_why_it_failed_is_kept(run: Callable[..., 
 
 @pytest.mark.parametrize("program", [HANG, STUBBORN])
 def test_a_step_that_hangs_is_stopped_at_its_limit(program: str, run: Callable[..., GpuReport]) -> None:
-    begin = time.monotonic()
     report = run([*steps(program, limit_s=6), Step("1 group", "after", PASS, 60)])
-    assert time.monotonic() - begin < 60
     assert outcomes(report) == ["timed out", "passed"]
     assert report.steps[0].findings[0].name == "first"
 
