@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fxsr.extras import needs
 from fxsr.models.config import COND_SLOPE, USER_TRUNK, is_style
 
@@ -13,10 +15,13 @@ with needs("train"):
     from fxsr.models.network import SFT, Generator
 
 
-def initialise(generator: Generator) -> Generator:
+def initialise(generator: Generator, still: Literal[0, 1] = 0) -> Generator:
     """Set fresh weights of a tenth of the usual size, so that residual branches start near 0 (ESRGAN, section 3.1).
 
     Style layers start as the identity. A trunk that is code of a user keeps its own weights.
+
+    Args:
+        still: the t at which styles have no effect at first, so that training moves their weights for other t only.
     """
     for name, module in generator.named_modules():
         if name.startswith(f"{USER_TRUNK}."):
@@ -28,7 +33,7 @@ def initialise(generator: Generator) -> Generator:
     for layer in _style_layers(generator):
         for _, last in _branches(layer):
             nn.init.zeros_(_bias(last))
-    _spread(generator)
+    _spread(generator, still)
     return generator
 
 
@@ -43,20 +48,20 @@ def restart_style(generator: Generator) -> Generator:
             for first, last in _branches(layer):
                 value: Tensor = last(F.leaky_relu(first(cond), COND_SLOPE))
                 _bias(last).copy_(value.flatten())
-        _spread(generator)
+        _spread(generator, 0)
     return generator
 
 
-def _spread(generator: Generator) -> None:
-    """Make the condition features proportional to t, and their effect 0.
+def _spread(generator: Generator, still: Literal[0, 1]) -> None:
+    """Make the condition features proportional to the distance of t from `still`, and their effect 0.
 
-    Without biases the branch is proportional to t for t >= 0, leaky ReLUs included, so the effect of the style starts
-    linear in t.
+    Without other biases the branch is proportional to that distance, leaky ReLUs included, so the effect of the style
+    starts linear in t.
     """
     begin, end = (module for module in generator.CondNet if isinstance(module, nn.Conv2d))
-    nn.init.ones_(begin.weight)
+    nn.init.constant_(begin.weight, 1 - 2 * still)
     nn.init.normal_(end.weight)
-    nn.init.zeros_(_bias(begin))
+    nn.init.constant_(_bias(begin), still)
     nn.init.zeros_(_bias(end))
     for layer in _style_layers(generator):
         for first, last in _branches(layer):

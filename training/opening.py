@@ -120,7 +120,7 @@ def first_generator(recipe: Recipe, init: str) -> Generator:
     """
     config = recipe.network.config()
     set_seed(recipe.seed)
-    fresh = initialise(Generator(config))
+    fresh = initialise(Generator(config), recipe.init_t)
     if not init:
         return fresh
     own = {key: value.numpy() for key, value in fresh.state_dict().items()}

@@ -9,7 +9,7 @@ from fxsr.styles.automatic.detector import open_network
 from fxsr.styles.automatic.view import look
 from fxsr.styles.maps import Plane, feather, smooth_step, spread
 
-PACKAGE = "rapidocr_onnxruntime"
+PACKAGE = "rapidocr"
 EXTRA = "text"
 _LONGEST = 1280
 """Long side, in pixels, of the reduced photo in which text is looked for."""
@@ -46,7 +46,7 @@ def find_text(image: Pixels) -> Plane:
     each line, which is narrower than the line. Thick cores grow more than thin ones. In photos without text it
     sometimes marks smooth shapes; what shows no strokes is left out.
     """
-    network = open_network(PACKAGE, "models/*det_infer.onnx", EXTRA)
+    network = open_network(PACKAGE, "models/ch_PP-OCRv4_det*.onnx", EXTRA)
     rgb = look(image, _LONGEST)
     height, width = rgb.shape[:2]
     inner = [resize_plane(rgb[..., each].astype(np.float32), *map(_multiple, (height, width))) for each in (2, 1, 0)]

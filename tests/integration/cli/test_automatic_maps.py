@@ -52,7 +52,7 @@ def test_faces_and_skin_are_faithful_on_a_portrait(tmp_path: Path) -> None:
 
 
 def test_text_is_faithful_on_a_scanned_page(tmp_path: Path) -> None:
-    needs_detector("rapidocr_onnxruntime")
+    needs_detector("rapidocr")
     page = photo("skimage", "data/page.png")
     t = made("text", page, tmp_path)
     ink = np.asarray(Image.open(page).convert("L")) < 90

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -69,10 +70,23 @@ def test_a_network_that_is_given_more_blocks_computes_what_it_did(config: Networ
         load_start(tmp_path / "small.safetensors", replace(config, nb=config.nb - 1 or 1, scale=2), fresh)
 
 
-def test_condition_features_begin_proportional_to_t() -> None:
+@pytest.mark.parametrize("still", [0, 1])
+def test_styles_begin_in_proportion_to_the_distance_from_the_t_that_is_kept(still: Literal[0, 1]) -> None:
     torch.manual_seed(0)
-    generator = initialise(Generator(TINY))
+    generator = initialise(Generator(TINY), still)
     with torch.no_grad():
-        half, whole = (generator.CondNet(torch.full((1, 1, 1, 1), t)) for t in (0.5, 1.0))
-    torch.testing.assert_close(2 * half, whole)
-    assert whole.abs().max() > 0.1
+        kept, half, other = (generator.CondNet(torch.full((1, 1, 1, 1), float(t))) for t in (still, 0.5, 1 - still))
+    assert not kept.any()
+    torch.testing.assert_close(2 * half, other)
+    assert other.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("still", [0, 1])
+def test_only_other_styles_move_the_weights_of_style_layers_at_first(still: Literal[0, 1]) -> None:
+    torch.manual_seed(0)
+    generator = initialise(Generator(TINY), still)
+    last = [p for name, p in generator.named_parameters() if name.endswith("conv1.weight") and "SFT" in name]
+    for t, moved in ((still, False), (1 - still, True)):
+        generator.zero_grad()
+        generator(torch.rand(1, 3, 8, 8), torch.full((1, 1, 1, 1), float(t))).sum().backward()
+        assert all(moves(p) == moved for p in last)
