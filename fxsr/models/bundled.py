@@ -40,8 +40,9 @@ PUBLISHED_MODELS = (
 
 
 def bundled_models() -> tuple[str, ...]:
-    """Names of the bundled models."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.safetensors")))
+    """Names of the bundled models, the default first."""
+    names = (path.stem for path in _folder().glob("*.safetensors"))
+    return tuple(sorted(names, key=lambda name: (name != DEFAULT_MODEL, name)))
 
 
 def how_to_get(name: str) -> str:
