@@ -284,7 +284,7 @@ def test_every_help_explains_itself(command: list[str]) -> None:
 
 def test_info_models_and_doctor_describe_files_and_the_machine(tmp_path: Path) -> None:
     facts = json.loads(fxsr_cli("info", "fxsr-pd-x4-small", "--json").stdout)
-    assert (facts["scale"], facts["nb"], facts["precision"]) == (4, 4, "fp32")
+    assert (facts["scale"], facts["nb"], facts["precision"]) == (4, 6, "fp32")
     models = json.loads(fxsr_cli("models", "--json").stdout)
     assert "fxsr-pd-x4-small" in models["bundled"]
     assert {(model["name"], model["scale"]) for model in models["published"]} >= {("FxSR-PD 4x", 4), ("FxSR-DS 8x", 8)}
