@@ -15,13 +15,13 @@ with needs("train"):
     from fxsr.models.network import SFT, Generator
 
 
-def initialise(generator: Generator, still: Literal[0, 1] = 0) -> Generator:
+def initialise(generator: Generator, init_t: Literal[0, 1] = 0) -> Generator:
     """Set fresh weights of a tenth of the usual size, so that residual branches start near 0 (ESRGAN, section 3.1).
 
     Style layers start as the identity. A trunk that is code of a user keeps its own weights.
 
     Args:
-        still: the t at which styles have no effect at first, so that training moves their weights for other t only.
+        init_t: the t at which styles have no effect at first; see `fxsr.training.recipe.Recipe.init_t`.
     """
     for name, module in generator.named_modules():
         if name.startswith(f"{USER_TRUNK}."):
@@ -33,7 +33,7 @@ def initialise(generator: Generator, still: Literal[0, 1] = 0) -> Generator:
     for layer in _style_layers(generator):
         for _, last in _branches(layer):
             nn.init.zeros_(_bias(last))
-    _spread(generator, still)
+    _spread(generator, init_t)
     return generator
 
 
@@ -52,16 +52,16 @@ def restart_style(generator: Generator) -> Generator:
     return generator
 
 
-def _spread(generator: Generator, still: Literal[0, 1]) -> None:
-    """Make the condition features proportional to the distance of t from `still`, and their effect 0.
+def _spread(generator: Generator, init_t: Literal[0, 1]) -> None:
+    """Make the condition features proportional to the distance of t from `init_t`, and their effect 0.
 
     Without other biases the branch is proportional to that distance, leaky ReLUs included, so the effect of the style
     starts linear in t.
     """
     begin, end = (module for module in generator.CondNet if isinstance(module, nn.Conv2d))
-    nn.init.constant_(begin.weight, 1 - 2 * still)
+    nn.init.constant_(begin.weight, 1 - 2 * init_t)
     nn.init.normal_(end.weight)
-    nn.init.constant_(_bias(begin), still)
+    nn.init.constant_(_bias(begin), init_t)
     nn.init.zeros_(_bias(end))
     for layer in _style_layers(generator):
         for first, last in _branches(layer):

@@ -37,7 +37,7 @@ def open_accelerator(recipe: Recipe, device: str) -> Accelerator:
     Raises:
         UsageError: the recipe's precision needs a GPU.
     """
-    # told so, since several processes on a CPU otherwise take themselves for single ones
+    # Accelerate has to be told of a CPU: otherwise each of several processes takes itself for the only one
     cpu = device == "cpu" or not torch.accelerator.is_available()
     if recipe.precision == "fp16" and (cpu or not torch.cuda.is_available()):
         raise UsageError('precision is "fp16", which needs a GPU; bf16 and fp32 run on CPUs too')

@@ -268,8 +268,7 @@ class Recipe(Part, frozen=True):
     """Initial checkpoint: of this network, of one with fewer blocks, or of an RRDB network without style layers. Empty:
     random weights."""
     init_t: Literal[0, 1] = 0
-    """The t that `init` is right for, where it has no style layers: those that are added have no effect there at first,
-    so training leaves the trunk as it is and learns what differs."""
+    """The t that an `init` without style layers is right for: those that are added have no effect there at first."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     ema: Share = 0.999
     """Decay of the averaged weights, those that are exported; 0: no averaging."""

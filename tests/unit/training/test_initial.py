@@ -70,23 +70,23 @@ def test_a_network_that_is_given_more_blocks_computes_what_it_did(config: Networ
         load_start(tmp_path / "small.safetensors", replace(config, nb=config.nb - 1 or 1, scale=2), fresh)
 
 
-@pytest.mark.parametrize("still", [0, 1])
-def test_styles_begin_in_proportion_to_the_distance_from_the_t_that_is_kept(still: Literal[0, 1]) -> None:
+@pytest.mark.parametrize("init_t", [0, 1])
+def test_styles_begin_in_proportion_to_the_distance_from_the_t_that_is_kept(init_t: Literal[0, 1]) -> None:
     torch.manual_seed(0)
-    generator = initialise(Generator(TINY), still)
+    generator = initialise(Generator(TINY), init_t)
     with torch.no_grad():
-        kept, half, other = (generator.CondNet(torch.full((1, 1, 1, 1), float(t))) for t in (still, 0.5, 1 - still))
+        kept, half, other = (generator.CondNet(torch.full((1, 1, 1, 1), float(t))) for t in (init_t, 0.5, 1 - init_t))
     assert not kept.any()
     torch.testing.assert_close(2 * half, other)
     assert other.abs().max() > 0.1
 
 
-@pytest.mark.parametrize("still", [0, 1])
-def test_only_other_styles_move_the_weights_of_style_layers_at_first(still: Literal[0, 1]) -> None:
+@pytest.mark.parametrize("init_t", [0, 1])
+def test_only_other_styles_move_the_weights_of_style_layers_at_first(init_t: Literal[0, 1]) -> None:
     torch.manual_seed(0)
-    generator = initialise(Generator(TINY), still)
+    generator = initialise(Generator(TINY), init_t)
     last = [p for name, p in generator.named_parameters() if name.endswith("conv1.weight") and "SFT" in name]
-    for t, moved in ((still, False), (1 - still, True)):
+    for t, moved in ((init_t, False), (1 - init_t, True)):
         generator.zero_grad()
         generator(torch.rand(1, 3, 8, 8), torch.full((1, 1, 1, 1), float(t))).sum().backward()
         assert all(moves(p) == moved for p in last)
