@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from fxsr.images.image import repeat_pixels
+
 _WORDS = (
     "the quick brown fox jumps over a lazy dog while 1234567890 people watch; Price: $49.99 (incl. VAT) & more see page"
 )
@@ -22,6 +24,21 @@ def make_drawings(folder: Path, count: int, side: int = 512) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         Image.fromarray(draw(np.random.default_rng([3, number]), side)).save(folder / f"{number:04d}.png")
+
+
+def make_plain(folder: Path, count: int, side: int = 512) -> None:
+    """Write `count` images of flat colours to `folder`/NUMBER.png: by turns one colour, and 8x8 squares of one each.
+
+    The images are always the same. The first kind shows what happens to a colour far from any edge, the second shows
+    many colours at once.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        rng, squares = np.random.default_rng([4, number]), 8 if number % 2 else 1
+        pure = rng.random((squares, squares, 1)) < 0.6
+        shape = squares, squares, 3
+        colours = np.where(pure, rng.choice(_PURE, shape), rng.integers(0, 256, shape)).astype(np.uint8)
+        Image.fromarray(repeat_pixels(colours, side // squares)).save(folder / f"{number:03d}.png")
 
 
 def draw(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:

@@ -80,13 +80,15 @@ def photos(
 
 def drawings(
     folder: Annotated[Path, typer.Argument(help="Where to write them.")],
-    count: Annotated[int, typer.Option("--count", min=1, help="How many.")] = 90,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="How many. [default: 90; 240 plain ones]")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Images of flat colours alone instead.")] = False,
 ) -> None:
     """Make drawings of flat colours, shapes and text, to train on next to photos."""
-    from fxsr.benchmarks.drawings import make_drawings
+    from fxsr.benchmarks.drawings import make_drawings, make_plain
 
-    make_drawings(folder, count)
-    print(f"{count} drawings in {folder}")
+    count = count or (240 if plain else 90)
+    (make_plain if plain else make_drawings)(folder, count)
+    print(f"{count} {'plain images' if plain else 'drawings'} in {folder}")
 
 
 def sheet(

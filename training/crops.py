@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.training.cache import ImageCache, Pixels
+from fxsr.training.crop_teacher import CropTeacher
 from fxsr.training.degrade import degrade
 from fxsr.training.recipe import STAGES, Recipe
 from fxsr.training.samples import inputs_of
@@ -51,13 +52,16 @@ class Sources:
 
     cache: ImageCache
     teachers: Mapping[str, TeacherPictures] = field(default_factory=dict)
+    drawn: Mapping[str, CropTeacher] = field(default_factory=dict)
+    """Teachers whose pictures are not cached."""
 
 
-_Item = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]
+_Item = tuple[Tensor, Tensor, Tensor, Tensor, bool, dict[str, Tensor]]
 
 
 class Crops(Dataset[_Item]):
-    """The endless list of crops of a stage: (3, ...) uint8 lr and hr, float32 t_map, its bounds, teachers' pictures."""
+    """The endless list of crops of a stage: (3, ...) uint8 lr and hr, float32 t_map, its bounds, whether teachers have
+    pictures of it, and those that are cached."""
 
     def __init__(self, recipe: Recipe, name: str, sources: Sources) -> None:
         stage = recipe.stages[name]
@@ -107,6 +111,10 @@ class Crops(Dataset[_Item]):
             rng,
         )
 
+    def taught(self, choice: CropChoice) -> bool:
+        """Whether teachers have pictures of a crop; otherwise the photo takes their place."""
+        return self._kinds[self._cache.entries[choice.index].kind].taught
+
     def __getitem__(self, number: int) -> _Item:
         choice = self.choose(number)
         lr = self._cut(self._cache.input(choice.index), choice, 1)
@@ -122,7 +130,8 @@ class Crops(Dataset[_Item]):
             for name, teacher in self._sources.teachers.items()
         }
         bounds = torch.tensor([float(choice.t_map.min()), float(choice.t_map.max())])
-        return _channels_first(lr), _channels_first(hr), torch.from_numpy(choice.t_map), bounds, pictures
+        t_map = torch.from_numpy(choice.t_map)
+        return _channels_first(lr), _channels_first(hr), t_map, bounds, self.taught(choice), pictures
 
     def _cut(self, pixels: Pixels, choice: CropChoice, scale: int) -> Pixels:
         part = pixels[window(choice, self._data.patch // self._scale, scale)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fxsr.extras import needs
+from fxsr.training.crop_teacher import CropTeacher
 from fxsr.training.crops import Crops, Sources
 from fxsr.training.recipe import Recipe, Stage
 
@@ -32,6 +33,10 @@ class Batch:
     """Pictures of teachers by name, with the shape of `hr`."""
     bounds: tuple[tuple[float, float], ...] = ()
     """Least and largest t of each crop, on the host, so that reading them does not wait for the device."""
+    taught: tuple[bool, ...] = ()
+    """Whether `drawn` teachers draw each crop; otherwise the photo takes their place."""
+    drawn: Mapping[str, CropTeacher] = field(default_factory=dict)
+    """Teachers by name that draw crops when asked."""
 
 
 class _Numbers(Sampler[list[int]]):
@@ -81,9 +86,9 @@ def batches(
     if device.type == "cuda" and not recipe.data.degradation and fits(sources, device):
         resident = ResidentPictures(crops, sources, recipe.data.patch, recipe.network.scale, device)
         for each in numbers:
-            lr, hr, t_map, bounds, pictures = resident.cut(each)
+            lr, hr, t_map, bounds, taught, pictures = resident.cut(each)
             teachers = {name: picture(x) for name, x in pictures.items()}
-            yield Batch(picture(lr), picture(hr), t_map, teachers, bounds)
+            yield Batch(picture(lr), picture(hr), t_map, teachers, bounds, taught, sources.drawn)
         return
     loader = DataLoader(
         crops,
@@ -93,10 +98,11 @@ def batches(
         pin_memory=device.type == "cuda",
         persistent_workers=False,
     )
-    for lr, hr, t_map, bounds, pictures in loader:
+    for lr, hr, t_map, bounds, taught, pictures in loader:
         teachers = {name: picture(x) for name, x in pictures.items()}
         limits = tuple((float(low), float(high)) for low, high in bounds)
-        yield Batch(picture(lr), picture(hr), t_map.to(device, non_blocking=True), teachers, limits)
+        t_map = t_map.to(device, non_blocking=True)
+        yield Batch(picture(lr), picture(hr), t_map, teachers, limits, tuple(taught.tolist()), sources.drawn)
 
 
 def _leave_signals(number: int) -> None:

@@ -14,7 +14,7 @@ from fxsr.training.crops import Sources
 from fxsr.training.ncnn import load_ncnn_rrdb
 from fxsr.training.recipe import Recipe
 from fxsr.training.samples import inputs_of, open_samples
-from fxsr.training.teachers import locate, open_pictures
+from fxsr.training.teachers import load_crop_teacher, locate, open_pictures
 from fxsr.training.user_terms import check_user_code
 
 with needs("train"):
@@ -108,8 +108,14 @@ def open_sources(
     teachers = {
         name: open_pictures(cache, recipe.teachers[name], name, device, progress, untaught, tell)
         for name in recipe.targets
+        if recipe.teachers[name].cached
     }
-    return Sources(cache, teachers)
+    drawn = {
+        name: load_crop_teacher(recipe.teachers[name], name, scale, device)
+        for name in recipe.targets
+        if not recipe.teachers[name].cached
+    }
+    return Sources(cache, teachers, drawn)
 
 
 def first_generator(recipe: Recipe, init: str) -> Generator:

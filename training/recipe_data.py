@@ -106,7 +106,7 @@ class Degradation(Part, frozen=True):
 
 
 class Teacher(Part, frozen=True):
-    """A network or a folder that provides target pictures for the inputs. They are computed once and cached."""
+    """A network or a folder that provides target pictures for the inputs."""
 
     source: Text
     """An ncnn `.param` file (its `.bin` next to it) or a checkpoint of an x4 RRDB network, an FxSR checkpoint,
@@ -120,6 +120,9 @@ class Teacher(Part, frozen=True):
     """Side of a tile in input pixels. Larger inputs are upscaled in overlapping tiles."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """"auto": bf16 on devices that support it."""
+    cached: bool = True
+    """True: pictures of whole inputs are computed once, before training. False: a network draws each crop in training
+    and sees as little around it as the generator. For a generator that starts as this teacher."""
 
 
 class Input(Part, frozen=True):

@@ -48,8 +48,8 @@ class ResidentPictures:
 
     def cut(
         self, numbers: Sequence[int]
-    ) -> tuple[Tensor, Tensor, Tensor, tuple[tuple[float, float], ...], dict[str, Tensor]]:
-        """The crops with these numbers: lr, hr, t_map, bounds of t and teachers' pictures; pixels are uint8.
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[tuple[float, float], ...], tuple[bool, ...], dict[str, Tensor]]:
+        """The crops with these numbers, as `Crops` has them; pixels are uint8.
 
         This does not wait for the device.
         """
@@ -61,7 +61,7 @@ class ResidentPictures:
         }
         t_map = to_device(torch.from_numpy(np.stack([choice.t_map for choice in choices])), self._device)
         bounds = tuple((float(choice.t_map.min()), float(choice.t_map.max())) for choice in choices)
-        return lr, hr, t_map, bounds, teachers
+        return lr, hr, t_map, bounds, tuple(map(self._crops.taught, choices)), teachers
 
     def _input(self, choice: CropChoice) -> Tensor:
         entry = self._sources.cache.entries[choice.index]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fxsr.extras import needs
 from fxsr.training.data import Batch
-from fxsr.training.transfer import to_device
+from fxsr.training.transfer import crop_index
 
 with needs("train"):
     import torch
@@ -28,20 +28,34 @@ class Targets:
         self._batch = batch
         self._own = own
         self._found: dict[tuple[str, str], Tensor] = {}
+        self._drawn: dict[tuple[str, float | None], Tensor] = {}
 
     def __call__(self, ends: tuple[str, str]) -> Tensor:
         """(N, 3, H, W): (1-t)*A + t*B at each pixel's t, of two named pictures, which may be equal."""
         if ends not in self._found:
-            first, last = (self._picture(name) for name in ends)
-            target = first if ends[0] == ends[1] else between(first, last, self._batch.t_map)
+            if ends[0] == ends[1]:
+                target = self._picture(ends[0])
+            else:
+                first, last = self._picture(ends[0], unused=1), self._picture(ends[1], unused=0)
+                target = between(first, last, self._batch.t_map)
             if self._own:
                 numbers, pictures = self._own
                 target = target.index_copy(0, crop_index(numbers, target.device), pictures.to(target.dtype))
             self._found[ends] = target
         return self._found[ends]
 
-    def _picture(self, name: str) -> Tensor:
-        return self._batch.hr if name == PHOTO else self._batch.teachers[name]
+    def _picture(self, name: str, unused: float | None = None) -> Tensor:
+        """A named picture of each crop; it is not drawn of crops whose t is `unused` everywhere."""
+        batch = self._batch
+        if name == PHOTO:
+            return batch.hr
+        if name in batch.teachers:
+            return batch.teachers[name]
+        if (name, unused) not in self._drawn:
+            used = [bounds != (unused, unused) for bounds in batch.bounds]
+            numbers = [number for number, taught in enumerate(batch.taught) if taught and used[number]]
+            self._drawn[name, unused] = batch.drawn[name](batch.lr, batch.hr, numbers)
+        return self._drawn[name, unused]
 
 
 def between(first: Tensor, last: Tensor, t_map: Tensor) -> Tensor:
@@ -66,8 +80,3 @@ def own_line(network: nn.Module, batch: Batch) -> tuple[Sequence[int], Tensor] |
     with torch.no_grad():
         first, last = network(torch.cat([lr, lr]), ends).float().clamp(0, 1).chunk(2)
         return numbers, between(first, last, t_map)
-
-
-def crop_index(numbers: Sequence[int], device: torch.device) -> Tensor:
-    """Numbers of crops as an index tensor on a device, copied without waiting for it."""
-    return to_device(torch.tensor(numbers, dtype=torch.int64), device)

@@ -21,6 +21,7 @@ from fxsr.extras import needs
 from fxsr.images.image import repeat_pixels
 from fxsr.locks import held
 from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, read_rgb
+from fxsr.training.crop_teacher import CropTeacher
 from fxsr.training.recipe_data import Teacher
 from fxsr.training.resize import to_uint8
 
@@ -140,16 +141,7 @@ def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) 
     source = locate(teacher.source, f"teacher {name}")
     if source.is_dir():
         return _ready_pictures(source, name)
-    if scale != 4 and teacher.source != DAT and source.suffix == ".param":
-        raise UsageError(f"teacher {name}: {source.name} is a network for x4; the recipe's scale is {scale}")
-    network, t = _network(teacher, source, name, scale)
-    half = teacher.precision == "bf16" or (teacher.precision == "auto" and computes_in_bfloat16(device))
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def forward(x: Tensor) -> Tensor:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-            sr: Tensor = network(x, torch.full((1, 1, 1, 1), t, device=device)) if t is not None else network(x)
-        return sr.float()
+    forward = _on_device(teacher, source, name, scale, device)
 
     def draw(lr: Pixels, name: str) -> Pixels:
         x = torch.tensor(lr, device=device).permute(2, 0, 1)[None].float() / 255
@@ -158,6 +150,38 @@ def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) 
         return np.ascontiguousarray(pixels.cpu().numpy())
 
     return draw
+
+
+def load_crop_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) -> CropTeacher:
+    """Load a teacher that draws crops while training.
+
+    Raises:
+        UsageError: the teacher does not exist, is a folder, or is for another scale.
+        UnavailableError: the package that contains the teacher is not installed.
+        CheckpointError: the teacher's file can't be read.
+    """
+    source = locate(teacher.source, f"teacher {name}")
+    if source.is_dir():
+        raise UsageError(f"teacher {name}: {source} is a folder; only a network can draw crops: cached = true")
+    return CropTeacher(_on_device(teacher, source, name, scale, device), teacher.colours)
+
+
+def _on_device(
+    teacher: Teacher, source: Path, name: str, scale: int, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """A teacher's network: (N, 3, h, w) to (N, 3, scale*h, scale*w), RGB in 0..1."""
+    if scale != 4 and teacher.source != DAT and source.suffix == ".param":
+        raise UsageError(f"teacher {name}: {source.name} is a network for x4; the recipe's scale is {scale}")
+    network, t = _network(teacher, source, name, scale)
+    half = teacher.precision == "bf16" or (teacher.precision == "auto" and computes_in_bfloat16(device))
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+            sr: Tensor = network(x, torch.full((1, 1, 1, 1), t, device=device)) if t is not None else network(x)
+        return sr.float()
+
+    return forward
 
 
 def locate(source: str, what: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from fxsr.errors import FxsrError, UsageError
 from fxsr.extras import needs
+from fxsr.models.config import is_style
 from fxsr.training.data import Batch
 from fxsr.training.discriminator import build_discriminator
 from fxsr.training.objective import Objective
@@ -59,6 +60,8 @@ class Trainer:
         self._finite: dict[str, Tensor] = {}
         self.raw = self._place(generator.train())
         self.average = Average(self.raw, recipe.ema)
+        for key, parameter in self.raw.named_parameters():
+            parameter.requires_grad_(self.stage.learns == "all" or _is_style_weight(key))
         optimiser = torch.optim.Adam(_groups(self.raw, self.stage.style_rate), self.stage.rate, self.stage.betas)
         if recipe.compile:
             compile_blocks(self.raw)
@@ -253,6 +256,11 @@ def rate_factor(stage: Stage, step: int) -> float:
     if stage.schedule == "multistep":
         return warm * stage.gamma ** sum(step >= milestone for milestone in stage.milestones)
     return warm
+
+
+def _is_style_weight(key: str) -> bool:
+    """Whether a parameter is a weight of a style layer: not a bias, nor part of the condition network."""
+    return is_style(key) and "CondNet." not in key and key.endswith(".weight")
 
 
 def _groups(generator: Generator, style_rate: float) -> list[dict[str, Any]]:

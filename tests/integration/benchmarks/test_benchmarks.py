@@ -78,7 +78,7 @@ def test_a_cold_start_is_timed_beside_what_it_stands_on() -> None:
 
 def test_a_contact_sheet_holds_every_style_next_to_bicubic_and_teachers(tmp_path: Path) -> None:
     from fxsr.training.resize import bicubic_upscale
-    from tests.unit.training.test_teachers import write_ncnn
+    from tests.training import write_ncnn
 
     pixels = read_image(SAMPLE).pixels[90:122, 140:180]
     write_image(tmp_path / "photos" / "one.png", Picture(pixels))

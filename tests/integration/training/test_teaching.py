@@ -17,7 +17,7 @@ from fxsr.training.planning import plan_recipe
 from fxsr.training.state import RunFolder
 from fxsr.training.trainer import Trainer
 from tests.support import GOLDEN, TINY, SilentMonitor, fxsr_cli, golden_checkpoint, tiny_recipe
-from tests.training import check_resuming, run, weights
+from tests.training import check_resuming, run, weights, write_ncnn
 
 
 def taught(photos: Path) -> list[str]:
@@ -29,6 +29,7 @@ def taught(photos: Path) -> list[str]:
         f'teachers.crisp.source="{photos}"',
         f'psnr.terms=[{{kind="l1", weight=1, {line}}}]',
         'psnr.between="own"',
+        'conditional.learns="styles"',
         'conditional.between="own"',
         'conditional.style={per="pixel", uniform=0.5, ends=0.5, map_every=2}',
         f'conditional.terms=[{{kind="l1", weight=1, {line}}}, {{kind="adversarial", gan="vanilla", '
@@ -142,13 +143,31 @@ def test_compiling_changes_nothing_in_either_stage(
 
 
 def test_training_begins_with_an_ncnn_network(photos: Path, tmp_path: Path) -> None:
-    from tests.unit.training.test_teachers import write_ncnn
-
     network = write_ncnn(tmp_path / "net.param", nb=1, nf=8, gc=4)
     overrides = ["psnr.steps=1", "psnr.rate=1e-12", "conditional.steps=0"]
     tuned = run(photos, tmp_path / "run", f"init={tmp_path / 'net.param'}", *overrides)
     for key, value in network.state_dict().items():
         assert np.abs(value.numpy() - weights(tuned)[key]).max() < 1e-6, key
+
+
+def test_a_network_stays_the_teacher_that_it_began_as(photos: Path, tmp_path: Path) -> None:
+    network = write_ncnn(tmp_path / "net.param", nb=1, nf=8, gc=4)
+    overrides = [
+        f"init={tmp_path / 'net.param'}",
+        "init_t=1",
+        f'teachers.crisp={{source="{tmp_path / "net.param"}", colours=3, cached=false}}',
+        'data.inputs=[{name="reduced", t=[0, 0.5]}, {name="drawings", taught=false}]',
+        'psnr.terms=[{kind="l1", weight=1, line=["photo", "crisp"]}]',
+        'psnr.learns="styles"',
+        "conditional.steps=0",
+    ]
+    check_resuming(photos, tmp_path, *overrides, stop_after=2)
+    trained = weights(run(photos, tmp_path / "run", *overrides))
+    for key, value in network.state_dict().items():
+        assert np.array_equal(value.numpy(), trained[key]), key
+    moved = [key for key, value in trained.items() if key.endswith("_conv1.weight") and value.any()]
+    assert len(moved) == 2 * 5 * 3
+    assert not any(value.any() for key, value in trained.items() if ".SFT_" in key and key.endswith("bias"))
 
 
 def test_a_start_that_is_not_there_is_named(photos: Path, tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fxsr.benchmarks.acceptance import Figure, pd_figures, photo_figures, worn
-from fxsr.benchmarks.drawings import draw, make_drawings
+from fxsr.benchmarks.drawings import draw, make_drawings, make_plain
 from fxsr.errors import UsageError
 from fxsr.training.cache import Pixels
 from fxsr.training.resize import bicubic_upscale
@@ -81,3 +82,13 @@ def test_drawings_are_the_same_each_time_and_full_of_flat_colour(tmp_path: Path)
     assert np.array_equal(first, draw(np.random.default_rng([3, 0]), 128))
     flat = (np.abs(np.diff(first.astype(int), axis=1)).max(2) == 0).mean()
     assert flat > 0.6
+
+
+def test_plain_images_are_of_one_colour_or_of_many_and_often_saturated(tmp_path: Path) -> None:
+    make_plain(tmp_path, 20, 16)
+    images = [np.asarray(Image.open(path)) for path in sorted(tmp_path.iterdir())]
+    assert [len(np.unique(image.reshape(-1, 3), axis=0)) for image in images[::2]] == [1] * 10
+    squares = np.concatenate([image[::2, ::2].reshape(-1, 3) for image in images[1::2]])
+    assert len(np.unique(squares, axis=0)) > 300
+    assert 0.3 < (squares.min(1) == 0).mean() < 0.6
+    assert np.array_equal(images[1], images[1][::2, ::2].repeat(2, 0).repeat(2, 1))

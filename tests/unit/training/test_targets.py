@@ -147,7 +147,7 @@ def test_crops_cut_on_a_device_are_those_cut_by_the_loader(tmp_path: Path) -> No
     from fxsr.training.resident import ResidentPictures
 
     write_photos(tmp_path / "hr", 2, (64, 72))
-    inputs = 'data.inputs=[{name="reduced"}, {name="native", native=true, t=[1, 1]}]'
+    inputs = 'data.inputs=[{name="reduced", taught=false}, {name="native", native=true, t=[1, 1]}]'
     teacher = f'teachers.up.source="{GOLDEN / "absent"}"'
     plan = recipe(tmp_path, inputs, teacher, 'psnr.terms.0.target="up"')
     cache = open_samples(tmp_path / "cache", plan.data, 4, 0)
@@ -155,14 +155,17 @@ def test_crops_cut_on_a_device_are_those_cut_by_the_loader(tmp_path: Path) -> No
     path.write_bytes(b"".join(cache.input(i).repeat(4, 0).repeat(4, 1).tobytes() for i in range(len(cache))))
     sources = Sources(cache, {"up": TeacherPictures(path, cache.entries)})
     crops = Crops(plan, "psnr", sources)
-    lr, hr, t_map, bounds, pictures = ResidentPictures(crops, sources, 32, 4, torch.device("cpu")).cut(range(12))
+    lr, hr, t_map, bounds, taught, pictures = ResidentPictures(crops, sources, 32, 4, torch.device("cpu")).cut(
+        range(12)
+    )
     for number in range(12):
         wanted = crops[number]
         assert torch.equal(lr[number], wanted[0])
         assert torch.equal(hr[number], wanted[1])
         assert torch.equal(t_map[number], wanted[2])
         assert bounds[number] == tuple(wanted[3].tolist())
-        assert torch.equal(pictures["up"][number], wanted[4]["up"])
+        assert taught[number] == wanted[4]
+        assert torch.equal(pictures["up"][number], wanted[5]["up"])
 
 
 def test_degradation_by_rounds_is_of_the_recipes_size_and_deterministic() -> None:

