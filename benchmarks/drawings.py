@@ -30,14 +30,14 @@ def make_plain(folder: Path, count: int, side: int = 512) -> None:
     """Write `count` images of flat colours to `folder`/NUMBER.png: by turns one colour, and 8x8 squares of one each.
 
     The images are always the same. The first kind shows what happens to a colour far from any edge, the second shows
-    many colours at once.
+    many colours at once. Half of the colours are as saturated as can be: GANs shift those most.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         rng, squares = np.random.default_rng([4, number]), 8 if number % 2 else 1
-        pure = rng.random((squares, squares, 1)) < 0.6
-        shape = squares, squares, 3
-        colours = np.where(pure, rng.choice(_PURE, shape), rng.integers(0, 256, shape)).astype(np.uint8)
+        kind, shape = rng.random((squares, squares, 1)), (squares, squares, 3)
+        others = np.where(kind < 0.75, rng.choice(_PURE, shape), rng.integers(0, 256, shape))
+        colours = np.where(kind < 0.5, rng.choice((0, 255), shape), others).astype(np.uint8)
         Image.fromarray(repeat_pixels(colours, side // squares)).save(folder / f"{number:03d}.png")
 
 

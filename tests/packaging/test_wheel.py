@@ -16,6 +16,7 @@ from tests.support import ROOT, SAMPLE
 
 TORCH_MODULES = (
     "average",
+    "crop_teacher",
     "crops",
     "data",
     "discriminator",
