@@ -29,10 +29,9 @@ def initialise(generator: Generator, init_t: Literal[0, 1] = 0) -> Generator:
         if isinstance(module, nn.Conv2d) and not is_style(f"{name}."):
             nn.init.kaiming_normal_(module.weight)
             module.weight.data *= 0.1
-            nn.init.zeros_(_bias(module))
-    for layer in _style_layers(generator):
-        for _, last in _branches(layer):
-            nn.init.zeros_(_bias(last))
+            nn.init.zeros_(bias_of(module))
+    for _, last in style_branches(generator):
+        nn.init.zeros_(bias_of(last))
     _spread(generator, init_t)
     return generator
 
@@ -44,10 +43,9 @@ def restart_style(generator: Generator) -> Generator:
     """
     with torch.no_grad():
         cond = generator.CondNet(torch.zeros(1, 1, 1, 1, device=generator.conv_first.weight.device))
-        for layer in _style_layers(generator):
-            for first, last in _branches(layer):
-                value: Tensor = last(F.leaky_relu(first(cond), COND_SLOPE))
-                _bias(last).copy_(value.flatten())
+        for first, last in style_branches(generator):
+            value: Tensor = last(F.leaky_relu(first(cond), COND_SLOPE))
+            bias_of(last).copy_(value.flatten())
         _spread(generator, 0)
     return generator
 
@@ -61,24 +59,22 @@ def _spread(generator: Generator, init_t: Literal[0, 1]) -> None:
     begin, end = (module for module in generator.CondNet if isinstance(module, nn.Conv2d))
     nn.init.constant_(begin.weight, 1 - 2 * init_t)
     nn.init.normal_(end.weight)
-    nn.init.constant_(_bias(begin), init_t)
-    nn.init.zeros_(_bias(end))
-    for layer in _style_layers(generator):
-        for first, last in _branches(layer):
-            nn.init.kaiming_normal_(first.weight, a=COND_SLOPE)
-            nn.init.zeros_(_bias(first))
-            nn.init.zeros_(last.weight)
+    nn.init.constant_(bias_of(begin), init_t)
+    nn.init.zeros_(bias_of(end))
+    for first, last in style_branches(generator):
+        nn.init.kaiming_normal_(first.weight, a=COND_SLOPE)
+        nn.init.zeros_(bias_of(first))
+        nn.init.zeros_(last.weight)
 
 
-def _style_layers(generator: Generator) -> list[SFT]:
-    return [module for module in generator.modules() if isinstance(module, SFT)]
+def style_branches(generator: Generator) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
+    """The two convolutions of every scale and every shift of a generator's style layers."""
+    layers = [module for module in generator.modules() if isinstance(module, SFT)]
+    scales = [(layer.SFT_scale_conv0, layer.SFT_scale_conv1) for layer in layers]
+    return scales + [(layer.SFT_shift_conv0, layer.SFT_shift_conv1) for layer in layers]
 
 
-def _branches(layer: SFT) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
-    scale = (layer.SFT_scale_conv0, layer.SFT_scale_conv1)
-    return [scale, (layer.SFT_shift_conv0, layer.SFT_shift_conv1)]
-
-
-def _bias(conv: nn.Conv2d) -> Tensor:
+def bias_of(conv: nn.Conv2d) -> Tensor:
+    """The bias of a convolution that has one."""
     assert conv.bias is not None
     return conv.bias

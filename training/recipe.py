@@ -213,8 +213,8 @@ class Stage(Part, frozen=True):
     style_rate: Factor = 1.0
     """Factor of the rate for the style layers. After a stage that does not use t they have the most to learn."""
     learns: Literal["all", "styles"] = "all"
-    """styles: the weights of style layers alone, without their biases and the condition network. Where these layers are
-    new, the network stays what it was at `init_t`."""
+    """styles: the style layers and the condition network alone, and so that the network stays what it was at
+    `init_t`."""
     restart_style: bool = False
     """Start with style layers that do at every t what they did at t = 0."""
     betas: tuple[Beta, Beta] = (0.9, 0.99)

@@ -15,6 +15,7 @@ from fxsr.training.discriminator import build_discriminator
 from fxsr.training.objective import Objective
 from fxsr.training.recipe import Recipe, Stage
 from fxsr.training.resume import RunState, split_style
+from fxsr.training.style_hold import StyleHold
 from fxsr.training.targets import Targets, own_line
 
 with needs("train"):
@@ -61,7 +62,8 @@ class Trainer:
         self.raw = self._place(generator.train())
         self.average = Average(self.raw, recipe.ema)
         for key, parameter in self.raw.named_parameters():
-            parameter.requires_grad_(self.stage.learns == "all" or _is_style_weight(key))
+            parameter.requires_grad_(self.stage.learns == "all" or is_style(key))
+        self.hold = StyleHold(self.raw, recipe.init_t) if self.stage.learns == "styles" else None
         optimiser = torch.optim.Adam(_groups(self.raw, self.stage.style_rate), self.stage.rate, self.stage.betas)
         if recipe.compile:
             compile_blocks(self.raw)
@@ -111,8 +113,13 @@ class Trainer:
         for batch, context in self._parts(batches, self.generator):
             with context:
                 results.append(self._learn(batch, 1 / len(batches), losses))
+        if self.hold:
+            self.hold.pass_on(self.raw)
         self._descend(self.optimiser, self.raw)
         self.average.update(self.raw)
+        if self.hold:
+            self.hold.apply(self.raw)
+            self.hold.apply(self.averaged)
         if self.discriminator and self.raw_discriminator and self.done >= self.stage.discriminator.start:
             self.raw_discriminator.requires_grad_(True)
             _set_rate(self.discriminator_optimiser, self.stage.discriminator.rate * factor)
@@ -232,6 +239,8 @@ class Trainer:
         self.done, self.best, self.measured = state.step, state.best, state.measured
         self.raw.load_state_dict(state.parts["generator"])
         self.average.load_state_dict(state.parts["average"])
+        if self.hold:
+            self.hold = StyleHold(self.raw, self.recipe.init_t)
         _restore(self.optimiser, state.parts["optimiser"])
         if self.discriminator and self.raw_discriminator:
             self.raw_discriminator.load_state_dict(state.parts["discriminator"])
@@ -256,11 +265,6 @@ def rate_factor(stage: Stage, step: int) -> float:
     if stage.schedule == "multistep":
         return warm * stage.gamma ** sum(step >= milestone for milestone in stage.milestones)
     return warm
-
-
-def _is_style_weight(key: str) -> bool:
-    """Whether a parameter is a weight of a style layer: not a bias, nor part of the condition network."""
-    return is_style(key) and "CondNet." not in key and key.endswith(".weight")
 
 
 def _groups(generator: Generator, style_rate: float) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ TORCH_MODULES = (
     "rrdb",
     "schedule",
     "state",
+    "style_hold",
     "targets",
     "teachers",
     "trainer",

@@ -114,10 +114,14 @@ def every_term(folder: Path) -> list[str]:
 
 @pytest.mark.usefixtures("autocast")
 @pytest.mark.parametrize(
-    ("stage", "discriminator"), [("psnr", "patch"), ("conditional", "patch"), ("conditional", "unet")]
+    ("stage", "discriminator", "learns"),
+    [("psnr", "patch", "styles"), ("conditional", "patch", "all"), ("conditional", "unet", "all")],
 )
-def test_a_step_copies_nothing_that_it_would_wait_for(stage: str, discriminator: str, tmp_path: Path) -> None:
-    recipe, sources = prepare(tmp_path, *every_term(tmp_path), f"conditional.discriminator.kind={discriminator}")
+def test_a_step_copies_nothing_that_it_would_wait_for(
+    stage: str, discriminator: str, learns: str, tmp_path: Path
+) -> None:
+    overrides = f"conditional.discriminator.kind={discriminator}", f"{stage}.learns={learns}"
+    recipe, sources = prepare(tmp_path, *every_term(tmp_path), *overrides)
     trainer = Trainer(recipe, stage, initialise(Generator(recipe.network.config())), OnDevice(cpu=True))
     drawn = batches(recipe, stage, sources, 0, DEVICE)
     for batch in islice(drawn, _SETTLED):

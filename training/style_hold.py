@@ -1,0 +1,79 @@
+"""Style layers that learn without changing what a network does at one t."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from fxsr.extras import needs
+from fxsr.models.config import COND_SLOPE
+from fxsr.training.initial import bias_of, style_branches
+
+with needs("train"):
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
+
+    from fxsr.models.network import Generator
+
+_Branch = tuple[nn.Conv2d, nn.Conv2d]
+
+
+class StyleHold:
+    """Holds the scales and shifts of all style layers at one t at the values that they have now.
+
+    The last bias of each branch is no parameter of its own any more, but what the branch's other parameters leave of
+    the value. Call `pass_on` before each step of the optimiser, and `apply` after it.
+
+    Args:
+        generator: its biases will follow; it stays as it is.
+        t: the style that is held.
+    """
+
+    def __init__(self, generator: Generator, t: float) -> None:
+        self._t = torch.full((1, 1, 1, 1), float(t), device=generator.conv_first.weight.device)
+        with torch.no_grad():
+            self._values = [_biases(group) + self._rest(generator, group) for group in _groups(generator)]
+
+    def pass_on(self, generator: Generator) -> None:
+        """Add the gradients of the last biases to those of the parameters that these depend on, and clear them."""
+        for group in _groups(generator):
+            given = torch.stack([_gradient(bias_of(last)) for _, last in group])
+            depended: list[Tensor] = list(generator.CondNet.parameters())
+            for first, last in group:
+                depended += [first.weight, bias_of(first), last.weight]
+            found = torch.autograd.grad(self._rest(generator, group), depended, -given)
+            for parameter, more in zip(depended, found, strict=True):
+                _gradient(parameter).add_(more)
+            for _, last in group:
+                bias_of(last).grad = None
+
+    @torch.no_grad()
+    def apply(self, generator: Generator) -> None:
+        """Set the last biases so that all values are those that are held."""
+        for group, values in zip(_groups(generator), self._values, strict=True):
+            biases = [bias_of(last) for _, last in group]
+            torch._foreach_copy_(biases, list((values - self._rest(generator, group)).unbind()))
+
+    def _rest(self, generator: Generator, group: Sequence[_Branch]) -> Tensor:
+        """(branches, channels): the values of a group's branches at the held t without their last biases."""
+        cond = generator.CondNet(self._t).flatten()
+        first = torch.stack([first.weight[:, :, 0, 0] for first, _ in group]) @ cond
+        hidden = F.leaky_relu(first + torch.stack([bias_of(first) for first, _ in group]), COND_SLOPE)
+        last = torch.stack([last.weight[:, :, 0, 0] for _, last in group])
+        return torch.bmm(last, hidden[:, :, None])[:, :, 0]
+
+
+def _groups(generator: Generator) -> list[list[_Branch]]:
+    """The branches of all style layers, those with the same number of channels together, since they can be stacked."""
+    branches = sorted(style_branches(generator), key=lambda branch: branch[1].out_channels)
+    return [list(group) for _, group in groupby(branches, lambda branch: branch[1].out_channels)]
+
+
+def _biases(group: Sequence[_Branch]) -> Tensor:
+    return torch.stack([bias_of(last) for _, last in group])
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
