@@ -1,0 +1,1 @@
+from training.crop_teacher import *

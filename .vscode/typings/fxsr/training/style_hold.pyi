@@ -1,0 +1,1 @@
+from training.style_hold import *
