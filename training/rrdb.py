@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fxsr.errors import CheckpointError, first_line
 from fxsr.extras import needs
 from fxsr.models.config import RESIDUAL_SCALE, SLOPE
+from fxsr.models.esrgan_names import first_release_names
 
 with needs("train"):
     import torch
@@ -78,11 +79,12 @@ class RRDBNet(nn.Module):
 
 
 def build_rrdb(weights: Mapping[str, NDArray[np.float32]], name: str) -> RRDBNet:
-    """Build the network with these weights (keys of ESRGAN's first release), in evaluation mode.
+    """Build the network with these weights, under any of ESRGAN's names, in evaluation mode.
 
     Raises:
         CheckpointError: the weights are not those of an x4 RRDB network.
     """
+    weights = first_release_names(weights)
     try:
         nf, gc = (weights[key].shape[0] for key in ("conv_first.weight", "RRDB_trunk.0.RDB1.conv1.weight"))
         nb = 1 + max(int(match[1]) for match in map(_BLOCK.match, weights) if match)

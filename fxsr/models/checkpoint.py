@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fxsr.errors import CheckpointError, UsageError, first_line
 from fxsr.files import atomic_path, sha256
 from fxsr.models.config import RESIDUAL_SCALE, USER_TRUNK, NetworkConfig, check_shapes, infer_config, is_style
+from fxsr.models.esrgan_names import first_release_names
 from fxsr.models.safetensors_file import read_safetensors
 from fxsr.models.stored import WeightsFile, check_plain, read_floats
 from fxsr.models.torch_file import read_torch
@@ -105,8 +106,8 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
 
     Args:
         path: a checkpoint of such a network; or of one with fewer blocks, after which blocks of `fresh` are added such
-            that they change nothing yet; or of an RRDB network without style layers (ESRGAN, under the names of its
-            first release), to which the style layers of `fresh` are added.
+            that they change nothing yet; or of an RRDB network without style layers (ESRGAN, under any of its
+            names), to which the style layers of `fresh` are added.
         config: the network.
         fresh: untrained weights of that network.
 
@@ -119,7 +120,7 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
 def start_from(state: Weights, config: NetworkConfig, fresh: Weights, name: str) -> Weights:
     """The same as `load_start`, for weights that have been read already; `name` begins its messages."""
     if not any(map(is_style, state)):
-        state = {key: value for key, value in fresh.items() if is_style(key)} | dict(state)
+        state = {key: value for key, value in fresh.items() if is_style(key)} | first_release_names(state)
     state = _grown(state, config, fresh)
     try:
         check_shapes(config, {key: tuple(value.shape) for key, value in state.items()})

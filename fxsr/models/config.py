@@ -203,7 +203,8 @@ def check_shapes(config: NetworkConfig, shapes: Mapping[str, Shape]) -> None:
     )
     if plain and not any("sft" in key for key in shapes):
         raise CheckpointError(
-            "this is an ESRGAN generator: it has no style layers (sft, CondNet), so there is no t to control"
+            "this is an ESRGAN generator: it has no style layers (sft, CondNet), so there is no t to control; "
+            "training adds them: fxsr train fxsr-photo-x4 --set init=FILE"
         )
     faults = [_some("missing", missing), _some("extra", extra), _some("of a wrong shape", wrong)]
     raise CheckpointError("these are not the parameters of an FxSR generator: " + "; ".join(filter(None, faults)))

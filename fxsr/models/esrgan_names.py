@@ -1,0 +1,45 @@
+"""The names under which weights of ESRGAN's generator are published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+# Patterns and replacements. BasicSR's `RRDBNet`, as in Real-ESRGAN; and the network before ESRGAN's first release, in
+# which layers have the numbers of `nn.Sequential` (x4).
+_BASICSR = (
+    (r"body\.(\d+)\.rdb([123])\.(conv[1-5])", r"RRDB_trunk.\1.RDB\2.\3"),
+    (r"conv_body", "trunk_conv"),
+    (r"conv_up([12])", r"upconv\1"),
+    (r"conv_hr", "HRconv"),
+)
+_NUMBERED = (
+    (r"model\.0", "conv_first"),
+    (r"model\.1\.sub\.(\d+)\.RDB([123])\.(conv[1-5])\.0", r"RRDB_trunk.\1.RDB\2.\3"),
+    (r"model\.1\.sub\.\d+", "trunk_conv"),
+    (r"model\.3", "upconv1"),
+    (r"model\.6", "upconv2"),
+    (r"model\.8", "HRconv"),
+    (r"model\.10", "conv_last"),
+)
+
+
+def first_release_names(state: Mapping[str, _T]) -> dict[str, _T]:
+    """The same weights under the names of ESRGAN's first release, which FxSR's checkpoints have too.
+
+    Args:
+        state: weights by name. Names of other networks stay as they are.
+    """
+    rules = _NUMBERED if "model.0.weight" in state else _BASICSR if "body.0.rdb1.conv1.weight" in state else ()
+    return {_renamed(key, rules): value for key, value in state.items()}
+
+
+def _renamed(key: str, rules: tuple[tuple[str, str], ...]) -> str:
+    name, dot, kind = key.rpartition(".")
+    for pattern, replacement in rules:
+        if match := re.fullmatch(pattern, name):
+            return match.expand(replacement) + dot + kind
+    return key
