@@ -69,9 +69,10 @@ def _spread(generator: Generator, init_t: Literal[0, 1]) -> None:
 
 def style_branches(generator: Generator) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
     """The two convolutions of every scale and every shift of a generator's style layers."""
-    layers = [module for module in generator.modules() if isinstance(module, SFT)]
-    scales = [(layer.SFT_scale_conv0, layer.SFT_scale_conv1) for layer in layers]
-    return scales + [(layer.SFT_shift_conv0, layer.SFT_shift_conv1) for layer in layers]
+    branches = []
+    for layer in (module for module in generator.modules() if isinstance(module, SFT)):
+        branches += [(layer.SFT_scale_conv0, layer.SFT_scale_conv1), (layer.SFT_shift_conv0, layer.SFT_shift_conv1)]
+    return branches
 
 
 def bias_of(conv: nn.Conv2d) -> Tensor:
