@@ -32,32 +32,34 @@ class StyleHold:
 
     def __init__(self, generator: Generator, t: float) -> None:
         self._t = torch.full((1, 1, 1, 1), float(t), device=generator.conv_first.weight.device)
+        self._condition = generator.CondNet
+        self._groups = _groups(generator)
         with torch.no_grad():
-            self._values = [_biases(group) + self._rest(generator, group) for group in _groups(generator)]
+            self._values = [_biases(group) + self._rest(group) for group in self._groups]
 
-    def pass_on(self, generator: Generator) -> None:
+    def pass_on(self) -> None:
         """Add the gradients of the last biases to those of the parameters that these depend on, and clear them."""
-        for group in _groups(generator):
+        for group in self._groups:
             given = torch.stack([_gradient(bias_of(last)) for _, last in group])
-            depended: list[Tensor] = list(generator.CondNet.parameters())
+            depended: list[Tensor] = list(self._condition.parameters())
             for first, last in group:
                 depended += [first.weight, bias_of(first), last.weight]
-            found = torch.autograd.grad(self._rest(generator, group), depended, -given)
+            found = torch.autograd.grad(self._rest(group), depended, -given)
             for parameter, more in zip(depended, found, strict=True):
                 _gradient(parameter).add_(more)
             for _, last in group:
                 bias_of(last).grad = None
 
     @torch.no_grad()
-    def apply(self, generator: Generator) -> None:
+    def apply(self) -> None:
         """Set the last biases so that all values are those that are held."""
-        for group, values in zip(_groups(generator), self._values, strict=True):
+        for group, values in zip(self._groups, self._values, strict=True):
             biases = [bias_of(last) for _, last in group]
-            torch._foreach_copy_(biases, list((values - self._rest(generator, group)).unbind()))
+            torch._foreach_copy_(biases, list((values - self._rest(group)).unbind()))
 
-    def _rest(self, generator: Generator, group: Sequence[_Branch]) -> Tensor:
+    def _rest(self, group: Sequence[_Branch]) -> Tensor:
         """(branches, channels): the values of a group's branches at the held t without their last biases."""
-        cond = generator.CondNet(self._t).flatten()
+        cond = self._condition(self._t).flatten()
         first = torch.stack([first.weight[:, :, 0, 0] for first, _ in group]) @ cond
         hidden = F.leaky_relu(first + torch.stack([bias_of(first) for first, _ in group]), COND_SLOPE)
         last = torch.stack([last.weight[:, :, 0, 0] for _, last in group])

@@ -63,7 +63,7 @@ class Trainer:
         self.average = Average(self.raw, recipe.ema)
         for key, parameter in self.raw.named_parameters():
             parameter.requires_grad_(self.stage.learns == "all" or is_style(key))
-        self.hold = StyleHold(self.raw, recipe.init_t) if self.stage.learns == "styles" else None
+        self.holds = self._hold()
         optimiser = torch.optim.Adam(_groups(self.raw, self.stage.style_rate), self.stage.rate, self.stage.betas)
         if recipe.compile:
             compile_blocks(self.raw)
@@ -84,6 +84,12 @@ class Trainer:
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
         placed: _Module = cast(Any, module).to(self.accelerator.device, memory_format=layout)
         return placed
+
+    def _hold(self) -> tuple[StyleHold, ...]:
+        """What keeps the generator, and then its average, as they are now at `init_t`, if styles alone learn."""
+        if self.stage.learns == "all":
+            return ()
+        return tuple(StyleHold(each, self.recipe.init_t) for each in (self.raw, self.averaged))
 
     @property
     def averaged(self) -> Generator:
@@ -113,13 +119,12 @@ class Trainer:
         for batch, context in self._parts(batches, self.generator):
             with context:
                 results.append(self._learn(batch, 1 / len(batches), losses))
-        if self.hold:
-            self.hold.pass_on(self.raw)
+        if self.holds:
+            self.holds[0].pass_on()
         self._descend(self.optimiser, self.raw)
         self.average.update(self.raw)
-        if self.hold:
-            self.hold.apply(self.raw)
-            self.hold.apply(self.averaged)
+        for hold in self.holds:
+            hold.apply()
         if self.discriminator and self.raw_discriminator and self.done >= self.stage.discriminator.start:
             self.raw_discriminator.requires_grad_(True)
             _set_rate(self.discriminator_optimiser, self.stage.discriminator.rate * factor)
@@ -239,8 +244,7 @@ class Trainer:
         self.done, self.best, self.measured = state.step, state.best, state.measured
         self.raw.load_state_dict(state.parts["generator"])
         self.average.load_state_dict(state.parts["average"])
-        if self.hold:
-            self.hold = StyleHold(self.raw, self.recipe.init_t)
+        self.holds = self._hold()
         _restore(self.optimiser, state.parts["optimiser"])
         if self.discriminator and self.raw_discriminator:
             self.raw_discriminator.load_state_dict(state.parts["discriminator"])

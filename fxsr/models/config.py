@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from fxsr.errors import CheckpointError, UsageError, foreign_name
+from fxsr.models.esrgan_names import is_esrgan
 from fxsr.user_code import is_user_code
 
 SCALES = (2, 4, 8)
@@ -198,10 +199,7 @@ def check_shapes(config: NetworkConfig, shapes: Mapping[str, Shape]) -> None:
     ]
     if not (missing or extra or wrong):
         return
-    plain = (
-        "RRDB_trunk.0.RDB1.conv1.weight" in shapes or "body.0.rdb1.conv1.weight" in shapes or "model.0.weight" in shapes
-    )
-    if plain and not any("sft" in key for key in shapes):
+    if is_esrgan(shapes) and not any("sft" in key for key in shapes):
         raise CheckpointError(
             "this is an ESRGAN generator: it has no style layers (sft, CondNet), so there is no t to control; "
             "training adds them: fxsr train fxsr-photo-x4 --set init=FILE"

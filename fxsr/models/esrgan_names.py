@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TypeVar
 
 _T = TypeVar("_T")
+
+# A name that tells each way of naming from the others.
+_FIRST_MARK = "RRDB_trunk.0.RDB1.conv1.weight"
+_BASICSR_MARK = "body.0.rdb1.conv1.weight"
+_NUMBERED_MARK = "model.0.weight"
 
 # Patterns and replacements. BasicSR's `RRDBNet`, as in Real-ESRGAN; and the network before ESRGAN's first release, in
 # which layers have the numbers of `nn.Sequential` (x4).
@@ -27,13 +32,18 @@ _NUMBERED = (
 )
 
 
+def is_esrgan(names: Container[str]) -> bool:
+    """Whether weights of these names are an ESRGAN generator's, with style layers or without."""
+    return any(mark in names for mark in (_FIRST_MARK, _BASICSR_MARK, _NUMBERED_MARK))
+
+
 def first_release_names(state: Mapping[str, _T]) -> dict[str, _T]:
     """The same weights under the names of ESRGAN's first release, which FxSR's checkpoints have too.
 
     Args:
         state: weights by name. Names of other networks stay as they are.
     """
-    rules = _NUMBERED if "model.0.weight" in state else _BASICSR if "body.0.rdb1.conv1.weight" in state else ()
+    rules = _NUMBERED if _NUMBERED_MARK in state else _BASICSR if _BASICSR_MARK in state else ()
     return {_renamed(key, rules): value for key, value in state.items()}
 
 

@@ -45,7 +45,7 @@ def test_whatever_the_parameters_become_one_t_stays(config: NetworkConfig, t: fl
             if is_style(key):
                 parameter.add_(torch.randn_like(parameter), alpha=0.5)
     assert (at(generator, t) - before).abs().max() > 5e-3
-    hold.apply(generator)
+    hold.apply()
     torch.testing.assert_close(at(generator, t), before, rtol=1e-4, atol=1e-5)
     assert (at(generator, 0.7) - other).abs().max() > 1e-3
 
@@ -56,7 +56,7 @@ def test_gradients_are_those_of_a_network_whose_biases_follow(config: NetworkCon
     hold = StyleHold(generator, 1)
     twin = deepcopy(generator)
     learn(at(generator, 0.3))
-    hold.pass_on(generator)
+    hold.pass_on()
 
     follow: dict[str, Tensor] = dict(twin.named_parameters())
     names = {id(parameter): key for key, parameter in follow.items()}
