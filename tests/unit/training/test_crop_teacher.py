@@ -97,8 +97,8 @@ def test_a_folder_cannot_draw_crops(tmp_path: Path) -> None:
 
 
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether pictures are equal but for the order of their arithmetic."""
-    return torch.allclose(a, b, rtol=1e-3, atol=1e-9)
+    """Whether pictures are equal but for rounding. What is learned changes them by 100 times that and more."""
+    return torch.allclose(a, b, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("learns", ["all", "styles"])
@@ -119,6 +119,10 @@ def test_where_styles_alone_learn_the_network_stays_as_it_was_at_their_first_t(l
     sources = Sources(open_samples(tmp_path / "cache", plan.data, 4, 0), drawn=drawn)
     torch.manual_seed(0)
     generator = initialise(Generator(plan.network.config()), 1)
+    with torch.no_grad():
+        for key, value in generator.state_dict().items():
+            if key.endswith("weight") and not is_style(key):
+                value.mul_(5)  # first weights are small: rounding would be a good part of what the network draws
     before = {key: value.clone() for key, value in generator.state_dict().items()}
     lr, full, half = torch.rand(1, 3, 8, 8), torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.5)
     with torch.no_grad():
