@@ -43,19 +43,22 @@ class CropTeacher:
         with torch.no_grad():
             sr = self._forward(lr).clamp(0, 1)
             if self._colours:
-                sr = match_crop_colours(sr, lr, self._colours).clamp(0, 1)
+                sr = match_colours(sr, lr, self._colours).clamp(0, 1)
         return hr.index_copy(0, chosen, sr.to(hr.dtype))
 
 
-def match_crop_colours(sr: Tensor, lr: Tensor, side: int) -> Tensor:
-    """Give pictures the colours of their inputs, as `fxsr.training.teachers.match_colours` does, except at borders.
+def match_colours(sr: Tensor, lr: Tensor, side: int) -> Tensor:
+    """Give pictures the colours of their inputs: add the difference of their local means.
 
-    Beyond the border of a crop the difference is that at the border.
+    The mean is taken twice over a square. Beyond the border, the difference is that at the border.
 
     Args:
         sr: (N, 3, scale*h, scale*w).
         lr: (N, 3, h, w).
-        side: side of the area, in input pixels.
+        side: side of the square, in input pixels.
+
+    Returns:
+        (N, 3, scale*h, scale*w), not cut off at 0 and 1.
     """
     scale, reach = sr.shape[2] // lr.shape[2], max(side // 2, 1)
     difference = lr - F.avg_pool2d(sr, scale)

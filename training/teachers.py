@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxsr.errors import CheckpointError, FxsrError, ImageError, UnavailableError, UsageError, first_line
 from fxsr.extras import needs
-from fxsr.images.image import repeat_pixels
 from fxsr.locks import held
 from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, read_rgb
-from fxsr.training.crop_teacher import CropTeacher
+from fxsr.training.crop_teacher import CropTeacher, match_colours
 from fxsr.training.recipe_data import Teacher
-from fxsr.training.resize import to_uint8
 
 with needs("train"):
     import torch
@@ -32,7 +29,7 @@ with needs("train"):
 if TYPE_CHECKING:
     from fxsr.training.rrdb import RRDBNet
 
-_FORMAT = 1
+_FORMAT = 2
 """Part of a file's key: raise it when what is stored changes."""
 _OVERLAP = 16
 """Input pixels around the kept part of a tile that the network also sees."""
@@ -129,7 +126,7 @@ def _make(
                     f"teacher {name}: its picture of {cache.entries[index].name} is {sr.shape[1]}x{sr.shape[0]}, "
                     f"not {wanted[1]}x{wanted[0]}"
                 )
-            file.write((match_colours(sr, lr, colours) if colours else sr).tobytes())
+            file.write((_matched(sr, lr, colours) if colours else sr).tobytes())
             progress(f"teacher {name}", index + 1, count)
         file.flush()
         os.fsync(file.fileno())
@@ -144,10 +141,8 @@ def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) 
     forward = _on_device(teacher, source, name, scale, device)
 
     def draw(lr: Pixels, name: str) -> Pixels:
-        x = torch.tensor(lr, device=device).permute(2, 0, 1)[None].float() / 255
-        sr = by_tiles(forward, x.contiguous(memory_format=torch.channels_last), scale, teacher.tile)
-        pixels = (sr[0].clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0)
-        return np.ascontiguousarray(pixels.cpu().numpy())
+        x = _tensor(lr).to(device, memory_format=torch.channels_last)
+        return _pixels(by_tiles(forward, x, scale, teacher.tile))
 
     return draw
 
@@ -233,26 +228,20 @@ def by_tiles(forward: Callable[[Tensor], Tensor], x: Tensor, scale: int, tile: i
     return torch.cat(rows, 2)
 
 
-def match_colours(sr: Pixels, lr: Pixels, side: int) -> Pixels:
-    """Give a picture the colours of its input: add the difference of their local means over `side` input pixels."""
-    scale = sr.shape[0] // lr.shape[0]
-    height, width = lr.shape[:2]
-    reduced = sr.reshape(height, scale, width, scale, 3).mean((1, 3), dtype=np.float32)
-    difference: NDArray[np.float32] = repeat_pixels(_smooth(lr - reduced, side), scale)
-    return to_uint8(sr + difference)
+def _matched(sr: Pixels, lr: Pixels, side: int) -> Pixels:
+    """A picture with the colours of its input."""
+    return _pixels(match_colours(_tensor(sr), _tensor(lr), side))
 
 
-def _smooth(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Twice the running mean over about `side` pixels in both directions; borders are mirrored."""
-    reach = max(side // 2, 1)
-    for axis in (0, 1):
-        for _ in range(2):
-            margins = [(reach + 1, reach) if each == axis else (0, 0) for each in range(3)]
-            sums = np.cumsum(np.pad(values, margins, mode="symmetric").astype(np.float64), axis)
-            count = values.shape[axis]
-            upper = np.take(sums, np.arange(2 * reach + 1, 2 * reach + 1 + count), axis)
-            values = ((upper - np.take(sums, np.arange(count), axis)) / (2 * reach + 1)).astype(np.float32)
-    return values
+def _tensor(pixels: Pixels) -> Tensor:
+    """(1, 3, H, W), in 0..1."""
+    return torch.tensor(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+def _pixels(picture: Tensor) -> Pixels:
+    """The reverse of `_tensor`, from any device; what lies beyond 0..1 is cut off."""
+    pixels = (picture[0].clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0)
+    return np.ascontiguousarray(pixels.cpu().numpy())
 
 
 def _spans(size: int, tile: int) -> list[tuple[int, int]]:

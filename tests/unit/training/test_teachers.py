@@ -15,7 +15,7 @@ from fxsr.training.ncnn import load_ncnn_rrdb, read_param
 from fxsr.training.recipe_data import Data, Input, Teacher
 from fxsr.training.rrdb import build_rrdb
 from fxsr.training.samples import open_samples
-from fxsr.training.teachers import by_tiles, load_teacher, locate, match_colours, open_pictures
+from fxsr.training.teachers import by_tiles, load_teacher, locate, open_pictures
 from tests.support import write_photos
 from tests.training import write_ncnn
 
@@ -95,16 +95,6 @@ def test_tiles_agree_with_the_whole_picture() -> None:
     assert torch.allclose(by_tiles(forward, x, 4, 64), forward(x), atol=1e-5)
 
 
-def test_colours_are_made_the_inputs_and_texture_stays() -> None:
-    rng = np.random.default_rng(0)
-    lr = np.full((24, 30, 3), (100, 150, 50), np.uint8)
-    texture = rng.integers(-20, 21, (96, 120, 3))
-    shifted = (lr.repeat(4, 0).repeat(4, 1) + np.array([9, -7, 4]) + texture).astype(np.uint8)
-    found = match_colours(shifted, lr, 9).astype(int)
-    assert np.abs(found.mean((0, 1)) - (100, 150, 50)).max() < 0.5
-    assert np.abs(found - lr.repeat(4, 0).repeat(4, 1) - texture).mean() < 1.5
-
-
 def inputs(tmp_path: Path, count: int = 3) -> ImageCache:
     write_photos(tmp_path / "hr", count, (48, 40))
     return open_samples(tmp_path / "cache", Data(hr=str(tmp_path / "hr"), patch=32), 4, 0)
@@ -160,6 +150,14 @@ def test_a_folder_of_ready_pictures_teaches(tmp_path: Path) -> None:
     write_image(tmp_path / "ready" / "photo0.png", Picture(ready))
     found = open_pictures(cache, Teacher(source=str(tmp_path / "ready")), "crisp", CPU)
     assert np.array_equal(found.picture(0), ready)
+
+
+def test_a_recipe_may_give_pictures_the_colours_of_their_inputs(tmp_path: Path) -> None:
+    cache = inputs(tmp_path, 1)
+    shifted = np.clip(nearest(cache.input(0), "") + np.array((9, -7, 4)), 0, 255).astype(np.uint8)
+    write_image(tmp_path / "ready" / "photo0.png", Picture(shifted))
+    found = open_pictures(cache, Teacher(source=str(tmp_path / "ready"), colours=9), "crisp", CPU)
+    assert np.abs(found.picture(0).mean((0, 1)) - cache.input(0).mean((0, 1))).max() < 0.5
 
 
 def test_photos_stand_in_for_a_teacher_where_the_recipe_says_so(tmp_path: Path) -> None:
