@@ -25,26 +25,26 @@ class CropTeacher:
         self._forward = forward
         self._colours = colours
 
-    def __call__(self, lr: Tensor, hr: Tensor, numbers: Sequence[int]) -> Tensor:
-        """Pictures of the crops with these numbers; for all others the photo.
+    def __call__(self, lr: Tensor, others: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Pictures of the crops with these numbers.
 
         Args:
             lr: (N, 3, h, w), RGB in 0..1.
-            hr: (N, 3, scale*h, scale*w).
+            others: (N, 3, scale*h, scale*w): the pictures of all other crops.
             numbers: of the crops.
 
         Returns:
             (N, 3, scale*h, scale*w), in 0..1.
         """
         if not numbers:
-            return hr
+            return others
         chosen = crop_index(numbers, lr.device)
         lr = lr.index_select(0, chosen)
         with torch.no_grad():
             sr = self._forward(lr).clamp(0, 1)
             if self._colours:
                 sr = match_colours(sr, lr, self._colours).clamp(0, 1)
-        return hr.index_copy(0, chosen, sr.to(hr.dtype))
+        return others.index_copy(0, chosen, sr.to(others.dtype))
 
 
 def match_colours(sr: Tensor, lr: Tensor, side: int) -> Tensor:
@@ -63,5 +63,6 @@ def match_colours(sr: Tensor, lr: Tensor, side: int) -> Tensor:
     scale, reach = sr.shape[2] // lr.shape[2], max(side // 2, 1)
     difference = lr - F.avg_pool2d(sr, scale)
     for _ in range(2):
-        difference = F.avg_pool2d(F.pad(difference, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
+        for margins, window in (((reach, reach, 0, 0), (1, 2 * reach + 1)), ((0, 0, reach, reach), (2 * reach + 1, 1))):
+            difference = F.avg_pool2d(F.pad(difference, margins, mode="replicate"), window, stride=1)
     return sr + difference.repeat_interleave(scale, 2).repeat_interleave(scale, 3)

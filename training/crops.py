@@ -42,6 +42,8 @@ class CropChoice:
     flip: bool
     t_map: NDArray[np.float32]
     """(1, h, w) or (1, 1, 1)."""
+    taught: bool
+    """Whether teachers have pictures of it; otherwise the photo takes their place."""
     rng: np.random.Generator = field(repr=False)
     """Generator for all further random values of this crop."""
 
@@ -65,7 +67,7 @@ class Crops(Dataset[_Item]):
 
     def __init__(self, recipe: Recipe, name: str, sources: Sources) -> None:
         stage = recipe.stages[name]
-        self._sources = sources
+        self._teachers = sources.teachers  # not all sources: workers that are not forked can't be given networks
         self._cache = sources.cache
         self._data = recipe.data
         self._kinds = inputs_of(recipe.data)
@@ -108,12 +110,9 @@ class Crops(Dataset[_Item]):
             turns if self._data.rotations else 0,
             flip and self._data.flips,
             (low + (high - low) * t_map).astype(np.float32),
+            kind.taught,
             rng,
         )
-
-    def taught(self, choice: CropChoice) -> bool:
-        """Whether teachers have pictures of a crop; otherwise the photo takes their place."""
-        return self._kinds[self._cache.entries[choice.index].kind].taught
 
     def __getitem__(self, number: int) -> _Item:
         choice = self.choose(number)
@@ -127,11 +126,11 @@ class Crops(Dataset[_Item]):
             lr = degrade(np.ascontiguousarray(hr), self._scale, self._data.degradation, choice.rng)
         pictures = {
             name: _channels_first(self._cut(teacher.picture(choice.index), choice, self._scale))
-            for name, teacher in self._sources.teachers.items()
+            for name, teacher in self._teachers.items()
         }
         bounds = torch.tensor([float(choice.t_map.min()), float(choice.t_map.max())])
         t_map = torch.from_numpy(choice.t_map)
-        return _channels_first(lr), _channels_first(hr), t_map, bounds, self.taught(choice), pictures
+        return _channels_first(lr), _channels_first(hr), t_map, bounds, choice.taught, pictures
 
     def _cut(self, pixels: Pixels, choice: CropChoice, scale: int) -> Pixels:
         part = pixels[window(choice, self._data.patch // self._scale, scale)]

@@ -121,11 +121,11 @@ def train(
         objectives = {
             name: Objective(stage) for name, stage in recipe.stages.items()
         }  # fails early if feature weights are missing
+        generator = first_generator(recipe, recipe.init if state is None else "")
         with accelerator.main_process_first():
             sources = open_sources(recipe, cache_folder(recipe, out), accelerator.device, monitor.say, monitor.prepare)
         if recipe.precision == "bf16" and accelerator.device.type == "cpu" and lacks_bfloat16():
             monitor.say("this CPU has no bfloat16: steps take far longer than with --set precision=fp32")
-        generator = first_generator(recipe, recipe.init if state is None else "")
         if minutes is not None and not state:
             costs = try_out(recipe, sources, generator, accelerator, objectives, monitor.say)
             recipe = fit(recipe, _share_costs(costs, accelerator), deadline - time.monotonic())

@@ -101,19 +101,18 @@ def open_sources(
         FxsrError: that of `open_cache`, `open_samples` or `open_pictures`.
     """
     data, scale = recipe.data, recipe.network.scale
+    plans = {name: recipe.teachers[name] for name in recipe.targets}
+    for name, plan in plans.items():
+        locate(plan.source, f"teacher {name}")  # fails before anything takes long
     if not (data.inputs or recipe.targets):
         return Sources(open_cache(folder, data.hr_folders, data.lr_folders, scale, data.patch, tell, most))
+    drawn = {name: load_crop_teacher(plan, name, scale, device) for name, plan in plans.items() if not plan.cached}
     cache = open_samples(folder, data, scale, recipe.seed, tell, progress, most)
     untaught = [number for number, kind in enumerate(inputs_of(data)) if not kind.taught]
     teachers = {
-        name: open_pictures(cache, recipe.teachers[name], name, device, progress, untaught, tell)
-        for name in recipe.targets
-        if recipe.teachers[name].cached
-    }
-    drawn = {
-        name: load_crop_teacher(recipe.teachers[name], name, scale, device)
-        for name in recipe.targets
-        if not recipe.teachers[name].cached
+        name: open_pictures(cache, plan, name, device, progress, untaught, tell)
+        for name, plan in plans.items()
+        if plan.cached
     }
     return Sources(cache, teachers, drawn)
 
@@ -131,6 +130,7 @@ def first_generator(recipe: Recipe, init: str) -> Generator:
         return fresh
     own = {key: value.numpy() for key, value in fresh.state_dict().items()}
     path = locate(init, "init")
+    grow = next(iter(recipe.stages.values())).learns == "all"
     if path.suffix == ".param":
-        return build_generator(config, start_from(load_ncnn_rrdb(path), config, own, init))
-    return build_generator(config, load_start(path, config, own))
+        return build_generator(config, start_from(load_ncnn_rrdb(path), config, own, init, grow))
+    return build_generator(config, load_start(path, config, own, grow))

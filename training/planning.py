@@ -57,8 +57,9 @@ def plan_recipe(recipe: Recipe, tell: Callable[[str], None], device: str = "auto
     clock = _TeacherClock()
     with memory_errors(), scratch_folder() as folder:
         objectives = {name: Objective(stage) for name, stage in recipe.stages.items()}
+        generator = first_generator(recipe, recipe.init)
         sources = open_sources(recipe, folder, accelerator.device, tell, clock.progress, _PICTURES)
-        costs = try_out(recipe, sources, first_generator(recipe, recipe.init), accelerator, objectives)
+        costs = try_out(recipe, sources, generator, accelerator, objectives)
     where = torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else "this CPU"
     inputs = count_taught(recipe.data)
     return [

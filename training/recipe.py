@@ -307,6 +307,7 @@ class Recipe(Part, frozen=True):
             )
         for name, stage in self.stages.items():
             self._check_targets(name, stage)
+            self._check_learns(name, stage)
             if stage.adversarial and (wanted := stage.discriminator.refusal(self.data.patch)):
                 raise ValueError(
                     f"`data.patch` is {self.data.patch}; the {stage.discriminator.kind} discriminator takes {wanted}"
@@ -316,6 +317,17 @@ class Recipe(Part, frozen=True):
                     raise ValueError(
                         f"`data.patch` is {self.data.patch}; {term.label} needs {term.least_patch} or more"
                     )
+
+    def _check_learns(self, name: str, stage: Stage) -> None:
+        """Check that there is a network to keep if styles alone learn; raises ValueError."""
+        if stage.learns == "all":
+            return
+        if is_user_code(self.network.trunk):
+            raise ValueError(f"`{name}.learns` is styles; a trunk of your own can't be held as it is: all")
+        if not self.init and name == next(iter(self.stages)):
+            raise ValueError(f"`{name}.learns` is styles, so the network stays as `init` gives it; set `init`")
+        if stage.restart_style and self.init_t:
+            raise ValueError(f"`{name}.restart_style` undoes what `{name}.learns` keeps at t = 1; leave it out")
 
     def _check_targets(self, name: str, stage: Stage) -> None:
         """Check that every input has a picture to compare with at the styles that it gets; raises ValueError."""

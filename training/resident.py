@@ -61,7 +61,7 @@ class ResidentPictures:
         }
         t_map = to_device(torch.from_numpy(np.stack([choice.t_map for choice in choices])), self._device)
         bounds = tuple((float(choice.t_map.min()), float(choice.t_map.max())) for choice in choices)
-        return lr, hr, t_map, bounds, tuple(map(self._crops.taught, choices)), teachers
+        return lr, hr, t_map, bounds, tuple(choice.taught for choice in choices), teachers
 
     def _input(self, choice: CropChoice) -> Tensor:
         entry = self._sources.cache.entries[choice.index]

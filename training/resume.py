@@ -14,7 +14,7 @@ import numpy as np
 
 from fxsr.errors import CheckpointError, FxsrError, first_line
 from fxsr.extras import needs
-from fxsr.models.config import is_style, state_shapes
+from fxsr.models.config import is_last_bias, is_style, state_shapes
 from fxsr.models.stored import StoredTensor
 from fxsr.models.torch_file import read_content
 from fxsr.training.discriminator import build_discriminator
@@ -46,8 +46,9 @@ class RunState:
     step: int
     """Number of completed steps of the stage."""
     parts: Mapping[str, Any]
-    """State dicts: generator, average, optimiser; in adversarial stages also discriminator, discriminator_optimiser;
-    in fp16 also scaler. Those that were read hold no settings of the optimisers: these are the recipe's."""
+    """State dicts: generator, average, optimiser; where styles alone learn also held; in adversarial stages also
+    discriminator, discriminator_optimiser; in fp16 also scaler. Those that were read hold no settings of the
+    optimisers: these are the recipe's."""
     best: float | None = None
     """Best measurement of this stage so far."""
     measured: bool = True
@@ -115,6 +116,8 @@ def _parts(recipe: Recipe, stage: Stage, parts: Mapping[str, Any]) -> dict[str, 
         "average": _tensors("average", parts["average"], {"n_averaged": (), **average}),
         "optimiser": _adam("optimiser", parts["optimiser"], [*rest, *style]),
     }
+    if stage.learns == "styles":
+        found["held"] = _tensors("held", parts["held"], {key: shapes[key] for key in shapes if is_last_bias(key)})
     if stage.adversarial:
         with torch.device("meta"):
             network = build_discriminator(stage.discriminator)

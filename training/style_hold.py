@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from fxsr.extras import needs
@@ -31,11 +31,22 @@ class StyleHold:
     """
 
     def __init__(self, generator: Generator, t: float) -> None:
-        self._t = torch.full((1, 1, 1, 1), float(t), device=generator.conv_first.weight.device)
+        self._t = torch.full((1,), float(t), device=generator.conv_first.weight.device)
         self._condition = generator.CondNet
         self._groups = _groups(generator)
+        names = {id(parameter): name for name, parameter in generator.named_parameters()}
+        self._names = [[names[id(bias_of(last))] for _, last in group] for group in self._groups]
         with torch.no_grad():
             self._values = [_biases(group) + self._rest(group) for group in self._groups]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The values that are held, by the names of their biases. Computing them anew would round them otherwise."""
+        named = zip(self._names, self._values, strict=True)
+        return {name: value for names, values in named for name, value in zip(names, values, strict=True)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Hold the values of another time."""
+        self._values = [torch.stack([state[name] for name in names]).to(self._t.device) for names in self._names]
 
     def pass_on(self) -> None:
         """Add the gradients of the last biases to those of the parameters that these depend on, and clear them."""
@@ -59,7 +70,9 @@ class StyleHold:
 
     def _rest(self, group: Sequence[_Branch]) -> Tensor:
         """(branches, channels): the values of a group's branches at the held t without their last biases."""
-        cond = self._condition(self._t).flatten()
+        cond = self._t
+        for layer in self._condition:  # as products of matrices: a GPU rounds convolutions to TF32
+            cond = F.linear(cond, layer.weight[:, :, 0, 0], layer.bias) if isinstance(layer, nn.Conv2d) else layer(cond)
         first = torch.stack([first.weight[:, :, 0, 0] for first, _ in group]) @ cond
         hidden = F.leaky_relu(first + torch.stack([bias_of(first) for first, _ in group]), COND_SLOPE)
         last = torch.stack([last.weight[:, :, 0, 0] for _, last in group])

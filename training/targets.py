@@ -28,7 +28,9 @@ class Targets:
         self._batch = batch
         self._own = own
         self._found: dict[tuple[str, str], Tensor] = {}
-        self._drawn: dict[tuple[str, float | None], Tensor] = {}
+        self._drawn: dict[str, Tensor] = {}
+        self._settled: dict[str, set[int]] = {}
+        """Numbers of the crops that each teacher has drawn, or need not draw."""
 
     def __call__(self, ends: tuple[str, str]) -> Tensor:
         """(N, 3, H, W): (1-t)*A + t*B at each pixel's t, of two named pictures, which may be equal."""
@@ -51,11 +53,14 @@ class Targets:
             return batch.hr
         if name in batch.teachers:
             return batch.teachers[name]
-        if (name, unused) not in self._drawn:
-            used = [bounds != (unused, unused) for bounds in batch.bounds]
-            numbers = [number for number, taught in enumerate(batch.taught) if taught and used[number]]
-            self._drawn[name, unused] = batch.drawn[name](batch.lr, batch.hr, numbers)
-        return self._drawn[name, unused]
+        if name not in self._settled:
+            untaught = {number for number, taught in enumerate(batch.taught) if not taught}
+            self._settled[name] = untaught.union(self._own[0] if self._own else ())
+        used = [number for number, bounds in enumerate(batch.bounds) if bounds != (unused, unused)]
+        numbers = [number for number in used if number not in self._settled[name]]
+        self._settled[name].update(numbers)
+        self._drawn[name] = batch.drawn[name](batch.lr, self._drawn.get(name, batch.hr), numbers)
+        return self._drawn[name]
 
 
 def between(first: Tensor, last: Tensor, t_map: Tensor) -> Tensor:

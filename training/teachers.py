@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,9 +24,6 @@ from fxsr.training.recipe_data import Teacher
 with needs("train"):
     import torch
     from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from fxsr.training.rrdb import RRDBNet
 
 _FORMAT = 2
 """Part of a file's key: raise it when what is stored changes."""
@@ -165,8 +161,6 @@ def _on_device(
     teacher: Teacher, source: Path, name: str, scale: int, device: torch.device
 ) -> Callable[[Tensor], Tensor]:
     """A teacher's network: (N, 3, h, w) to (N, 3, scale*h, scale*w), RGB in 0..1."""
-    if scale != 4 and teacher.source != DAT and source.suffix == ".param":
-        raise UsageError(f"teacher {name}: {source.name} is a network for x4; the recipe's scale is {scale}")
     network, t = _network(teacher, source, name, scale)
     half = teacher.precision == "bf16" or (teacher.precision == "auto" and computes_in_bfloat16(device))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -285,30 +279,23 @@ def _network(teacher: Teacher, path: Path, name: str, scale: int) -> tuple[nn.Mo
     """The network, and the t at which it is evaluated if it has style layers."""
     if teacher.source == DAT:
         return _dat(name, scale), None
-    if path.suffix == ".param":
-        return _plain(path), None
+    from fxsr.models.checkpoint import load_checkpoint
     from fxsr.models.config import is_style
     from fxsr.models.network import build_generator
-    from fxsr.training.features import read_arrays
-
-    if not any(map(is_style, read_arrays(path, "a teacher's weights"))):
-        return _plain(path), None
-    from fxsr.models.checkpoint import load_checkpoint
-
-    checkpoint = load_checkpoint(path)
-    if checkpoint.config.scale != scale:
-        raise UsageError(f"teacher {name}: {path} is for x{checkpoint.config.scale}; the recipe's scale is {scale}")
-    return build_generator(checkpoint.config, checkpoint.weights), teacher.t
-
-
-def _plain(path: Path) -> RRDBNet:
     from fxsr.training.features import read_arrays
     from fxsr.training.ncnn import load_ncnn_rrdb
     from fxsr.training.rrdb import build_rrdb
 
-    if path.suffix == ".param":
-        return build_rrdb(load_ncnn_rrdb(path), str(path))
-    return build_rrdb(read_arrays(path, "a teacher's weights"), str(path))
+    weights = load_ncnn_rrdb(path) if path.suffix == ".param" else read_arrays(path, "a teacher's weights")
+    if not any(map(is_style, weights)):
+        network = build_rrdb(weights, str(path))
+        if scale != 4:
+            raise UsageError(f"teacher {name}: {path} is for x4; the recipe's scale is {scale}")
+        return network, None
+    checkpoint = load_checkpoint(path)
+    if checkpoint.config.scale != scale:
+        raise UsageError(f"teacher {name}: {path} is for x{checkpoint.config.scale}; the recipe's scale is {scale}")
+    return build_generator(checkpoint.config, checkpoint.weights), teacher.t
 
 
 def _dat(name: str, scale: int) -> nn.Module:

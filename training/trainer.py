@@ -61,9 +61,12 @@ class Trainer:
         self._finite: dict[str, Tensor] = {}
         self.raw = self._place(generator.train())
         self.average = Average(self.raw, recipe.ema)
-        for key, parameter in self.raw.named_parameters():
-            parameter.requires_grad_(self.stage.learns == "all" or is_style(key))
-        self.holds = self._hold()
+        self.holds: tuple[StyleHold, ...] = ()
+        """What keeps the generator, and then its average, as they are now at `init_t`, if styles alone learn."""
+        if self.stage.learns == "styles":
+            for key, parameter in self.raw.named_parameters():
+                parameter.requires_grad_(is_style(key))
+            self.holds = tuple(StyleHold(each, recipe.init_t) for each in (self.raw, self.averaged))
         optimiser = torch.optim.Adam(_groups(self.raw, self.stage.style_rate), self.stage.rate, self.stage.betas)
         if recipe.compile:
             compile_blocks(self.raw)
@@ -84,12 +87,6 @@ class Trainer:
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
         placed: _Module = cast(Any, module).to(self.accelerator.device, memory_format=layout)
         return placed
-
-    def _hold(self) -> tuple[StyleHold, ...]:
-        """What keeps the generator, and then its average, as they are now at `init_t`, if styles alone learn."""
-        if self.stage.learns == "all":
-            return ()
-        return tuple(StyleHold(each, self.recipe.init_t) for each in (self.raw, self.averaged))
 
     @property
     def averaged(self) -> Generator:
@@ -230,6 +227,8 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
+        if self.holds:
+            parts["held"] = self.holds[0].state_dict()
         if self.discriminator and self.raw_discriminator:
             parts |= {
                 "discriminator": self.raw_discriminator.state_dict(),
@@ -244,7 +243,8 @@ class Trainer:
         self.done, self.best, self.measured = state.step, state.best, state.measured
         self.raw.load_state_dict(state.parts["generator"])
         self.average.load_state_dict(state.parts["average"])
-        self.holds = self._hold()
+        for hold in self.holds:
+            hold.load_state_dict(state.parts["held"])
         _restore(self.optimiser, state.parts["optimiser"])
         if self.discriminator and self.raw_discriminator:
             self.raw_discriminator.load_state_dict(state.parts["discriminator"])

@@ -11,7 +11,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -101,7 +101,7 @@ def load_arrays(path: Path | str) -> Weights:
         return _finite(read_floats(file.tensors))
 
 
-def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weights:
+def load_start(path: Path | str, config: NetworkConfig, fresh: Weights, grow: bool = True) -> Weights:
     """Weights to start training a network of `config` from.
 
     Args:
@@ -110,18 +110,27 @@ def load_start(path: Path | str, config: NetworkConfig, fresh: Weights) -> Weigh
             names), to which the style layers of `fresh` are added.
         config: the network.
         fresh: untrained weights of that network.
+        grow: False: a network with fewer blocks is refused.
 
     Raises:
         CheckpointError: the file holds another network; the message names the parameters that differ.
     """
-    return start_from(load_arrays(path), config, fresh, str(path))
+    return start_from(load_arrays(path), config, fresh, str(path), grow)
 
 
-def start_from(state: Weights, config: NetworkConfig, fresh: Weights, name: str) -> Weights:
+def start_from(state: Weights, config: NetworkConfig, fresh: Weights, name: str, grow: bool = True) -> Weights:
     """The same as `load_start`, for weights that have been read already; `name` begins its messages."""
-    if not any(map(is_style, state)):
-        state = {key: value for key, value in fresh.items() if is_style(key)} | first_release_names(state)
-    state = _grown(state, config, fresh)
+    without_styles = not any(map(is_style, state))
+    if without_styles:
+        state = first_release_names(state)
+    if lacking := _lacking(state, config):
+        if not grow:
+            raise CheckpointError(
+                f"{name}: has {lacking[0]} blocks; where styles alone learn, none can be added: set network.nb"
+            )
+        state = _grown(state, config, fresh, lacking)
+    if without_styles:
+        state = {key: value for key, value in fresh.items() if is_style(key)} | dict(state)
     try:
         check_shapes(config, {key: tuple(value.shape) for key, value in state.items()})
         return _finite(state)
@@ -129,11 +138,16 @@ def start_from(state: Weights, config: NetworkConfig, fresh: Weights, name: str)
         raise CheckpointError(f"{name}: {error}") from error
 
 
-def _grown(state: Weights, config: NetworkConfig, fresh: Weights) -> Weights:
-    """Add the blocks of `fresh` that `state` lacks, such that the network still computes the same."""
+def _lacking(state: Weights, config: NetworkConfig) -> list[int]:
+    """Numbers of the blocks that a network with fewer blocks lacks; empty for other networks."""
+    if config.user_code or "trunk_conv.weight" not in state:
+        return []
     lacking = [index for index in range(config.nb) if not any(key.startswith(_block(config, index)) for key in state)]
-    if config.user_code or not lacking or lacking[0] == 0 or "trunk_conv.weight" not in state:
-        return state
+    return lacking if lacking and lacking[0] else []
+
+
+def _grown(state: Weights, config: NetworkConfig, fresh: Weights, lacking: Sequence[int]) -> Weights:
+    """Add blocks of `fresh` that `state` lacks, such that the network still computes the same."""
     grown = dict(state)
     for key, value in fresh.items():
         if key.startswith(tuple(_block(config, index) for index in lacking)):

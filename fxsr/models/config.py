@@ -106,6 +106,11 @@ def is_style(key: str) -> bool:
     return "CondNet." in key or ".SFT_" in key
 
 
+def is_last_bias(key: str) -> bool:
+    """Whether a parameter is what a style layer adds last to its scale or its shift."""
+    return key.endswith((".SFT_scale_conv1.bias", ".SFT_shift_conv1.bias"))
+
+
 def sft_layers(config: NetworkConfig) -> list[str]:
     """Names of the SFT layers, in the network's order."""
     last = ".SFT_scale_conv0.weight"
@@ -202,7 +207,7 @@ def check_shapes(config: NetworkConfig, shapes: Mapping[str, Shape]) -> None:
     if is_esrgan(shapes) and not any("sft" in key for key in shapes):
         raise CheckpointError(
             "this is an ESRGAN generator: it has no style layers (sft, CondNet), so there is no t to control; "
-            "training adds them: fxsr train fxsr-photo-x4 --set init=FILE"
+            "training adds them: fxsr train fxsr-photo-x4 --set init=FILE --set teachers.crisp.source=FILE"
         )
     faults = [_some("missing", missing), _some("extra", extra), _some("of a wrong shape", wrong)]
     raise CheckpointError("these are not the parameters of an FxSR generator: " + "; ".join(filter(None, faults)))

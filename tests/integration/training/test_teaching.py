@@ -174,6 +174,23 @@ def test_a_network_stays_the_teacher_that_it_began_as(photos: Path, tmp_path: Pa
         torch.testing.assert_close(shown, network(lr), rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_held_is_the_same_after_resuming(photos: Path, tmp_path: Path) -> None:
+    """Values are those that the first stage learnt, not 0: computing them anew would round them."""
+    held = ['conditional.learns="styles"', "conditional.restart_style=false", "conditional.steps=8", "save_every=100"]
+    check_resuming(photos, tmp_path, *held, "psnr.rate=1e-2", "conditional.rate=1e-2", stop_after=6)
+
+
+def test_teachers_that_are_not_there_are_named_before_others_draw(photos: Path, tmp_path: Path) -> None:
+    overrides = [
+        f'teachers={{faithful={{source="{photos}"}}, crisp={{source="absent.param", cached=false}}}}',
+        'psnr.terms=[{kind="l1", weight=1, line=["faithful", "crisp"]}]',
+        "conditional.steps=0",
+    ]
+    with pytest.raises(UsageError, match=r"teacher crisp: absent\.param: no such file"):
+        run(photos, tmp_path / "run", *overrides)
+    assert not (tmp_path / "run" / "cache").exists()
+
+
 def test_a_start_that_is_not_there_is_named(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"init: absent\.pth: no such file"):
         run(photos, tmp_path, "init=absent.pth")

@@ -53,6 +53,11 @@ class Trunk(nn.Module):
     def forward(self, x, cond):
         return x + self.style(self.conv(x), cond)
 
+class Frozen(Trunk):
+    def __init__(self, config):
+        super().__init__(config)
+        self.conv.requires_grad_(False)
+
 class Shrinks(Trunk):
     def forward(self, x, cond):
         return super().forward(x, cond)[:, :, ::2]
@@ -153,6 +158,14 @@ def test_a_trunk_of_a_user_trains_stops_and_goes_on(
     assert "user_trunk.style.SFT_scale_conv0.weight" in weights(second)
     for key, value in weights(straight).items():
         assert np.array_equal(value, weights(second)[key]), key
+
+
+def test_what_a_trunk_of_a_user_froze_stays(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FXSR_RUN_CODE", "1")
+    frozen = ["network.trunk=python:my_terms.Frozen", "network.gc=0", "conditional.steps=0", "psnr.rate=1e-2"]
+    one, four = (weights(run(photos, tmp_path / str(n), *frozen, f"psnr.steps={n}")) for n in (1, 4))
+    assert np.array_equal(one["user_trunk.conv.weight"], four["user_trunk.conv.weight"])
+    assert not np.array_equal(one["conv_first.weight"], four["conv_first.weight"])
 
 
 def test_a_network_with_a_trunk_of_a_user_upscales_and_is_not_exported(

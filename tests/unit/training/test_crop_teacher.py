@@ -53,7 +53,15 @@ def test_crops_are_drawn_once_and_only_where_their_style_uses_them() -> None:
         assert targets(("photo", "crisp"))[:, 0, 0, 0].tolist() == [0, 0.25, 1]
     assert teacher.drawn == [2]
     assert targets(("crisp", "crisp")).min() == 1
-    assert teacher.drawn == [2, 3]
+    assert teacher.drawn == [2, 1]
+
+
+def test_crops_that_the_network_itself_draws_are_not_drawn_again() -> None:
+    teacher = Counting()
+    own = [1], torch.full((1, 3, 8, 8), 0.5)
+    targets = Targets(batch(teacher, (1, 0.25, 1), (True, True, True)), own)
+    assert targets(("photo", "crisp"))[:, 0, 0, 0].tolist() == [1, 0.5, 1]
+    assert teacher.drawn == [2]
 
 
 def test_the_photo_takes_the_place_of_pictures_of_what_is_not_taught() -> None:
@@ -104,6 +112,7 @@ def test_where_styles_alone_learn_the_network_stays_as_it_was_at_their_first_t(l
         'psnr.terms=[{kind="l1", weight=1, line=["photo", "crisp"]}]',
         'psnr.style={per="image", ends=0.5}',
         f'psnr.learns="{learns}"',
+        "init=of-another-test",
         "psnr.rate=1e-2",
         "conditional.steps=0",
         "init_t=1",

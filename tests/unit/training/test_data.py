@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from fxsr.errors import UsageError
 from fxsr.images.image import Picture, write_image
 from fxsr.training.cache import ImageCache, open_cache, read_rgb
+from fxsr.training.crop_teacher import CropTeacher
 from fxsr.training.crops import Crops, Sources
 from fxsr.training.data import Batch, batches
 from fxsr.training.degrade import degrade
@@ -221,6 +223,20 @@ def test_a_cache_knows_which_folder_each_picture_is_from(tmp_path: Path) -> None
     assert [entry.kind for entry in opened(tmp_path, recipe).entries] == [0, 0, 0, 0, 0, 1]
     together = tiny_recipe(tmp_path, f'data.hr=["{tmp_path / "few"}", "{tmp_path / "many"}"]')
     assert [entry.kind for entry in opened(tmp_path, together).entries] == [0, 1, 1, 1, 1, 1]
+
+
+def test_crops_come_from_all_folders(tmp_path: Path) -> None:
+    recipe = weighted(tmp_path)
+    seen = {batch.taught for batch in first_batches(recipe, opened(tmp_path, recipe))}
+    assert seen == {(True,) * recipe.stages["psnr"].batch}
+
+
+def test_crops_can_be_given_to_workers_whatever_teachers_draw(tmp_path: Path) -> None:
+    recipe = weighted(tmp_path)
+    cache = opened(tmp_path, recipe)
+    crops = Crops(recipe, "psnr", Sources(cache, drawn={"crisp": CropTeacher(lambda lr: lr, 0)}))
+    again = pickle.loads(pickle.dumps(crops))
+    assert torch.equal(again[3][0], crops[3][0])
 
 
 def test_a_folder_with_a_weight_and_no_picture_is_named(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def test_a_network_that_is_given_more_blocks_computes_what_it_did(config: Networ
     before = build_generator(config, checkpoint.weights)
     for t in (0.0, 1.0):
         torch.testing.assert_close(upscale(grown, t), upscale(before, t), rtol=1e-4, atol=1e-5)
+    with pytest.raises(CheckpointError, match=f"small.safetensors: has {config.nb} blocks; where styles alone learn"):
+        load_start(tmp_path / "small.safetensors", larger, fresh, grow=False)
     with pytest.raises(CheckpointError, match="extra"):
         load_start(tmp_path / "small.safetensors", replace(config, nb=config.nb - 1 or 1, scale=2), fresh)
 

