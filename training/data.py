@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from fxsr.extras import needs
 from fxsr.training.crop_teacher import CropTeacher
 from fxsr.training.crops import Crops, Sources
-from fxsr.training.recipe import Recipe, Stage
+from fxsr.training.recipe import Recipe
+from fxsr.training.recipe_stage import Stage
 
 with needs("train"):
     import torch

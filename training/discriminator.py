@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from fxsr.extras import needs
-from fxsr.training import recipe
+from fxsr.training import recipe_stage
 from fxsr.training.losses import detail
 
 with needs("train"):
@@ -115,7 +115,7 @@ class Detail(nn.Module):
         return logits
 
 
-def build_discriminator(settings: recipe.Discriminator) -> nn.Module:
+def build_discriminator(settings: recipe_stage.Discriminator) -> nn.Module:
     """Build the discriminator that a recipe names, with fresh weights."""
     return {"vgg128": VGG128, "patch": Patch, "unet": UNet, "detail": Detail}[settings.kind](settings.nf)
 

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 from fxsr.errors import CheckpointError, UnavailableError
 from fxsr.extras import needs
 from fxsr.images.bicubic import resampling
-from fxsr.training import recipe
+from fxsr.training import recipe_stage
 from fxsr.training.features import read_arrays
 from fxsr.training.transfer import to_device
 from fxsr.training.vgg_layers import PERCEPTUAL_LAYERS
@@ -95,7 +95,7 @@ def contrast(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     Wherever detail can't be predicted, L1 makes it too weak; this does not ask where it is. Our own.
     """
     first, second = (
-        (F.avg_pool2d(detail(x).square().mean(1, keepdim=True), recipe.WINDOWS["contrast"], 4) + _SILENCE).sqrt()
+        (F.avg_pool2d(detail(x).square().mean(1, keepdim=True), recipe_stage.WINDOWS["contrast"], 4) + _SILENCE).sqrt()
         for x in (sr, hr)
     )
     return (first - second).abs()
@@ -115,7 +115,7 @@ def reduce(x: Tensor, scale: int) -> Tensor:
 
 def _power(x: Tensor) -> Tensor:
     """Power spectra (N, 32, 32) of (N, 3, H, W) over windows that overlap by half, plus the noise of 8-bit rounding."""
-    side = recipe.WINDOWS["weave"]
+    side = recipe_stage.WINDOWS["weave"]
     window = torch.hann_window(side, periodic=False, device=x.device)
     taper = window[:, None] * window
     places = x.float().unfold(2, side, side // 2).unfold(3, side, side // 2)
@@ -140,7 +140,7 @@ class FeatureLoss(Protocol):
 class Perceptual:
     """Distance of features, mean over the channels; with `normalise`, their sum, as LPIPS takes it."""
 
-    def __init__(self, term: recipe.Term) -> None:
+    def __init__(self, term: recipe_stage.Term) -> None:
         self.layers = term.layers
         self._squared = term.distance == "l2"
         self._normalise = term.normalise
@@ -164,7 +164,7 @@ class LPIPS(nn.Module):
         CheckpointError: the file does not contain them.
     """
 
-    def __init__(self, term: recipe.Term) -> None:
+    def __init__(self, term: recipe_stage.Term) -> None:
         super().__init__()
         self.layers = PERCEPTUAL_LAYERS
         for layer, weights in lpips_linear(term.linear).items():
@@ -222,7 +222,7 @@ PIXEL_LOSSES: dict[str, PixelLoss] = {
     "contrast": contrast,
     "weave": weave,
 }
-FEATURE_LOSSES: dict[str, Callable[[recipe.Term], FeatureLoss]] = {"perceptual": Perceptual, "lpips": LPIPS}
+FEATURE_LOSSES: dict[str, Callable[[recipe_stage.Term], FeatureLoss]] = {"perceptual": Perceptual, "lpips": LPIPS}
 
 
 def lpips_linear(path: str) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from fxsr.extras import needs
 from fxsr.models.config import NetworkConfig
 from fxsr.runtime.machine.memory import available_memory
 from fxsr.training.discriminator import build_discriminator
-from fxsr.training.recipe import Recipe, Stage
+from fxsr.training.recipe import Recipe
+from fxsr.training.recipe_stage import Stage
 
 with needs("train"):
     import torch

@@ -15,7 +15,7 @@ from fxsr.extras import needs
 from fxsr.training.data import Batch
 from fxsr.training.features import load_features
 from fxsr.training.losses import FEATURE_LOSSES, Adversarial
-from fxsr.training.recipe import Knot, Stage, Term
+from fxsr.training.recipe_stage import Knot, Stage, Term
 from fxsr.training.targets import Targets
 from fxsr.training.transfer import crop_index
 from fxsr.training.user_terms import pixel_loss

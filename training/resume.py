@@ -18,7 +18,8 @@ from fxsr.models.config import is_last_bias, is_style, state_shapes
 from fxsr.models.stored import StoredTensor
 from fxsr.models.torch_file import read_content
 from fxsr.training.discriminator import build_discriminator
-from fxsr.training.recipe import Recipe, Stage
+from fxsr.training.recipe import Recipe
+from fxsr.training.recipe_stage import Stage
 from fxsr.training.recipes import recipe_from_json
 
 with needs("train"):

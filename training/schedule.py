@@ -16,8 +16,9 @@ import msgspec
 
 from fxsr.errors import UsageError
 from fxsr.extras import needs
-from fxsr.training.recipe import Recipe, Stage
+from fxsr.training.recipe import Recipe
 from fxsr.training.recipe_data import MAX_STEPS
+from fxsr.training.recipe_stage import Stage
 from fxsr.training.speed import peak_memory
 
 with needs("train"):

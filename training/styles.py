@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.training.recipe import StyleSampling
+from fxsr.training.recipe_stage import StyleSampling
 
 _CELLS = 4
 """Largest number of cells per side of the random grid from which a map is interpolated."""

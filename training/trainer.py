@@ -13,7 +13,8 @@ from fxsr.models.config import is_style
 from fxsr.training.data import Batch
 from fxsr.training.discriminator import build_discriminator
 from fxsr.training.objective import Objective
-from fxsr.training.recipe import Recipe, Stage
+from fxsr.training.recipe import Recipe
+from fxsr.training.recipe_stage import Stage
 from fxsr.training.resume import RunState, split_style
 from fxsr.training.style_hold import StyleHold
 from fxsr.training.targets import Targets, own_line

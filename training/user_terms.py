@@ -13,7 +13,8 @@ from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.models.user_trunk import build_user_trunk
 from fxsr.training.losses import PIXEL_LOSSES, PixelLoss
-from fxsr.training.recipe import Recipe, Term
+from fxsr.training.recipe import Recipe
+from fxsr.training.recipe_stage import Term
 from fxsr.user_code import describe_failure, is_user_code, load_function
 
 with needs("train"):

@@ -14,8 +14,9 @@ from fxsr.training.crop_teacher import CropTeacher
 from fxsr.training.crops import Crops, Sources
 from fxsr.training.data import Batch, batches
 from fxsr.training.degrade import degrade
-from fxsr.training.recipe import Recipe, StyleSampling
+from fxsr.training.recipe import Recipe
 from fxsr.training.recipe_data import Degradation
+from fxsr.training.recipe_stage import StyleSampling
 from fxsr.training.resize import reduce_uint8
 from fxsr.training.samples import open_samples
 from fxsr.training.styles import draw_style

@@ -16,7 +16,7 @@ from fxsr.training.data import Batch
 from fxsr.training.discriminator import build_discriminator
 from fxsr.training.features import Features, unit_length
 from fxsr.training.objective import Objective, _displace, fade_in, weight_at
-from fxsr.training.recipe import Discriminator, Stage, Term
+from fxsr.training.recipe_stage import Discriminator, Stage, Term
 from fxsr.training.vgg_layers import CHANNELS
 
 SR = torch.tensor([[[[0.5, 0.2]], [[0.1, 0.2]], [[0.0, 0.8]]]])

@@ -12,7 +12,8 @@ from msgspec.structs import fields
 from numpy.typing import NDArray
 
 from fxsr.errors import UsageError
-from fxsr.training.recipe import Recipe, Term
+from fxsr.training.recipe import Recipe
+from fxsr.training.recipe_stage import Term
 from fxsr.training.recipes import bundled_recipes, load_recipe, recipe_from_json
 from tests.support import ROOT
 

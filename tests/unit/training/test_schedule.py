@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fxsr.errors import UsageError
-from fxsr.training.recipe import Discriminator, Recipe, Stage, Term
+from fxsr.training.recipe import Recipe
+from fxsr.training.recipe_stage import Discriminator, Stage, Term
 from fxsr.training.schedule import Phase, StageCost, borders, describe_costs, fit
 
 STAGE = Stage(

@@ -11,8 +11,9 @@ from fxsr.errors import UsageError
 from fxsr.training.crops import Sources
 from fxsr.training.data import Batch, batches
 from fxsr.training.objective import Objective
-from fxsr.training.recipe import Discriminator, Recipe, Stage, Term
+from fxsr.training.recipe import Recipe
 from fxsr.training.recipe_data import Data, Input, Teacher
+from fxsr.training.recipe_stage import Discriminator, Stage, Term
 from fxsr.training.recipes import load_recipe
 from fxsr.training.samples import open_samples
 from fxsr.training.targets import Targets, own_line

@@ -1,0 +1,1 @@
+from training.recipe_stage import *
