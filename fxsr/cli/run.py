@@ -249,6 +249,8 @@ def run(
     folder_of_maps = not isinstance(maps, AutomaticStyle | None) and is_dir(maps)
     if t_missing is not None and not folder_of_maps:
         raise UsageError("--t-missing is for images without a map in a folder of maps; give the folder with --t-map")
+    if t is not None and (t_missing is not None or (t_scale is not None and maps is not None and not folder_of_maps)):
+        raise UsageError("--t has no effect here, since every image has a map or --t-missing; leave it out")
     if DASH in inputs and folder_of_maps:
         raise UsageError(f"{maps} is a folder, and standard input has no name to find a map by; give a single map")
     stop: Stop = context.obj

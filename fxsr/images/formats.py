@@ -17,6 +17,12 @@ WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp",
 READABLE = WRITABLE | {".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe"}
 """Suffixes of the files in a folder that count as images. Files that are named one by one may have any suffix."""
 
+UNWRITABLE = frozenset({
+    ".apng", ".arw", ".avi", ".cr2", ".cr3", ".dds", ".dng", ".flv", ".hdr", ".ico", ".j2k", ".jp2", ".jpx", ".jxl",
+    ".mpeg", ".mpg", ".nef", ".ogv", ".pbm", ".pdf", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga", ".wmv", ".y4m",
+})  # fmt: skip
+"""Other suffixes of pictures and videos: whoever writes to such a name does not mean a folder."""
+
 SIDE_LIMIT = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
 """Largest width and height in pixels."""
 DEPTHS = {

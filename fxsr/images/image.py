@@ -19,7 +19,7 @@ from fxsr.images.formats import FORMATS, READABLE, WRITABLE
 from fxsr.images.metadata.values import Metadata
 from fxsr.images.reading import open_rows
 from fxsr.images.resample import resampled
-from fxsr.images.rows import Pixels, Rows, dtype_peak
+from fxsr.images.rows import Pixels, Rows, as_channels, dtype_peak
 from fxsr.images.writing import write_rows
 
 __all__ = [
@@ -111,7 +111,7 @@ def write_image(path: Path | str, picture: Picture, quality: int | None = None) 
         ImageError: the format is unknown or can't hold this image, or the library failed.
         FxsrError: the file can't be written.
     """
-    return write_rows(path, Rows.of(picture.pixels, picture.metadata), quality)
+    return write_rows(path, Rows.of(as_channels(picture.pixels), picture.metadata), quality)
 
 
 def resize_plane(plane: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

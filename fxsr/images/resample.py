@@ -17,12 +17,26 @@ def resampled(image: pyvips.Image, width: int, height: int, *, linear: bool = Fa
     if (image.width, image.height) == (width, height):
         return image
     if image.bands in (2, 4) and not linear:
-        colours = _resampled(image[: image.bands - 1], width, height, linear=False)
-        return colours.bandjoin(_resampled(image[image.bands - 1], width, height, linear=True))
+        return _with_alpha(image, width, height)
     return _resampled(image, width, height, linear=linear)
 
 
-def _resampled(image: pyvips.Image, width: int, height: int, *, linear: bool) -> pyvips.Image:
+def _with_alpha(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
+    """Resize so that each pixel's colour counts by its alpha. Otherwise what is hardly visible would leave a fringe."""
+    last = image.bands - 1
+    colours, alpha = image[:last], image[last].cast("float")
+    weighed = (colours * alpha).bandjoin(alpha)
+    sharp, soft = (_resampled(weighed, width, height, linear=linear) for linear in (False, True))
+    # sharp kernels have negative weights: at edges of alpha the sum of weights may be near 0
+    steady = (sharp[last] - soft[last]).abs() * 4 < soft[last]
+    shares = steady.ifthenelse(sharp, soft)
+    visible = shares[last] > 0
+    found = visible.ifthenelse(shares[:last] / visible.ifthenelse(shares[last], 1), _resampled(colours, width, height))
+    found = found.bandjoin(soft[last])
+    return found if image.format in ("float", "double") else found.rint().cast(image.format)
+
+
+def _resampled(image: pyvips.Image, width: int, height: int, *, linear: bool = False) -> pyvips.Image:
     import pyvips
 
     across, down = width / image.width, height / image.height

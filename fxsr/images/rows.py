@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsr.errors import TooLargeError
+from fxsr.errors import ImageError, TooLargeError
 from fxsr.images.metadata.values import Metadata
 
 Pixels = NDArray[Any]
@@ -55,6 +55,29 @@ class Rows:
             pixels[top : top + len(band)] = band
             top += len(band)
         return pixels
+
+
+def as_channels(image: Pixels) -> Pixels:
+    """An (H, W) or (H, W, C) image as (H, W, C).
+
+    Raises:
+        ImageError: wrong shape or type, or empty.
+    """
+    if type(image).__module__.partition(".")[0] == "torch":
+        raise ImageError(
+            "an image is a NumPy array (H, W, C), not a tensor of torch; for a tensor x of (C, H, W), give "
+            "x.permute(1, 2, 0).cpu().numpy(), or keep it on the GPU with session.run_device"
+        )
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
+        raise ImageError(f"an image is an (H, W) or (H, W, C) array with 1 to 4 channels; this one is {pixels.shape}")
+    if pixels.size == 0:
+        raise ImageError(f"the image is empty: {pixels.shape}")
+    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise ImageError(f"an image is of uint8, uint16 or floats in 0..1; this one is of {pixels.dtype}")
+    return pixels
 
 
 def reduced_whole(image: Rows, factor: int) -> Pixels:

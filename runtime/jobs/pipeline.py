@@ -217,6 +217,8 @@ def _write(job: Job, output: _OutputImage, options: RunOptions, begin: float) ->
     notes = [*job.notes, *output.rows.notes, *output.notes, *lost]
     if output.fidelity is None:
         return Done(job, time.perf_counter() - begin, output.size, tuple(notes))
+    if output.size != (output.rows.width, output.rows.height):
+        notes.append("LR-PSNR was measured before the result was resampled to the size of --outscale")
     if job.target.suffix.lower() in LOSSY and not options.lossless:
         notes.append("LR-PSNR was measured before lossy compression; give --format png for a file that is just so")
     return Done(job, time.perf_counter() - begin, output.size, tuple(notes), output.fidelity.value)

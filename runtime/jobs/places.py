@@ -108,6 +108,11 @@ def absolute(place: Place) -> Place:
     return Path(os.path.realpath(place)) if isinstance(place, Path) else place
 
 
+def lexical(place: Place) -> Place:
+    """The whole path of a place, with the names of links in it; URLs are left as they are."""
+    return Path(os.path.abspath(place)) if isinstance(place, Path) else place  # noqa: PTH100  links stay
+
+
 def within(place: Place, folder: Place) -> PurePosixPath | None:
     """The path from a folder to a place inside it, by their names alone. None: the place is not inside."""
     if isinstance(place, Path) and isinstance(folder, Path):

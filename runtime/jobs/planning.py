@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from fxsr.errors import StyleError, UsageError
-from fxsr.images.formats import FORMATS, READABLE, WRITABLE
+from fxsr.images.formats import FORMATS, READABLE, UNWRITABLE, WRITABLE
 from fxsr.runtime.jobs.jobs import Failure, Job, JobPlan
 from fxsr.runtime.jobs.places import (
     Place,
@@ -16,10 +16,12 @@ from fxsr.runtime.jobs.places import (
     files,
     is_dir,
     is_file,
+    lexical,
     local_copy,
     name_fault,
     within,
 )
+from fxsr.runtime.video.kinds import WRITABLE_VIDEOS
 from fxsr.styles.automatic.registry import AutomaticStyle
 from fxsr.styles.style_map import DEFAULT_T, StyleMap
 
@@ -54,8 +56,9 @@ def plan_jobs(
         uniform_t: the style of images that have no map in the folder of maps, which a note names.
 
     Raises:
-        UsageError: the arguments contradict each other, or an input is also the output of another one.
-        StyleError: the style map can't be read, or two maps in the folder have the same stem.
+        UsageError: the arguments contradict each other, an input is also the output of another one, or the style map
+            can't be read.
+        StyleError: two maps in the folder have the same stem.
     """
     failures: list[Failure] = []
     if format_name is not None and format_name.lower() not in FORMATS:
@@ -69,7 +72,7 @@ def plan_jobs(
             raise UsageError(f"{out} is the output's whole name; leave out --suffix, or give a folder")
         jobs = [Job(inputs[0], out)]
     else:
-        if out is not None and out.suffix.lower() in READABLE and not is_dir(out):
+        if out is not None and out.suffix.lower() in READABLE | UNWRITABLE | WRITABLE_VIDEOS and not is_dir(out):
             raise UsageError(f"{out.suffix} can't be written; choose {', '.join(sorted(WRITABLE))}")
         if out is not None and is_file(out):
             raise UsageError(f"{out} is a file, but not of a kind that can be written ({', '.join(sorted(WRITABLE))})")
@@ -104,7 +107,7 @@ def _expand(
     mark = f"_x{scale:g}" if suffix is None else suffix
     for source in inputs:
         if is_dir(source):
-            whole = absolute(source)
+            whole = lexical(source)
             if out is None and not whole.name:
                 raise UsageError(f"{source}: there is no place next to it for outputs; give -o FOLDER")
             folder = out or whole.with_name(whole.name + mark)
@@ -204,8 +207,11 @@ def target_fault(jobs: Iterable[Job], originals: dict[Place, Place]) -> Callable
 
 def _share(jobs: Iterable[Job], t_map: Place) -> list[Job]:
     """The jobs, with one style map, decoded once for all of them."""
-    with local_copy(t_map) as file:
-        style = StyleMap.read(file)
+    try:
+        with local_copy(t_map) as file:
+            style = StyleMap.read(file)
+    except StyleError as error:
+        raise UsageError(str(error)) from error
     return [replace(job, t_map=style) for job in jobs]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fxsr.errors import UsageError
-from fxsr.images.formats import READABLE, WRITABLE
+from fxsr.images.formats import READABLE, UNWRITABLE, WRITABLE
 from fxsr.runtime.jobs.jobs import FAILURES, Done, Failure, Job, JobPlan, RunOptions, job_failure
 from fxsr.runtime.jobs.places import Place, absolute, is_dir, is_file, local
 from fxsr.runtime.jobs.planning import refuse, target_fault, without_map, without_repeats
@@ -63,7 +63,7 @@ def plan_videos(
         if suffix is not None:
             raise UsageError(f"{out} is the output's whole name; leave out --suffix, or give a folder")
         jobs = [Job(videos[0], out, video=options)]
-    elif out is not None and (_names_file(out, READABLE) or is_file(out)):
+    elif out is not None and (_names_file(out, READABLE | UNWRITABLE) or is_file(out)):
         raise UsageError(f"a video can't be written to {out}; choose {', '.join(sorted(WRITABLE_VIDEOS))}")
     else:
         mark = f"_x{scale:g}" if suffix is None and out is None else suffix or ""

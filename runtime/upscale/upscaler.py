@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fxsr.errors import ImageError, UsageError
-from fxsr.images.rows import Pixels, Rows
+from fxsr.images.rows import Pixels, Rows, as_channels
 from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.open import open_session
 from fxsr.runtime.session import Closable, Session
@@ -76,6 +76,8 @@ class Upscaler(Closable):
         self.tile = tile
         self.overlap = overlap
         self._lock = threading.Lock()
+        self._thread: int | None = None
+        """The thread that holds the lock."""
         self._closed = False
 
     @property
@@ -110,7 +112,9 @@ class Upscaler(Closable):
             UsageError: it is closed.
             FxsrError: the backend failed.
         """
-        pixels = _as_channels(image)
+        pixels = as_channels(image)
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise ImageError("the image holds NaN or infinity")
         upscaled = self.stream(Rows.of(pixels), t, progress, note).whole()
         return upscaled[..., 0] if np.ndim(image) == 2 else upscaled
 
@@ -131,7 +135,7 @@ class Upscaler(Closable):
         Returns:
             The image, `scale` times as large, of the same kind and with its metadata. The work is done while bands are
             taken, in the thread that takes them, and raises the errors of `__call__`. Other threads wait until all
-            bands are taken or the iterator is closed.
+            bands are taken or the iterator is closed; in the same thread, a second image is refused until then.
         """
         self._check_open()
         style = t if isinstance(t, StyleRows) else as_style(t).over(image.height, image.width)
@@ -148,9 +152,15 @@ class Upscaler(Closable):
                     if progress:
                         progress(done, total)
 
+            if self._thread == threading.get_ident():  # it would wait for itself
+                raise UsageError("another image is in work in this thread: first take all its bands, or close them")
             with self._lock:
-                self._check_open()
-                yield from ImageUpscaling(self.session, image, style, rows, columns).bands(note, advance)
+                self._thread = threading.get_ident()
+                try:
+                    self._check_open()
+                    yield from ImageUpscaling(self.session, image, style, rows, columns).bands(note, advance)
+                finally:
+                    self._thread = None
 
         return replace(image, height=image.height * self.scale, width=image.width * self.scale, bands=bands())
 
@@ -171,28 +181,3 @@ class Upscaler(Closable):
         """How many tiles an image is cut into. Alpha has as many as colour; a run skips those that are constant."""
         rows, columns = (len(self.axis_plan(side).starts) for side in (image.height, image.width))
         return rows * columns * plane_count(image.channels)
-
-
-def _as_channels(image: Pixels) -> Pixels:
-    """The image as (H, W, C).
-
-    Raises:
-        ImageError: wrong shape or type, empty, or not finite.
-    """
-    if type(image).__module__.partition(".")[0] == "torch":
-        raise ImageError(
-            "an image is a NumPy array (H, W, C), not a tensor of torch; for a tensor x of (C, H, W), give "
-            "x.permute(1, 2, 0).cpu().numpy(), or keep it on the GPU with session.run_device"
-        )
-    pixels = np.asarray(image)
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
-        raise ImageError(f"an image is an (H, W) or (H, W, C) array with 1 to 4 channels; this one is {pixels.shape}")
-    if pixels.size == 0:
-        raise ImageError(f"the image is empty: {pixels.shape}")
-    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise ImageError(f"an image is of uint8, uint16 or floats in 0..1; this one is of {pixels.dtype}")
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise ImageError("the image holds NaN or infinity")
-    return pixels

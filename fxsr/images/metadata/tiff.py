@@ -5,6 +5,7 @@ Source: TIFF 6.0; BigTIFF; the technical notes on XMP, IPTC, Photoshop and GeoTI
 
 from __future__ import annotations
 
+import re
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,11 @@ _STORAGE = {
     *range(512, 522), *range(529, 533), 559, 32781, 32995, 32996, 32997, 32998, 34232,
 }  # fmt: skip
 """Entries that describe how pixels, pages and thumbnails are stored."""
+_DESCRIPTION = 270
+_IMAGEJ = {50838, 50839}
+"""ImageJ's own entries, which belong to its description."""
+_ARRAY = re.compile(rb"\s*(ImageJ=|\{\"shape\":|(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<OME\b)", re.DOTALL)
+"""How descriptions by ImageJ, tifffile and OME begin: they give sizes, pages and the meaning of values."""
 
 
 def read_tiff(file: BinaryIO) -> Found:
@@ -113,6 +119,9 @@ def _exif_of(file: BinaryIO, layout: Layout, main: Directory, found: Found) -> b
         if left_out:
             found.say_too_much()
     first = groups.pop(0)
+    if any(each.tag == _DESCRIPTION and _ARRAY.match(each.data) for each in first):
+        first = [each for each in first if each.tag != _DESCRIPTION and each.tag not in _IMAGEJ]
+        found.say("the description of sizes and values (by ImageJ, OME or tifffile) is left out")
     return write_structure(first, groups) if first or any(groups.values()) else b""
 
 

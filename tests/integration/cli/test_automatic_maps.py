@@ -142,6 +142,7 @@ def test_the_factor_of_a_map_has_a_name_of_its_own_and_the_old_one_a_note(tmp_pa
         (["--t-missing", "0.5"], "--t-missing is for images without a map in a folder of maps"),
         (["--t-map", "auto", "--t-missing", "0.5"], "--t-missing is for images without a map in a folder of maps"),
         (["--t-scale", "0.5"], "give one with --t-map"),
+        (["--t-map", "auto", "--t-scale", "0.5", "--t", "0.2"], "--t has no effect here"),
         (["--t-map", "auto", "--t-scale", "2"], "t is 2"),
         (["--faithful", "-1"], "--faithful"),
     ],

@@ -136,8 +136,8 @@ def test_masks_in_a_folder_are_resized_and_paired_by_name(folder: Path, tmp_path
     ("arguments", "status", "message"),
     [
         (["photo.bmp", "--t", "1.5"], 2, "t is 1.5; it must be a number from 0 (faithful) to 1 (perceptual)"),
-        (["photo.bmp", "--t-map", "broken.png"], 1, "style map broken.png: not an image"),
-        (["photo.bmp", "--t-map", "gone.png"], 1, "style map gone.png: no such file"),
+        (["photo.bmp", "--t-map", "broken.png"], 2, "style map broken.png: not an image"),
+        (["photo.bmp", "--t-map", "gone.png"], 2, "style map gone.png: no such file"),
         (["gone.png"], 1, "gone.png: no such file"),
         (["photo.bmp", "--format", "gif"], 2, "format is 'gif'"),
         (["photo.bmp", "--device", "tpu"], 2, "device is 'tpu'"),

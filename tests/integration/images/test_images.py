@@ -282,3 +282,12 @@ def test_lossless_webp_stays_lossless_unless_a_quality_is_demanded(tmp_path: Pat
     assert not open_rows(tmp_path / "c.webp").lossless
     with pytest.raises(ImageError, match="JPEG files can't be lossless"):
         write_rows(tmp_path / "a.jpg", Rows.of(pixels), lossless=True)
+
+
+def test_arrays_that_are_no_images_are_not_written(tmp_path: Path) -> None:
+    grey = np.full((8, 9), 200, np.uint8)
+    write_image(tmp_path / "grey.png", Picture(grey))
+    assert np.array_equal(read_image(tmp_path / "grey.png").pixels[..., 0], grey)
+    with pytest.raises(ImageError, match="this one is of int64"):
+        write_image(tmp_path / "sum.png", Picture(grey.astype(np.int64)))
+    assert not (tmp_path / "sum.png").exists()

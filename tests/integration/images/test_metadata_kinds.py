@@ -137,6 +137,24 @@ def test_tiff_keeps_entries_that_nobody_knows(tmp_path: Path) -> None:
     assert [found[entry.tag] for entry in entries] == entries
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ImageJ=1.54f\nimages=1\nmin=0.0\nmax=4095.0\n",
+        '{"shape": [24, 32]}',
+        '<?xml version="1.0" encoding="UTF-8"?><!-- by hand --><OME xmlns="x"><Image/></OME>',
+    ],
+)
+def test_descriptions_of_arrays_do_not_outlive_them(text: str, tmp_path: Path) -> None:
+    tiff(tmp_path / "a.tif", ascii_entry(270, text.encode()), Entry.of(50839, 1, 73, 74))
+    (note,) = through(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert note == "the description of sizes and values (by ImageJ, OME or tifffile) is left out"
+    assert not {270, 50839} & tiff_entries(tmp_path / "b.tif").keys()
+    own = ascii_entry(270, b"ImageJ is what I drew this with")
+    assert through(tiff(tmp_path / "c.tif", own), tmp_path / "d.tif") == ()
+    assert tiff_entries(tmp_path / "d.tif")[270] == own
+
+
 def test_large_tiff_files_hold_all_metadata_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_writing, "_BIG", 1000)
     file_with(tmp_path / "a.png", CAMERA, xmp())

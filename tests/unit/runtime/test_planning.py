@@ -202,6 +202,22 @@ def test_contradictions_are_usage_errors(photos: Path, out: Path, format_name: s
         plan_jobs([photos], 4, out, format_name=format_name)
 
 
+@pytest.mark.parametrize("name", ["a.jxl", "a.GIF", "a.mp4"])
+def test_a_name_of_a_kind_that_cannot_be_written_is_no_folder(photos: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=rf"\{Path(name).suffix} can't be written; choose"):
+        plan_jobs([photos / "a.jpg"], 4, Path(name))
+    Path(name).mkdir()
+    assert targets(plan_jobs([photos / "a.jpg"], 4, Path(name))) == [f"{name}/a.jpg"]
+
+
+def test_a_folder_that_is_reached_by_a_link_has_its_outputs_next_to_the_link(photos: Path) -> None:
+    Path("far").mkdir()
+    photos.rename("far/photos")
+    Path("link").symlink_to("far/photos")
+    plan = plan_jobs([Path("link")], 4)
+    assert {job.target.parent.parts[-1] for job in plan.jobs if len(job.source.parts) == 2} == {"link_x4"}
+
+
 def test_a_file_name_and_a_format_that_differ_are_a_usage_error(photos: Path) -> None:
     with pytest.raises(UsageError, match="contradict each other"):
         plan_jobs([photos / "a.jpg"], 4, Path("large.png"), format_name="jpg")
@@ -252,7 +268,7 @@ def test_two_maps_of_one_stem_are_an_error(photos: Path) -> None:
 
 
 def test_a_missing_map_is_named(photos: Path) -> None:
-    with pytest.raises(StyleError, match=r"gone\.png: no such file"):
+    with pytest.raises(UsageError, match=r"gone\.png: no such file"):
         plan_jobs([photos], 4, t_map=Path("gone.png"))
 
 

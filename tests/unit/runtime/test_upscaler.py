@@ -144,6 +144,20 @@ def test_threads_may_share_one_upscaler() -> None:
     assert all(np.array_equal(sr, nearest(image)) for sr, image in zip(results, images, strict=True))
 
 
+def test_a_second_image_in_one_thread_is_refused_until_the_first_is_done() -> None:
+    upscaler = Upscaler(NearestSession(), 16, 4)
+    image = random_image((40, 30, 3), np.uint8)
+    first, second = (upscaler.stream(Rows.of(image), 0) for _ in range(2))
+    bands = [next(first.bands)]
+    with pytest.raises(UsageError, match="another image is in work in this thread"):
+        next(second.bands)
+    with pytest.raises(UsageError, match="another image is in work in this thread"):
+        upscaler(image, 0)
+    bands += first.bands
+    assert np.array_equal(np.concatenate(bands), nearest(image))
+    assert np.array_equal(upscaler(image, 0), nearest(image))
+
+
 def test_closing_closes_the_session_and_use_after_that_says_so() -> None:
     session = NearestSession()
     image = random_image((9, 9, 3), np.uint8)
