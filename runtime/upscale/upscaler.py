@@ -17,6 +17,7 @@ from fxsr.models.bundled import DEFAULT_MODEL
 from fxsr.runtime.open import open_session
 from fxsr.runtime.session import Closable, Session
 from fxsr.runtime.upscale.auto_tile import auto_tile, free_memory
+from fxsr.runtime.upscale.border import BORDER, Border
 from fxsr.runtime.upscale.tiles import DEFAULT_TILE, AxisPlan, check_tiling, default_overlap, plan_axis
 from fxsr.runtime.upscale.upscaling import ImageUpscaling, plane_count
 from fxsr.styles.style_map import DEFAULT_T, StyleMap, StyleRows, as_style
@@ -140,6 +141,8 @@ class Upscaler(Closable):
         self._check_open()
         style = t if isinstance(t, StyleRows) else as_style(t).over(image.height, image.width)
         rows, columns = self.axis_plan(image.height), self.axis_plan(image.width)
+        border = Border((rows.length - image.height) // 2, (columns.length - image.width) // 2)
+        larger, larger_style = border.around(image), border.around_style(style, image.height, image.width)
         total = self.tile_count(image)
 
         def bands() -> Iterator[Pixels]:
@@ -158,7 +161,8 @@ class Upscaler(Closable):
                 self._thread = threading.get_ident()
                 try:
                     self._check_open()
-                    yield from ImageUpscaling(self.session, image, style, rows, columns).bands(note, advance)
+                    work = ImageUpscaling(self.session, larger, larger_style, rows, columns)
+                    yield from border.cut_off(work.bands(note, advance), image.height, self.scale)
                 finally:
                     self._thread = None
 
@@ -174,8 +178,15 @@ class Upscaler(Closable):
             raise UsageError("this upscaler is closed; load the model again, and use it inside the `with` block")
 
     def axis_plan(self, length: int) -> AxisPlan:
-        """How an axis of this length (LR pixels) is cut into tiles."""
-        return plan_axis(length, self.tile, self.overlap)
+        """How an axis of this length (LR pixels), and `BORDER` pixels more at either end, is cut into tiles.
+
+        An axis that fits into a tile alone stays one tile. Its ends are shorter where the session takes no more.
+        """
+        if self.tile and length > self.tile:
+            return plan_axis(length + 2 * BORDER, self.tile, self.overlap)
+        most = min(self.session.info.tile) if self.session.info.tile else length + 2 * BORDER
+        whole = length + 2 * min(BORDER, (most - length) // 2)
+        return plan_axis(whole, 0, self.overlap)
 
     def tile_count(self, image: Rows) -> int:
         """How many tiles an image is cut into. Alpha has as many as colour; a run skips those that are constant."""

@@ -22,6 +22,7 @@ from fxsr.images.rows import Pixels, Rows, dtype_peak
 from fxsr.runtime.session import Session, SessionInfo
 from fxsr.runtime.upscale.alpha import fill_transparent, neighbour_range
 from fxsr.runtime.upscale.batches import Tile, TilePosition, upscale_tiles
+from fxsr.runtime.upscale.border import BorderedStyle
 from fxsr.runtime.upscale.canvas import Canvas
 from fxsr.runtime.upscale.tiles import AxisPlan
 from fxsr.styles.style_map import StyleRows
@@ -57,7 +58,9 @@ class _TileRow:
 class ImageUpscaling:
     """Upscales one image with a session."""
 
-    def __init__(self, session: Session, image: Rows, style: StyleRows, rows: AxisPlan, columns: AxisPlan) -> None:
+    def __init__(
+        self, session: Session, image: Rows, style: StyleRows | BorderedStyle, rows: AxisPlan, columns: AxisPlan
+    ) -> None:
         self._session = session
         self._image = image
         self._style = style

@@ -37,6 +37,11 @@ AxisPlan::AxisPlan(int64_t axis_length, int64_t tile, int64_t overlap)
   size = ceil_divide(length + (count - 1) * overlap, count);  // no larger than needed
 }
 
+AxisPlan bordered_axis(int64_t length, int64_t tile, int64_t overlap, int64_t most) {
+  if (tile && length > tile) return {length + 2 * kBorder, tile, overlap};
+  return {length + 2 * (most ? std::min(kBorder, (most - length) / 2) : kBorder), 0, overlap};
+}
+
 int64_t AxisPlan::start(int64_t index) const {
   if (count == 1) return 0;
   // to even, as Python rounds

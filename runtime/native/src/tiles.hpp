@@ -9,6 +9,7 @@ namespace fxsr {
 
 constexpr int kDefaultTile = 256;
 constexpr int kDefaultOverlap = 32;
+constexpr int64_t kBorder = 8;  // input pixels by which an image is mirrored outwards on each side
 
 // The overlap for tiles of this size if the user gives none.
 int default_overlap(int tile);
@@ -26,6 +27,10 @@ struct AxisPlan {
 
   int64_t length, size, count;
 };
+
+// An axis with a border at either end, or with less of it where a tile may have `most` pixels only (0: any number). An
+// axis that fits into a tile without its border stays one tile.
+AxisPlan bordered_axis(int64_t length, int64_t tile, int64_t overlap, int64_t most);
 
 // Computes blending weights of tiles: over all tiles they add up to 1 at every pixel.
 class Weights {

@@ -33,8 +33,10 @@ Upscaling::Upscaling(Layout &layout, const Graph &graph, const Tiling &tiling, c
       in_(in),
       scale_(facts_.scale),
       channels_(in.channels),
-      rows_(in.height, tiling.tile, tiling.overlap),
-      columns_(in.width, tiling.tile, tiling.overlap),
+      rows_(bordered_axis(in.height, tiling.tile, tiling.overlap, std::min(limits_.height, limits_.width))),
+      columns_(bordered_axis(in.width, tiling.tile, tiling.overlap, std::min(limits_.height, limits_.width))),
+      border_above_((rows_.length - in.height) / 2),
+      border_left_((columns_.length - in.width) / 2),
       padded_height_(padded(rows_.size, limits_.least_height, limits_.height)),
       padded_width_(padded(columns_.size, limits_.least_width, limits_.width)),
       most_(std::max(limits_.least_batch, std::min(limits_.batch, columns_.count))),
@@ -74,7 +76,7 @@ void Upscaling::run(const fxsr_image &out, Runner &runner, void *stream) {
 // Upscale a row of tiles into the band. Neighbours of one kind share a batch, and a row of tiles is a batch at most.
 void Upscaling::run_row(int64_t row) {
   const int64_t top = rows_.start(row);
-  const float *styles = style_.is_uniform() ? nullptr : style_.rows(top, top + rows_.size);
+  const StyleBand styles = style_band(top);
   Batch batch;
   for (int64_t column = 0; column < columns_.count; ++column) {
     const int64_t left = columns_.start(column);
@@ -120,6 +122,22 @@ void *Upscaling::part(void *tiles, int64_t index, int64_t channels, int64_t heig
   return static_cast<std::byte *>(tiles) + size(index) * tensor_bytes(facts_.type, {1, channels, height, width});
 }
 
+// The part of the style map that a row of tiles shows.
+Upscaling::StyleBand Upscaling::style_band(int64_t top) {
+  if (style_.is_uniform()) return {};
+  int64_t first = in_.height, last = 0;
+  for (int64_t y = top; y < top + rows_.size; ++y) {
+    first = std::min(first, image_row(y));
+    last = std::max(last, image_row(y));
+  }
+  return {style_.rows(first, last + 1), first, top};
+}
+
+// The style of row `y` of a row of tiles, for all columns of the image.
+const float *Upscaling::style_row(const StyleBand &styles, int64_t y) const {
+  return styles.first + (image_row(styles.top + y) - styles.image_row) * in_.width;
+}
+
 // The tile's pixels, mirrored outwards to the size that the model takes; grey in all three channels.
 void Upscaling::fill_lr(int64_t index, int64_t top, int64_t left) {
   if (lr_ == in_.data) return;
@@ -128,8 +146,16 @@ void Upscaling::fill_lr(int64_t index, int64_t top, int64_t left) {
   const int64_t above = before(padded_height_, rows_.size), leading = before(padded_width_, columns_.size);
   for (int64_t channel = 0; channel < 3; ++channel) {
     for (int64_t y = 0; y < padded_height_; ++y) {
-      const int64_t from = top + mirrored(y - above, rows_.size);
-      read_row(in_, left, from, std::min(channel, channels_ - 1), columns_.size, line_ + leading);
+      const int64_t from = image_row(top + mirrored(y - above, rows_.size)), plane_of = std::min(channel, channels_ - 1);
+      const int64_t begin = std::clamp<int64_t>(left - border_left_, 0, in_.width);
+      const int64_t end = std::clamp<int64_t>(left - border_left_ + columns_.size, 0, in_.width);
+      float *line = line_ + leading;
+      for (int64_t x = 0; x < columns_.size; ++x) {
+        const int64_t column = left + x - border_left_;
+        if (column >= begin && column < end) continue;
+        read_row(in_, image_column(left + x), from, plane_of, 1, line + x);
+      }
+      if (begin < end) read_row(in_, begin, from, plane_of, end - begin, line + begin + border_left_ - left);
       mirror_row(columns_.size);
       store_row(plane, channel, y);
     }
@@ -137,17 +163,20 @@ void Upscaling::fill_lr(int64_t index, int64_t top, int64_t left) {
 }
 
 // Whether the graph is given one t for all pixels of a tile, which costs less than a map of it.
-bool Upscaling::is_uniform(const float *style_rows, int64_t left) const {
-  const float first = style_rows ? style_rows[left] : style_.uniform();
-  for (int64_t y = 0; style_rows && y < rows_.size; ++y) {
-    const float *row = style_rows + y * in_.width + left;
-    if (!std::all_of(row, row + columns_.size, [first](float t) { return t == first; })) return false;
+bool Upscaling::is_uniform(const StyleBand &styles, int64_t left) const {
+  if (!styles.first) return true;
+  const float first = style_row(styles, 0)[image_column(left)];
+  for (int64_t y = 0; y < rows_.size; ++y) {
+    const float *row = style_row(styles, y);
+    for (int64_t x = left; x < left + columns_.size; ++x) {
+      if (row[image_column(x)] != first) return false;
+    }
   }
   return true;
 }
 
-void Upscaling::fill_style(int64_t index, const float *style_rows, int64_t left, bool uniform) {
-  const float first = style_rows ? style_rows[left] : style_.uniform();
+void Upscaling::fill_style(int64_t index, const StyleBand &styles, int64_t left, bool uniform) {
+  const float first = styles.first ? style_row(styles, 0)[image_column(left)] : style_.uniform();
   if (uniform && !facts_.packed) {
     line_[0] = first;
     store_row({part(t_map_, index, 1, 1, 1), 1, 1, 1}, 0, 0);
@@ -161,8 +190,8 @@ void Upscaling::fill_style(int64_t index, const float *style_rows, int64_t left,
     if (uniform) {
       std::fill_n(line_, padded_width_, first);
     } else {
-      const float *row = style_rows + mirrored(y - above, rows_.size) * in_.width + left;
-      std::copy_n(row, columns_.size, line_ + leading);
+      const float *row = style_row(styles, mirrored(y - above, rows_.size));
+      for (int64_t x = 0; x < columns_.size; ++x) line_[leading + x] = row[image_column(left + x)];
       mirror_row(columns_.size);
     }
     store_row(plane, plane.channels - 1, y);
@@ -249,12 +278,13 @@ void Upscaling::run_only_tile(const fxsr_image &out) {
   if (is_graphs_own(out, scale_)) sr_ = out.data;
   run_row(0);
   if (sr_ == out.data && facts_.takes_bytes()) return;
-  const int64_t width = columns_.size * scale_;
+  const int64_t width = in_.width * scale_, height = in_.height * scale_;
+  float *line = line_ + border_left_ * scale_;
   for (int64_t channel = 0; channel < channels_; ++channel) {
-    for (int64_t y = 0; y < rows_.size * scale_; ++y) {
-      sr_row(0, channel, y);
-      for (int64_t x = 0; x < width; ++x) line_[x] += 0.0f;  // no negative zeros, as blending gives none
-      write_row(out, y, channel, width, line_);
+    for (int64_t y = 0; y < height; ++y) {
+      sr_row(0, channel, border_above_ * scale_ + y);
+      for (int64_t x = 0; x < width; ++x) line[x] += 0.0f;  // no negative zeros, as blending gives none
+      write_row(out, y, channel, width, line);
     }
   }
 }
@@ -276,7 +306,11 @@ void Upscaling::finish(int64_t row, const fxsr_image &out) {
   const int64_t top = rows_.start(row) * scale_, ready = rows_.final_until(row) * scale_ - top;
   for (int64_t channel = 0; channel < channels_; ++channel) {
     float *plane = band_ + channel * height * width;
-    for (int64_t y = 0; y < ready; ++y) write_row(out, top + y, channel, width, plane + y * width);
+    for (int64_t y = 0; y < ready; ++y) {
+      const int64_t to = top + y - border_above_ * scale_;
+      if (to < 0 || to >= in_.height * scale_) continue;
+      write_row(out, to, channel, in_.width * scale_, plane + y * width + border_left_ * scale_);
+    }
     std::copy(plane + ready * width, plane + height * width, plane);
     std::fill(plane + (height - ready) * width, plane + height * width, 0.0f);
   }
