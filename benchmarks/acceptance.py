@@ -25,8 +25,8 @@ _FLATS = (
     *((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255)),
     *((255, 128, 0), (128, 0, 255), (20, 20, 20), (235, 235, 235), (128, 128, 128), (0, 80, 160)),
 )
-_FLAT_SIDE, _FLAT_BORDER = 32, 8
-"""Side of a flat patch, and width of its border that is not measured, in input pixels."""
+_FLAT_SIDE = 32
+"""Side of a flat patch, in input pixels."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def photo_figures(
     figures.append(Figure("native: grid of bicubic", bicubic.grid))
     figures += [Figure(f"native: grid at t = {each.t:g}", each.grid, 0.18) for each in scores if each.t is not None]
     figures += _spread([each.change for each in scores], "native: ", None)
-    figures += _flats(upscale, scale, 2, STYLES)
+    figures += _flats(upscale, 2, STYLES)
     rows: dict[str, list[float]] = {}
     paths = _photos(folder, "bsd-like", limit) + _photos(folder, "set5-like", limit)
     for number, path in enumerate(paths, 1):
@@ -136,7 +136,7 @@ def pd_figures(
         for judge, most in zip(judges, (0.50, 0.70), strict=False):
             share = means[f"{judge} 1"] / means[f"{judge} 0"]
             figures.append(Figure(f"{name}: {judge} at t = 1, as a share of t = 0's", share, most))
-    return [*figures, *_flats(upscale, scale, 4, (0.0,))]
+    return [*figures, *_flats(upscale, 4, (0.0,))]
 
 
 def worn(hr: Pixels, scale: int, number: int) -> Pixels:
@@ -154,15 +154,16 @@ def _spread(changes: Sequence[float | None], prefix: str, most: float | None) ->
     return [Figure(f"{prefix}largest change per step of t over the smallest", max(found) / max(min(found), 1e-9), most)]
 
 
-def _flats(upscale: Upscale, scale: int, most: float, styles: Sequence[float]) -> list[Figure]:
-    inner = slice(_FLAT_BORDER * scale, -_FLAT_BORDER * scale)
-    worst = 0.0
-    for colour in _FLATS:
-        patch = np.full((_FLAT_SIDE, _FLAT_SIDE, 3), colour, np.uint8)
-        for t in styles:
-            difference = upscale(patch, t)[inner, inner].astype(np.int16) - np.array(colour)
-            worst = max(worst, float(np.abs(difference).max()))
-    return [Figure("flat colours: largest deviation, levels of 255", worst, most)]
+def _flats(upscale: Upscale, most: float, styles: Sequence[float]) -> list[Figure]:
+    figures = []
+    for t in styles:
+        worst = 0
+        for colour in _FLATS:
+            patch = np.full((_FLAT_SIDE, _FLAT_SIDE, 3), colour, np.uint8)
+            difference = upscale(patch, t).astype(np.int16) - np.array(colour)
+            worst = max(worst, int(np.abs(difference).max()))
+        figures.append(Figure(f"flat colours at t = {t:g}: largest deviation, levels of 255", worst, most))
+    return figures
 
 
 def _photos(folder: Path, name: str, limit: int | None) -> list[Path]:

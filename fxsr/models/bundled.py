@@ -1,7 +1,8 @@
 """The models that come with the package, and those that their authors publish elsewhere.
 
 Each bundled model is three files of one name: `.safetensors` (the checkpoint), `.onnx` (for `fxsr run`) and `.md` (its
-model card).
+model card). A model of full size has no `.onnx`, for the size of the package: it runs from its checkpoint, in PyTorch,
+or from what `fxsr export` makes of it.
 """
 
 from __future__ import annotations

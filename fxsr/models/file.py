@@ -52,15 +52,17 @@ def find_model(model: str | Path, *accepted: ModelFileKind) -> ModelFile:
 
     Args:
         model: a path, or the name of a bundled model.
-        accepted: the kinds of files that the caller can use. A bundled model has a checkpoint and an ONNX graph; the
-            kind that is named first wins.
+        accepted: the kinds of files that the caller can use. Of a bundled model's files, the first of these kinds is
+            found.
 
     Raises:
         UsageError: neither a file nor a bundled name, a folder, or a file of another kind.
     """
     if str(model) in bundled_models():
-        kind = next(kind for kind in accepted if kind in _BUNDLED_ENDINGS)
-        return ModelFile(bundled_file(str(model), _BUNDLED_ENDINGS[kind]), kind)
+        for kind in accepted:
+            if kind in _BUNDLED_ENDINGS and (file := bundled_file(str(model), _BUNDLED_ENDINGS[kind])).exists():
+                return ModelFile(file, kind)
+        raise UsageError(f"{model} comes as a checkpoint alone; make a file for this: fxsr export --model {model}")
     path = Path(model)
     if not path.exists():
         raise UsageError(f"{model}: no such file, and not a bundled model ({', '.join(bundled_models())})")

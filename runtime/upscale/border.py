@@ -83,7 +83,8 @@ def mirrored(places: slice, length: int) -> NDArray[np.intp]:
     """The places on an axis of this length that these places show, also outside of it, where the axis is mirrored at
     its ends, which repeat."""
     at = np.arange(places.start, places.stop) % (2 * length)
-    return np.minimum(at, 2 * length - 1 - at)
+    shown: NDArray[np.intp] = np.minimum(at, 2 * length - 1 - at)
+    return shown
 
 
 def _extended(image: Rows, down: int) -> Iterator[Pixels]:

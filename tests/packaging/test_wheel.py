@@ -118,6 +118,7 @@ def test_the_wheel_holds_models_photos_types_and_nothing_next_to_fxsr(wheel: Pat
     for wanted in (
         "weights/fxsr-pd-x4-small.onnx",
         "weights/fxsr-photo-x4-small.onnx",
+        "weights/fxsr-photo-x4.safetensors",
         "export/photos/cat.png",
         "training/recipes/srot-x4.toml",
         "py.typed",

@@ -66,6 +66,7 @@ TESTS_OF_THEIR_OWN = {
     "fxsr serve",
     "curl --fail-with-body -F image=@photo.jpg -F t=0.8 -o photo_x4.jpg localhost:8000/v1/upscale",
     "fxsr ui --open",
+    "fxsr export --model fxsr-photo-x4 --fp16",  # of full size: tests/integration/export/test_export.py
     "python -m fxsr.benchmarks dial samples/cat.png --crop 130 70 72 72 -o docs/dial.png",
 }
 INSTALLING = ("git ", "cd ", "python3 -m venv ", "pip install ", "scripts/test", "fxsr run samples/cat.png ")
@@ -83,7 +84,7 @@ def commands() -> Iterator[str]:
         if language in ("", "bash"):
             yield from (re.sub(r"\s+#.*", "", line) for line in block.splitlines() if line.strip())
     prose = re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE)
-    yield from re.findall(r"`((?:fxsr|python3?|pip|git|curl) [^`]*)`", prose)
+    yield from (" ".join(each.split()) for each in re.findall(r"`((?:fxsr|python3?|pip|git|curl) [^`]*)`", prose))
 
 
 @pytest.fixture

@@ -21,17 +21,16 @@ from tests.schemas import check_schema
 from tests.support import SAMPLE, TINY, fxsr_cli, fxsr_here, golden_checkpoint, relative
 
 
-def test_the_published_size_exports_and_agrees_with_its_network(tmp_path: Path) -> None:
+def test_the_model_of_full_size_exports_and_agrees_with_its_network(tmp_path: Path) -> None:
     import torch
 
-    checkpoint = golden_checkpoint(NetworkConfig(), 20220113)
-    path = tmp_path / "published.safetensors"
-    save_checkpoint(path, Checkpoint(checkpoint.config, checkpoint.weights, About("fxsr-pd", "pd")))
-    done = fxsr_cli("export", "--checkpoint", path, "--engine", "none", "--scale", "4", "--out", tmp_path / "e")
+    path = bundled_file("fxsr-photo-x4", ".safetensors")
+    checkpoint = load_checkpoint(path)
+    done = fxsr_cli("export", "--model", "fxsr-photo-x4", "--engine", "none", "--scale", "4", "--out", tmp_path / "e")
     assert done.returncode == 0, done.stderr
     assert "comparisons hold" in done.stdout
-    manifest = read_manifest(tmp_path / "e" / "fxsr-pd-x4-fp32.json")
-    check_schema("manifest.schema.json", json.loads((tmp_path / "e" / "fxsr-pd-x4-fp32.json").read_bytes()))
+    manifest = read_manifest(tmp_path / "e" / "fxsr-photo-x4-fp32.json")
+    check_schema("manifest.schema.json", json.loads((tmp_path / "e" / "fxsr-photo-x4-fp32.json").read_bytes()))
     assert manifest.verification is not None
     assert manifest.verification.passed
     assert manifest.model.checkpoint_sha256 == sha256(path)
@@ -233,9 +232,15 @@ def test_bad_input_gets_one_clear_line(arguments: list[str], status: int, messag
     assert [path.name for path in tmp_path.iterdir()] == ["text.pth"]
 
 
-@pytest.mark.parametrize("name", ["fxsr-pd-x4-small", "fxsr-photo-x4-small"])
-def test_bundled_checkpoints_are_what_their_descriptions_say(name: str) -> None:
+SMALL = NetworkConfig(scale=4, nf=32, gc=16, nb=6, nc=16), "1,226,501"
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "count"),
+    [("fxsr-pd-x4-small", *SMALL), ("fxsr-photo-x4-small", *SMALL), ("fxsr-photo-x4", NetworkConfig(), "18,301,061")],
+)
+def test_bundled_checkpoints_are_what_their_descriptions_say(name: str, config: NetworkConfig, count: str) -> None:
     checkpoint = load_checkpoint(bundled_file(name, ".safetensors"))
-    assert checkpoint.config == NetworkConfig(scale=4, nf=32, gc=16, nb=6, nc=16)
-    assert checkpoint.config.parameters == 1_226_501
-    assert "1,226,501 parameters" in bundled_file(name, ".md").read_text()
+    assert checkpoint.config == config
+    assert f"{checkpoint.config.parameters:,}" == count
+    assert f"{count} parameters" in bundled_file(name, ".md").read_text()

@@ -34,7 +34,7 @@ def test_an_absent_gpu_is_a_device_error() -> None:
 
 
 def test_models_that_cannot_be_run_say_why(tmp_path: Path) -> None:
-    bundled = r"not a bundled model \(fxsr-photo-x4-small, fxsr-pd-x4-small\)"
+    bundled = r"not a bundled model \(fxsr-photo-x4-small, fxsr-pd-x4-small, fxsr-photo-x4\)"
     with pytest.raises(UsageError, match=f"no-such-model: no such file, and {bundled}"):
         open_session("no-such-model")
     with pytest.raises(UsageError, match=r"--provider is for \.onnx files"):

@@ -1,0 +1,1 @@
+from runtime.upscale.border import *
