@@ -95,6 +95,11 @@ class Recipe(Part, frozen=True):
             raise ValueError(
                 f"`data.patch` is {self.data.patch}; it must be a multiple of the scale, {self.network.scale}"
             )
+        if self.data.degradation and (cached := [name for name in self.targets if self.teachers[name].cached]):
+            raise ValueError(
+                f"`data.degradation` degrades crops after teacher {cached[0]} has drawn the whole inputs; "
+                f"use the `degradation` of `data.inputs`, or set `teachers.{cached[0]}.cached` to false"
+            )
         for name, stage in self.stages.items():
             self._check_targets(name, stage)
             self._check_learns(name, stage)

@@ -178,7 +178,8 @@ class Data(Part, frozen=True):
     flips: bool = True
     rotations: bool = True
     degradation: Degradation | None = None
-    """Degradation of each crop, drawn again each time; `inputs` have their own, for whole pictures."""
+    """Degradation of each crop, drawn again each time; `inputs` have their own, for whole pictures. Excludes teachers
+    whose pictures are `cached`."""
     inputs: Annotated[tuple[Input, ...], Meta(max_length=MAX_ITEMS)] = ()
     """Kinds of input; empty: reductions of `hr` only."""
 

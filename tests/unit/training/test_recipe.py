@@ -149,6 +149,14 @@ def test_styles_learn_alone_only_where_there_is_a_network_to_keep(overrides: lis
     assert load_recipe("fxsr-pd-x4", ["conditional.learns=styles"]).stages["conditional"].learns == "styles"
 
 
+def test_crops_are_not_degraded_after_a_teacher_has_drawn_them() -> None:
+    overrides = ["data.degradation.noise=[1, 2]", 'teachers.crisp.source="x"', 'psnr.terms.0.target="crisp"']
+    with pytest.raises(UsageError, match=r"use the `degradation` of `data\.inputs`, or set `teachers\.crisp\.cached`"):
+        load_recipe("fxsr-pd-x4", overrides)
+    assert load_recipe("fxsr-pd-x4", [*overrides, "teachers.crisp.cached=false"]).data.degradation
+    assert load_recipe("fxsr-pd-x4", overrides[:2]).data.degradation
+
+
 @pytest.mark.parametrize("override", ["seed", "=1", "conditional.terms.9.weight=1", "name.first=x"])
 def test_an_override_that_has_no_place_is_refused(override: str) -> None:
     with pytest.raises(UsageError, match="--set"):
