@@ -7,6 +7,7 @@ before training, so teachers can upscale them, and each crop has a teacher's pic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -14,13 +15,24 @@ from typing import BinaryIO
 import numpy as np
 
 from fxsr.errors import ImageError, UsageError
-from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, kept_or_made, read_rgb
+from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_pairs, kept_or_made, load_pair, read_rgb
 from fxsr.training.degrade import degrade
 from fxsr.training.recipe_data import Data, Input
 from fxsr.training.resize import reduce_uint8
 
-_FORMAT = 1
+_FORMAT = 2
 """Part of a file's key: raise it when what is stored changes."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The files that inputs are made of."""
+
+    folder: Path
+    """Folder of the recipe that holds `image`."""
+    image: Path
+    reduction: Path | None
+    """None: the inputs are made of the image."""
 
 
 def inputs_of(data: Data) -> tuple[Input, ...]:
@@ -47,7 +59,7 @@ def open_samples(
 
     Args:
         folder: folder of all caches; created if missing.
-        data: the pictures and their degradation.
+        data: the pictures, their reductions if they are given, and their degradation.
         scale: photo size over input size.
         seed: random values depend on the seed and on the numbers of kind, picture and variant alone.
         tell: receives messages for the user.
@@ -58,34 +70,43 @@ def open_samples(
         UsageError: no folder is given, one is missing, or a kind of input has no picture that can be used.
     """
     kinds = inputs_of(data)
-    sources = [_sources(each, data) for each in kinds]
+    sources = _sources(data)
     facts = [
         _FORMAT,
         "samples",
         scale,
         seed,
         data.patch,
-        *(_input_facts(each) for each in kinds),
+        *map(_input_facts, kinds, sources),
         *([] if most is None else [most]),
     ]
-    key = cache_key(facts, [path for paths in sources for path in paths])
-    count = sum(len(paths[:most]) * kind.variants for kind, paths in zip(kinds, sources, strict=True))
+    paths = [path for each in sources for source in each for path in (source.image, source.reduction) if path]
+    key = cache_key(facts, paths)
+    count = sum(len(each[:most]) * kind.variants for kind, each in zip(kinds, sources, strict=True))
 
     def write(file: BinaryIO) -> list[Entry]:
         entries: list[Entry] = []
-        for number, (kind, paths) in enumerate(zip(kinds, sources, strict=True)):
+        for number, (kind, images) in enumerate(zip(kinds, sources, strict=True)):
             before = len(entries)
-            for name, hr, lr in islice(
-                _make_inputs(kind, number, paths, data, scale, seed, tell), most and most * kind.variants
+            for source, variant, hr, lr in islice(
+                _make_inputs(kind, number, images, data, scale, seed, tell), most and most * kind.variants
             ):
-                height, width = lr.shape[0] * scale, lr.shape[1] * scale
-                entries.append(Entry(name, height, width, file.tell(), number, hr is None))
+                entries.append(
+                    Entry(
+                        name=f"{source.image.stem}-{variant}",
+                        height=lr.shape[0] * scale,
+                        width=lr.shape[1] * scale,
+                        hr=file.tell(),
+                        kind=number,
+                        native=hr is None,
+                    )
+                )
                 if hr is not None:
                     file.write(hr.tobytes())
                 file.write(lr.tobytes())
                 progress("inputs", len(entries), count)
             if len(entries) == before:
-                raise UsageError(f"none of the {len(paths)} images of inputs {kind.name} can be used")
+                raise UsageError(f"none of the {len(images)} images of inputs {kind.name} can be used")
         return entries
 
     return kept_or_made(folder / key, scale, write, tell)
@@ -93,50 +114,74 @@ def open_samples(
 
 def count_taught(data: Data) -> int:
     """How many inputs of a recipe teachers upscale, at most: pictures that can't be used are only found later."""
-    return sum(len(_sources(kind, data)) * kind.variants for kind in inputs_of(data) if kind.taught)
+    pairs = zip(inputs_of(data), _sources(data), strict=True)
+    return sum(len(sources) * kind.variants for kind, sources in pairs if kind.taught)
 
 
-def _sources(kind: Input, data: Data) -> list[Path]:
-    folders = kind.folders or data.hr_folders
-    if not folders:
-        raise UsageError(f"inputs {kind.name}: no folder of training images is given; --set data.hr=FOLDER")
-    return [path for folder in folders for path in find_images(folder)]
+def _sources(data: Data) -> list[list[_Source]]:
+    """The files of every kind of input."""
+    found = []
+    for number, kind in enumerate(inputs_of(data)):
+        folders = kind.folders or data.hr_folders
+        if not folders:
+            raise UsageError(f"inputs {kind.name}: no folder of training images is given; --set data.hr=FOLDER")
+        reductions = data.lr_folders[number:] if data.weights else data.lr_folders  # with weights, a kind is a folder
+        found.append(
+            [
+                _Source(folder, image, reduction)
+                for place, folder in enumerate(folders)
+                for image, reduction in find_pairs([folder], reductions[place : place + 1])
+            ]
+        )
+    return found
 
 
-def _input_facts(kind: Input) -> str:
-    """Everything but the pictures that determines the inputs of a kind; `share` does not."""
-    return repr((kind.native, kind.taught, kind.variants, kind.crop, kind.degradation))
+def _input_facts(kind: Input, sources: Sequence[_Source]) -> str:
+    """Everything but the files that determines the inputs of a kind; `share` does not."""
+    places = [(str(source.folder.resolve()), source.reduction is not None) for source in sources]
+    return repr((kind.native, kind.taught, kind.variants, kind.crop, kind.degradation, places))
 
 
 def _make_inputs(
     kind: Input,
     number: int,
-    paths: Sequence[Path],
+    sources: Sequence[_Source],
     data: Data,
     scale: int,
     seed: int,
     tell: Callable[[str], None],
-) -> Iterator[tuple[str, Pixels | None, Pixels]]:
-    """Name, photo (None: native) and input, every variant of every picture."""
-    side = data.patch // scale + 2 * kind.margin
-    for place, path in enumerate(paths):
+) -> Iterator[tuple[_Source, int, Pixels | None, Pixels]]:
+    """Files, number of the variant, photo (None: native) and input, every variant of every picture."""
+    for place, source in enumerate(sources):
         try:
-            pixels = read_rgb(path)
+            for variant, (hr, lr) in enumerate(_variants(kind, source, data.patch, scale, (seed, number, place))):
+                yield source, variant, hr, lr
         except ImageError as error:
             tell(f"left out: {error}")
-            continue
-        step = 1 if kind.native else scale
-        if min(pixels.shape[:2]) < side * step:
-            tell(f"left out: {path}: {pixels.shape[1]}x{pixels.shape[0]} is less than {side * step}x{side * step}")
-            continue
-        for variant in range(kind.variants):
-            rng = np.random.default_rng([seed, number, place, variant])
-            whole = _cut(pixels, max(kind.crop, side) * step if kind.crop else 0, step, rng)
-            if kind.degradation:
-                lr = degrade(whole, step, kind.degradation, rng)
-            else:
-                lr = whole if kind.native else reduce_uint8(whole, scale)
-            yield f"{path.stem}-{variant}", None if kind.native else whole, np.ascontiguousarray(lr)
+
+
+def _variants(
+    kind: Input, source: _Source, patch: int, scale: int, seed: tuple[int, ...]
+) -> Iterator[tuple[Pixels | None, Pixels]]:
+    """Photo (None: native) and input of each variant of a picture; raises ImageError if it can't be used."""
+    if source.reduction:
+        yield load_pair(source.image, source.reduction, scale, patch, f"less than a crop of {patch}x{patch}")
+        return
+    pixels = read_rgb(source.image)
+    step = 1 if kind.native else scale
+    side = patch // scale + 2 * kind.margin
+    if min(pixels.shape[:2]) < side * step:
+        raise ImageError(
+            f"{source.image}: {pixels.shape[1]}x{pixels.shape[0]} is less than {side * step}x{side * step}"
+        )
+    for variant in range(kind.variants):
+        rng = np.random.default_rng([*seed, variant])
+        whole = _cut(pixels, max(kind.crop, side) * step if kind.crop else 0, step, rng)
+        if kind.degradation:
+            lr = degrade(whole, step, kind.degradation, rng)
+        else:
+            lr = whole if kind.native else reduce_uint8(whole, scale)
+        yield None if kind.native else whole, np.ascontiguousarray(lr)
 
 
 def _cut(pixels: Pixels, most: int, step: int, rng: np.random.Generator) -> Pixels:

@@ -14,6 +14,7 @@ from fxsr.training.crop_teacher import CropTeacher
 from fxsr.training.crops import Crops, Sources
 from fxsr.training.data import Batch, batches
 from fxsr.training.degrade import degrade
+from fxsr.training.opening import open_sources
 from fxsr.training.recipe import Recipe
 from fxsr.training.recipe_data import Degradation
 from fxsr.training.recipe_stage import StyleSampling
@@ -217,6 +218,41 @@ def test_folders_have_weights_where_teachers_need_whole_inputs(tmp_path: Path) -
     recipe = weighted(tmp_path, "data.weights=[1, 3]")
     cache = open_samples(tmp_path / "cache", recipe.data, 4, 0)
     assert share_of_few(recipe, cache) == pytest.approx(3 / 4, abs=0.05)
+
+
+def taught_with_reductions(tmp_path: Path, *overrides: str) -> Recipe:
+    for number, name in enumerate(("a", "b")):
+        write_photos(tmp_path / "hr" / name, 1, (44, 40), seed=number)
+        write_photos(tmp_path / "lr" / name, 1, (11, 10), seed=8 + number)
+    hr, lr = (f'data.{key}=["{tmp_path / key / "a"}", "{tmp_path / key / "b"}"]' for key in ("hr", "lr"))
+    teacher = f'teachers.it.source="{tmp_path / "hr"}"'
+    return tiny_recipe(tmp_path, hr, lr, teacher, 'psnr.terms.0.target="it"', *overrides)
+
+
+@pytest.mark.parametrize("overrides", [(), ("data.weights=[1, 2]",)])
+def test_teachers_upscale_the_reductions_that_are_given(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    recipe = taught_with_reductions(tmp_path, *overrides)
+    sources = open_sources(recipe, tmp_path / "cache", CPU, pytest.fail, lambda what, done, count: None)
+    for index, name in enumerate(("a", "b")):
+        hr, lr = sources.cache.pair(index)
+        assert np.array_equal(lr, read_rgb(tmp_path / "lr" / name / "photo0.png"))
+        assert np.array_equal(hr, read_rgb(tmp_path / "hr" / name / "photo0.png"))
+
+
+def test_a_reduction_is_not_taken_for_another_image_of_an_older_cache(tmp_path: Path) -> None:
+    write_photos(tmp_path / "hr", 1, (160, 160))
+    write_photos(tmp_path / "lr", 1, (40, 40))
+    both = tiny_recipe(tmp_path, f'data.hr=["{tmp_path / "hr"}", "{tmp_path / "lr"}"]')
+    pair = tiny_recipe(tmp_path / "hr", f"data.lr={tmp_path / 'lr'}")
+    assert [len(open_samples(tmp_path / "cache", each.data, 4, 0)) for each in (both, pair)] == [2, 1]
+
+
+def test_missing_reductions_are_named_where_teachers_learn(tmp_path: Path) -> None:
+    recipe = taught_with_reductions(tmp_path)
+    (tmp_path / "lr" / "a" / "photo0.png").unlink()
+    said: list[str] = []
+    assert len(open_samples(tmp_path / "cache", recipe.data, 4, 0, said.append)) == 1
+    assert "photo0.png" in said[0]
 
 
 def test_a_cache_knows_which_folder_each_picture_is_from(tmp_path: Path) -> None:
