@@ -73,8 +73,7 @@ def open_teacher(source: str, scale: int) -> Callable[[Pixels], Pixels]:
     from fxsr.training.recipe_data import Teacher
     from fxsr.training.teachers import load_teacher
 
-    draw = load_teacher(Teacher(source=source), Path(source).stem, scale, torch.device("cpu"))
-    return lambda lr: draw(lr, "")
+    return load_teacher(Teacher(source=source), Path(source).stem, scale, torch.device("cpu"))
 
 
 def _middle(picture: Pixels, side: int) -> Pixels:

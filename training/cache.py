@@ -38,6 +38,12 @@ class Entry:
     """Number of the kind of input in the recipe, from 0; if it names none, of the folder."""
     native: bool = False
     """True if there are no HR pixels; the offset is then that of the input."""
+    folder: str = ""
+    """Folder of the recipe that the image was found in, if teachers may have pictures of it. `inside` likewise."""
+    inside: str = ""
+    """Path of the image in that folder."""
+    variant: int = 0
+    """Number of the variant of the image, from 0."""
 
 
 class ImageCache:

