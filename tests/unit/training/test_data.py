@@ -237,6 +237,7 @@ def test_teachers_upscale_the_reductions_that_are_given(overrides: tuple[str, ..
         hr, lr = sources.cache.pair(index)
         assert np.array_equal(lr, read_rgb(tmp_path / "lr" / name / "photo0.png"))
         assert np.array_equal(hr, read_rgb(tmp_path / "hr" / name / "photo0.png"))
+        assert np.array_equal(sources.teachers["it"].picture(index), hr)
 
 
 def test_a_reduction_is_not_taken_for_another_image_of_an_older_cache(tmp_path: Path) -> None:
