@@ -227,8 +227,9 @@ def _emit_body(w: GraphWriter, checkpoint: Checkpoint, options: GraphOptions, in
     integers = options.io == "uint8"
     first, *rest = inputs
     if integers:
-        first = w.times(w.transpose(first, "input.planes", (0, 3, 1, 2)), 1 / 255, "input.scaled")
-        rest = [w.times(each, 1 / 255, "style.scaled") for each in rest]
+        with w.float32():  # each layer casts: bfloat16 would round 1/255 to 1/254
+            first = w.times(w.transpose(first, "input.planes", (0, 3, 1, 2)), 1 / 255, "input.scaled")
+            rest = [w.times(each, 1 / 255, "style.scaled") for each in rest]
     if options.packed:
         first, *rest = w.split(first, "input.parts", (3, 1))
     sr = _Generator(w, checkpoint, options).emit(first, *rest)

@@ -54,6 +54,12 @@ class GraphWriter:
         with self._typed(ir.DataType.FLOAT if name in self._kept else self._low):
             yield
 
+    @contextmanager
+    def float32(self) -> Iterator[None]:
+        """Write the operators inside the block, which belong to no layer, in float32."""
+        with self._typed(ir.DataType.FLOAT):
+            yield
+
     def input(self, facts: TensorFacts) -> ir.Value:
         """An input of the graph."""
         value = ir.Value()
@@ -97,13 +103,14 @@ class GraphWriter:
             return self._op("Concat", name, values, axis=2)
 
     def split(self, x: ir.Value, name: str, sizes: Sequence[int]) -> list[ir.Value]:
-        """Split the channels into parts of these sizes."""
+        """Split the channels into parts of these sizes, in the tensor's own type."""
         lengths = self.tape.initializer(ir.tensor(np.array(sizes, np.int64)), name=f"{name}.sizes")
-        inputs = [self.cast(x, self._type), lengths]
-        found = self.tape.op_multi_out("Split", inputs, {"axis": 1}, num_outputs=len(sizes), name=self._unique(name))
+        found = self.tape.op_multi_out(
+            "Split", [x, lengths], {"axis": 1}, num_outputs=len(sizes), name=self._unique(name)
+        )
         for index, value in enumerate(found):
             value.name = f"{name}.{index}"
-            self._types[value] = self._type
+            self._types[value] = self._types[x]
         return list(found)
 
     def side(self, x: ir.Value, axis: int) -> ir.Value:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from fxsr.export.graph.graph import GraphOptions, layer_names, save_graph
-from fxsr.export.verify.cases import Case, CaseShapes, make_cases
-from fxsr.export.verify.verify import HALF_LIMIT, agreement
+from fxsr.export.verify.cases import CaseShapes, make_cases
+from fxsr.export.verify.verify import HALF_LIMIT, ByteSession, agreement
 from fxsr.models.checkpoint import Checkpoint
 from fxsr.models.manifest import Precision
 from fxsr.runtime.backends.onnxruntime import OrtSession
-from fxsr.runtime.session import CPU, Array
+from fxsr.runtime.session import CPU, Session
 from fxsr.scratch import scratch_folder
 
 _ALWAYS: dict[Precision, dict[str, str]] = {
@@ -25,6 +25,7 @@ _ALWAYS: dict[Precision, dict[str, str]] = {
     "fp16": {},
     "bf16": {"conv_last": "bfloat16's steps near white are as large as those of 8 bits"},
 }
+"""Layers that are kept in float32 whatever the comparison says, and why."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def choose_precision(checkpoint: Checkpoint, options: GraphOptions, on_step: Cal
         if fault is None:
             return PrecisionChoice(replace(options, kept_float32=tuple(always)), dict(always))
         on_step(f"{options.precision} alone is not accurate enough ({fault}): searching for layers that need float32")
-        names = layer_names(checkpoint.config)
-        kept = fewest(names, lambda some: test.fault(some) is None)
-        reasons = {name: _reason(test, kept, name) for name in kept}
+        others = [name for name in layer_names(checkpoint.config) if name not in always]
+        added = fewest(others, lambda some: test.fault((*always, *some)) is None)
+        kept = tuple(name for name in layer_names(checkpoint.config) if name in always or name in added)
+        reasons = {name: always.get(name) or _reason(test, kept, name) for name in kept}
     return PrecisionChoice(replace(options, kept_float32=kept), reasons)
 
 
@@ -81,21 +83,23 @@ def fewest(names: Sequence[str], enough: Callable[[tuple[str, ...]], bool]) -> t
 
 
 class _PrecisionTest:
-    """Compares graphs with some layers in float32 with the graph that is in float32 throughout."""
+    """Compares graphs with some layers in float32, in the form that `options` describe, with the graph that is in
+    float32 throughout and takes floats."""
 
     def __init__(self, checkpoint: Checkpoint, options: GraphOptions, folder: Path) -> None:
         self._checkpoint = checkpoint
-        self._options = replace(options, io="float", packed=False, emulate=True)
+        self._options = replace(options, emulate=True)
         self._path = folder / "graph.onnx"
-        self._cases = list(make_cases(shapes=CaseShapes(batches=(1,))))
-        exact = self._run(replace(self._options, precision="fp32", emulate=False))
-        self._wanted = [exact(case) for case in self._cases]
+        self._cases = list(make_cases(baked_t=options.baked_t, shapes=CaseShapes(batches=(1,))))
+        exact = self._open(replace(options, precision="fp32", io="float", packed=False))
+        exact = ByteSession(exact) if options.io == "uint8" else exact
+        self._wanted = [exact.run(case.lr, case.t_map) for case in self._cases]
 
     def fault(self, kept: Sequence[str]) -> str | None:
         """What is wrong if only these layers are kept in float32. None: nothing."""
-        run = self._run(replace(self._options, kept_float32=tuple(kept)))
+        session = self._open(replace(self._options, kept_float32=tuple(kept)))
         for case, wanted in zip(self._cases, self._wanted, strict=True):
-            found = run(case)
+            found = session.run(case.lr, case.t_map)
             if not np.isfinite(found).all():
                 return "NaN or infinity"
             psnr = agreement(found, wanted)
@@ -103,10 +107,9 @@ class _PrecisionTest:
                 return f"PSNR {psnr:.1f} dB, not {HALF_LIMIT:g}"
         return None
 
-    def _run(self, options: GraphOptions) -> Callable[[Case], Array]:
+    def _open(self, options: GraphOptions) -> Session:
         save_graph(self._checkpoint, options, self._path)
-        session = OrtSession(self._path, CPU)
-        return lambda case: session.run(case.lr, case.t_map)
+        return OrtSession(self._path, CPU)
 
 
 def _reason(test: _PrecisionTest, kept: Sequence[str], name: str) -> str:

@@ -237,6 +237,20 @@ def test_a_packed_graph_takes_the_style_as_fourth_channel(io: Any, tmp_path: Pat
     assert [each.name for each in onnx.load(tmp_path / "graph.onnx").graph.input] == ["lr_t"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [GraphOptions(io="uint8"), GraphOptions(io="uint8", packed=True), GraphOptions(packed=True)],
+    ids=["bytes", "packed bytes", "packed"],
+)
+def test_layers_kept_in_float32_see_inputs_that_were_not_rounded(options: GraphOptions, tmp_path: Path) -> None:
+    checkpoint = golden_checkpoint(TINY, 2)
+    rng = np.random.default_rng(0)
+    lr, t_map = (rng.integers(0, 256, shape).astype(np.float32) / 255 for shape in [(2, 3, 6, 8), (2, 1, 6, 8)])
+    exact = run(checkpoint, options, lr, t_map, tmp_path)
+    kept = replace(options, precision="bf16", kept_float32=tuple(layer_names(TINY)), emulate=True)
+    assert relative(run(checkpoint, kept, lr, t_map, tmp_path), exact) < EXACT
+
+
 def test_layers_kept_in_float32_are_so_and_the_rest_is_not(tmp_path: Path) -> None:
     checkpoint = golden_checkpoint(TINY, 2)
     names = layer_names(TINY)
