@@ -53,7 +53,7 @@ def bundled_photos() -> dict[str, Array]:
 
 
 def read_photos(paths: Sequence[Path]) -> dict[str, Array]:
-    """Read photos from files and folders, as `bundled_photos` does, by file name.
+    """Read photos from files and folders, as `bundled_photos` does, by path.
 
     Raises:
         UsageError: a folder without images.
@@ -62,12 +62,12 @@ def read_photos(paths: Sequence[Path]) -> dict[str, Array]:
     found = {}
     for path in paths:
         if not path.is_dir():
-            found[path.name] = _read(path)
+            found[str(path)] = _read(path)
             continue
         here = sorted(file for file in path.iterdir() if file.suffix.lower() in READABLE)
         if not here:
             raise UsageError(f"{path}: no images in this folder")
-        found |= {file.name: _read(file) for file in here}
+        found |= {str(file): _read(file) for file in here}
     return found
 
 
@@ -94,7 +94,8 @@ def make_cases(
     for count in others:
         crops = (_crop(photo, height, width) for photo in photos.values())
         lr = np.stack(list(islice(cycle(list(crops)), count)))
-        yield Case(f"batch of {count}, t=0.5", lr, _uniform(0.5 if baked_t is None else baked_t))
+        t = 0.5 if baked_t is None else baked_t
+        yield Case(f"batch of {count}, t={t:g}", lr, _uniform(t))
         if baked_t is None:
             maps = np.random.default_rng(0).random((count, 1, height, width), np.float32)
             yield Case(f"batch of {count}, t=map", lr, maps)

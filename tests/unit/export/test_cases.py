@@ -27,6 +27,7 @@ def test_photos_in_two_sizes_over_t_with_maps_and_batches() -> None:
 def test_a_network_at_one_style_is_given_that_one() -> None:
     cases = list(make_cases(baked_t=0.3))
     assert {case.t_map.item() for case in cases} == {np.float32(0.3)}
+    assert all(case.name.endswith(" t=0.3") for case in cases)
 
 
 def test_an_engines_shapes_are_kept_to() -> None:
@@ -42,14 +43,21 @@ def test_photos_are_read_from_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "folder" / "notes.txt").write_text("not a photo")
     write_image(tmp_path / "grey.png", Picture(np.full((5, 6, 2), 65535, np.uint16)))
     found = read_photos([tmp_path / "folder", tmp_path / "grey.png"])
-    assert list(found) == ["photo0.png", "photo1.png", "grey.png"]
-    assert found["grey.png"].shape == (5, 6, 3)
-    assert found["grey.png"].max() == 1
+    grey = str(tmp_path / "grey.png")
+    assert list(found) == [str(tmp_path / "folder" / "photo0.png"), str(tmp_path / "folder" / "photo1.png"), grey]
+    assert found[grey].shape == (5, 6, 3)
+    assert found[grey].max() == 1
     with pytest.raises(ImageError, match=r"notes\.txt"):
         read_photos([tmp_path / "folder" / "notes.txt"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no images in this folder"):
         read_photos([tmp_path / "empty"])
+
+
+def test_photos_of_equal_names_in_two_folders_are_all_read(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_photos(tmp_path / folder, 1, (30, 40))
+    assert len(read_photos([tmp_path / "a", tmp_path / "b"])) == 2
 
 
 def test_the_profile_for_a_single_style_comes_first() -> None:
