@@ -1,13 +1,18 @@
-"""Optional packages: imported when they are used. If one is missing, the error names the command that installs it."""
+"""Optional packages: imported when they are used. If one is missing, the error names the command that installs it.
+Their versions are read without importing them."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fxsr.errors import MissingExtraError
+
+_CUDA_VARIANTS = ("", "-cu13", "-cu12")
+"""Suffixes of package names for versions of CUDA, as NVIDIA's packages have them."""
 
 
 @contextmanager
@@ -22,6 +27,14 @@ def needs(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         package = (error.name or str(error)).partition(".")[0]
         raise MissingExtraError(package, extra) from error
+
+
+def installed_version(package: str) -> str | None:
+    """Version of an installed package, which may have a version of CUDA behind its name. None: it is not installed."""
+    for variant in _CUDA_VARIANTS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package + variant)
+    return None
 
 
 class LazyModule:

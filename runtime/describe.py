@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -13,6 +12,7 @@ import msgspec
 
 import fxsr
 from fxsr.errors import install_line
+from fxsr.extras import installed_version
 from fxsr.models.bundled import bundled_models
 from fxsr.models.checkpoint import load_checkpoint
 from fxsr.models.file import ModelFileKind, find_model
@@ -99,10 +99,7 @@ def examine_machine() -> dict[str, Any]:
         "cpus usable": f"{available_cpus()} of {os.cpu_count()}",
     }
     for package, extra in _PACKAGES.items():
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = f"not installed; {install_line(extra)}"
+        found[package] = installed_version(package) or f"not installed; {install_line(extra)}"
     if not any(str(found[package]).startswith("not") for package in ("onnxruntime", "onnxruntime-gpu")):
         found["beware"] = (
             "both ONNX Runtime packages are installed, and they conflict; "

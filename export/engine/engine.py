@@ -7,10 +7,8 @@ and runs the builder's process; see `fxsr.export.engine.builder`.
 from __future__ import annotations
 
 import errno
-import importlib.metadata
 import multiprocessing
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from fxsr.errors import ModelFileError, UnavailableError, UsageError, install_li
 from fxsr.export.engine.builder import BuildEvent, BuildRequest, EngineBuild, serve
 from fxsr.export.engine.profiles import engine_profiles
 from fxsr.export.engine.request import EngineRequest
+from fxsr.extras import installed_version
 from fxsr.files import atomic_path, sha256
 from fxsr.models.file import engine_ending
 from fxsr.models.manifest import BuildOptions, EngineFacts, FileFacts, Flavour, Manifest
@@ -64,7 +63,7 @@ def builder_version(flavour: Flavour) -> str:
     Raises:
         UnavailableError: the builder is not installed.
     """
-    if (version := _version(flavour)) is None:
+    if (version := installed_version(flavour)) is None:
         raise UnavailableError(_install(flavour))
     return version
 
@@ -208,7 +207,7 @@ def _run(request: BuildRequest, on_event: Callable[[BuildEvent], None]) -> Engin
 
 def _obstacle(flavour: Flavour) -> str | None:
     """Why this flavour can't build on this machine. None: it can."""
-    if _version(flavour) is None:
+    if installed_version(flavour) is None:
         return _install(flavour)
     if flavour == "tensorrt" and not find_gpus():
         return (
@@ -219,21 +218,13 @@ def _obstacle(flavour: Flavour) -> str | None:
 
 def why_unfit(flavour: Flavour) -> str | None:
     """Why an engine of this flavour would not run on this machine's GPU. None: it would, or there is no GPU."""
-    version, gpu = _version(flavour), next(iter(find_gpus()), None)
+    version, gpu = installed_version(flavour), next(iter(find_gpus()), None)
     if flavour == "tensorrt" or version is None or gpu is None or rtx_runs_on(version, gpu.compute_capability):
         return None
     return (
         f"its engines run on compute capability {rtx_gpus(version)}, but {gpu.name} has {gpu.compute_capability}; "
         "--engine tensorrt-rtx builds one for other GPUs"
     )
-
-
-def _version(flavour: Flavour) -> str | None:
-    """Version of the installed package, which may have a version of CUDA in its name. Does not import it."""
-    for name in (flavour, f"{flavour}-cu13", f"{flavour}-cu12"):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(name)
-    return None
 
 
 def _install(flavour: Flavour) -> str:

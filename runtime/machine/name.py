@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
-from contextlib import suppress
 from pathlib import Path
 
+from fxsr.extras import installed_version
 from fxsr.runtime.machine.cpus import available_cpus
 from fxsr.runtime.machine.gpu import find_gpus
 from fxsr.runtime.session import Device
-
-_VARIANTS = ("", "-gpu", "-cu13", "-cu12")
-"""Suffixes of package names for GPUs and for versions of CUDA."""
 
 
 def machine(*packages: str, gpu: bool = False) -> str:
@@ -33,10 +29,8 @@ def hardware(device: Device) -> str:
 
 
 def _version(package: str) -> str | None:
-    for variant in _VARIANTS:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(package + variant)
-    return None
+    """Version of an installed package, or of its form for GPUs."""
+    return installed_version(package) or installed_version(f"{package}-gpu")
 
 
 def _processor() -> str:

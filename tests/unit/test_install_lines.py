@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.support import ROOT
 
@@ -74,3 +77,18 @@ def test_doctor_and_export_name_extras_that_exist() -> None:
     from fxsr.runtime.describe import _PACKAGES
 
     assert {*_PACKAGES.values(), *ENGINE_EXTRAS.values()} <= EXTRAS
+
+
+def test_doctor_and_export_find_the_packages_of_one_version_of_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fxsr.export.engine.engine import builder_version
+    from fxsr.runtime.describe import examine_machine
+    from fxsr.runtime.machine.name import machine
+
+    def version(package: str) -> str:
+        if package != "tensorrt-cu13":
+            raise importlib.metadata.PackageNotFoundError
+        return "10.9"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert builder_version("tensorrt") == examine_machine()["tensorrt"] == "10.9"
+    assert machine("tensorrt").endswith(", tensorrt 10.9")
