@@ -56,7 +56,7 @@ class Measurement:
     """One model on one workload."""
 
     model: str
-    """The model argument."""
+    """The model argument. A repeated one is numbered, as in "x.onnx (2)"."""
     form: str
     """"torch", "torch-compile", "onnx", "plan", ..."""
     backend: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,11 +35,27 @@ class Subject:
     """One model in one form."""
 
     label: str
-    """Name in reports."""
+    """Name in reports. No two subjects of a report share one."""
     file: ModelFile
     form: Form
     full_map: bool = False
     """Give it a single style as a full map."""
+
+
+def parse_subjects(texts: Sequence[str]) -> list[Subject]:
+    """Parse the models of one report. Repeated ones are numbered: "x.onnx", then "x.onnx (2)".
+
+    Raises:
+        UsageError: see `parse_subject`.
+    """
+    seen: Counter[str] = Counter()
+    subjects = []
+    for text in texts:
+        subject = parse_subject(text)
+        seen[text] += 1
+        label = f"{subject.label} ({seen[text]})" if seen[text] > 1 else subject.label
+        subjects.append(replace(subject, label=label))
+    return subjects
 
 
 def parse_subject(text: str) -> Subject:

@@ -111,7 +111,7 @@ def bench(
     from fxsr.benchmarks.speed.measure import BenchOptions, measure_models
     from fxsr.benchmarks.speed.plots import plot_latency
     from fxsr.benchmarks.speed.report import write_report
-    from fxsr.benchmarks.speed.subjects import parse_subject
+    from fxsr.benchmarks.speed.subjects import parse_subjects
     from fxsr.cli.print import print_plot
     from fxsr.cli.print_bench import print_bench
     from fxsr.console import steps
@@ -134,7 +134,7 @@ def bench(
     Device.parse(device)
     if plot:
         check_plot(plot)
-    subjects = [parse_subject(model) for model in models]
+    subjects = parse_subjects(models)
     options = BenchOptions(sizes, batch, t, t_map, device, seconds, runs, rounds, warm_up, profile, trust)
     to_stdout = json_file == "-"
     with steps(quiet or to_stdout) as tell:

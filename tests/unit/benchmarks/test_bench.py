@@ -31,7 +31,7 @@ from fxsr.benchmarks.speed.report import (
     UnavailableModel,
     read_report,
 )
-from fxsr.benchmarks.speed.subjects import parse_subject
+from fxsr.benchmarks.speed.subjects import parse_subject, parse_subjects
 from fxsr.errors import FxsrError, UnavailableError, UsageError
 from fxsr.export import write_onnx
 from fxsr.export.graph.graph import GraphOptions
@@ -241,6 +241,11 @@ def test_a_process_that_died_is_an_error() -> None:
         process._process.join()
         with pytest.raises(FxsrError, match=r"died \(exit status -9\)"):
             process.call(Bench.memory)
+
+
+def test_repeated_models_are_told_apart() -> None:
+    texts = [DEFAULT_MODEL, f"torch:{DEFAULT_MODEL}", DEFAULT_MODEL]
+    assert [each.label for each in parse_subjects(texts)] == [*texts[:2], f"{DEFAULT_MODEL} (2)"]
 
 
 def test_forms_are_read_from_prefixes_and_endings(tmp_path: Path) -> None:
