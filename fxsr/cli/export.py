@@ -222,6 +222,8 @@ def export(
         raise UsageError("--fp16, --bf16 and --fp32 exclude each other")
     if esrgan and bake_t is None:
         raise UsageError("--esrgan needs --bake-t: a plain ESRGAN has one style")
+    if no_verify and images:
+        raise UsageError("--no-verify and --images exclude each other: the photos are for the verification")
     left_out = _parse_rewrites(without or "")
     source = checkpoint or find_model(model or DEFAULT_MODEL, ModelFileKind.CHECKPOINT).path
     graph = GraphOptions(
@@ -245,6 +247,8 @@ def export(
         strip_weights=strip_weights,
         refit=refit,
     )
+    if engine == EngineChoice.none:
+        _check_no_engine(tiles, build, timing_cache)
     flavour = choose_flavour(engine)
     request = ExportRequest(
         checkpoint=source,
@@ -287,6 +291,27 @@ def _parse_rewrites(text: str) -> set[str]:
     if unknown := sorted(names - set(_REWRITES)):
         raise UsageError(f"--without {unknown[0]}: write one or more of {', '.join(_REWRITES)}, separated by commas")
     return names
+
+
+def _check_no_engine(tiles: Tiles, build: BuildOptions, timing_cache: Path | None) -> None:
+    """Refuse options that say how to build an engine, of which there is none."""
+    from fxsr.export.engine.profiles import Tiles
+
+    usual = Tiles()
+    given = {
+        "--tile or --shapes": tiles.sizes != usual.sizes,
+        "--batch": tiles.batch != usual.batch,
+        "--compute-capability": build.compute_capabilities,
+        "--opt-level": build.opt_level is not None,
+        "--workspace": build.workspace_mb is not None,
+        "--timing-cache": timing_cache is not None,
+        "--version-compatible": build.version_compatible,
+        "--hardware-compatible": build.hardware_compatible,
+        "--strip-weights": build.strip_weights,
+        "--refit": build.refit,
+    }
+    if names := [name for name, wanted in given.items() if wanted]:
+        raise UsageError(f"{names[0]}: this is for building an engine, but --engine none builds none; leave one out")
 
 
 def _engine_request(flavour: Flavour, tiles: Tiles, build: BuildOptions, timing_cache: Path | None) -> EngineRequest:
