@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from fxsr.errors import ModelFileError
+from fxsr.errors import ModelFileError, UsageError
 from fxsr.export.engine.engine import builder_version, target_gpu
 from fxsr.export.engine.profiles import engine_profiles
 from fxsr.export.engine.request import EngineRequest
@@ -94,7 +94,10 @@ def _graph_matches(facts: ModelFacts, options: GraphOptions, has_engines: bool) 
 
     A graph that was written for an engine counts as well if there are engines, since they would be lost with it.
     """
-    written = options_of(facts)
+    try:
+        written = options_of(facts)
+    except UsageError:  # an edited manifest, whose facts contradict each other: it is written again
+        return False
     if has_engines and written == written.for_engine():
         options = options.for_engine()
     wanted = replace(options.normalised(), kept_float32=written.kept_float32)  # these follow from the checkpoint

@@ -14,11 +14,20 @@ from fxsr.files import sha256
 from fxsr.models.bundled import DEFAULT_MODEL, bundled_file
 from fxsr.models.checkpoint import About, Checkpoint, load_checkpoint, save_checkpoint
 from fxsr.models.config import NetworkConfig
-from fxsr.models.manifest import read_manifest
+from fxsr.models.manifest import read_manifest, write_manifest
 from fxsr.models.network import build_generator
 from fxsr.runtime.open import open_session
 from tests.schemas import check_schema
 from tests.support import SAMPLE, TINY, fxsr_cli, fxsr_here, golden_checkpoint, relative
+
+FOR_ENGINES = [
+    ["--strip-weights"],
+    ["--opt-level", "9"],
+    ["--timing-cache", "/nope/x"],
+    ["--version-compatible"],
+    ["--batch", "4"],
+]
+"""Options that say how to build an engine."""
 
 
 def test_the_model_of_full_size_exports_and_agrees_with_its_network(tmp_path: Path) -> None:
@@ -96,6 +105,8 @@ def test_layers_that_overflow_in_half_precision_are_kept_in_float32(tmp_path: Pa
     ("flags", "stem"),
     [
         (["--bf16"], "bf16"),
+        (["--bf16", "--io", "uint8", "--packed"], "bf16-uint8-packed"),
+        (["--bf16", "--io", "uint8", "--bake-t", "0.3"], "bf16-t0.3-uint8"),
         (["--io", "uint8"], "fp32-uint8"),
         (["--fp16", "--io", "uint8", "--packed"], "fp16-uint8-packed"),
         (["--bake-t", "0.5", "--esrgan"], "fp32-t0.5"),
@@ -186,6 +197,17 @@ def test_what_was_taken_away_or_is_called_otherwise_is_written_anew(tiny: Path) 
     assert pth.is_file()
 
 
+def test_a_manifest_that_contradicts_itself_is_written_anew(tiny: Path) -> None:
+    flags = ("--bf16", "--out", "e")
+    assert export_tiny(tiny, *flags).returncode == 0
+    path = tiny / "e" / "golden-x4-bf16.json"
+    written = read_manifest(path)
+    write_manifest(path, replace(written, model=replace(written.model, compact=True)))
+    done = export_tiny(tiny, *flags)
+    assert done.returncode == 0, done.stderr
+    assert read_manifest(path).model == written.model
+
+
 def test_half_precision_without_an_engine_is_said_to_be_for_gpus(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fxsr.export.engine.engine.choose_flavour", lambda _: None)  # as where no builder is installed
     command = ("export", "--checkpoint", "x.safetensors", "--no-verify")
@@ -217,6 +239,9 @@ def test_a_network_of_nothing_but_zeros_is_verified(tmp_path: Path) -> None:
         (["--without", "fold,folds"], 2, "--without folds: write one or more of fold, phase, strips, blocked"),
         (["--no-strips"], 2, "--no-strips: this option is gone; write --without strips"),
         (["--esrgan"], 2, "--esrgan needs --bake-t"),
+        (["--no-verify", "--images", "gone"], 2, "--no-verify and --images exclude each other"),
+        *((["--engine", "none", *flags], 2, f"{flags[0]}: this is for building") for flags in FOR_ENGINES),
+        (["--engine", "none", "--tile", "64"], 2, "--tile or --shapes: this is for building"),
         (["--bake-t", "2"], 2, "must be 0 to 1"),
         (["--fp16", "--compact"], 2, "--compact is for --fp32"),
         (["--model", "fxsr-pd-x4-small", "--checkpoint", "text.pth"], 2, "exclude each other"),
