@@ -52,7 +52,8 @@ def plan(folder: Path) -> Path:
 
 
 def again(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return fxsr_cli("export", "--checkpoint", "x.safetensors", "--fp16", "--tile", "32", *arguments, cwd=folder)
+    tile = () if "none" in arguments else ("--tile", "32")
+    return fxsr_cli("export", "--checkpoint", "x.safetensors", "--fp16", *tile, *arguments, cwd=folder)
 
 
 def test_the_manifest_says_what_the_engine_is(exported: Path) -> None:
