@@ -67,7 +67,7 @@ TESTS_OF_THEIR_OWN = {
     "curl --fail-with-body -F image=@photo.jpg -F t=0.8 -o photo_x4.jpg localhost:8000/v1/upscale",
     "fxsr ui --open",
     "fxsr export --model fxsr-photo-x4 --fp16",  # of full size: tests/integration/export/test_export.py
-    "python -m fxsr.benchmarks dial samples/cat.png --crop 130 70 72 72 -o docs/dial.png",
+    "python -m fxsr.benchmarks dial samples/cat.png --crop 130 70 72 72 --model fxsr-photo-x4 -o docs/dial.png",
 }
 INSTALLING = ("git ", "cd ", "python3 -m venv ", "pip install ", "scripts/test", "fxsr run samples/cat.png ")
 """How commands begin that belong to the blocks which `tests/packaging/test_readme.py` runs."""
