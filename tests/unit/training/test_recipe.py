@@ -12,6 +12,8 @@ from msgspec.structs import fields
 from numpy.typing import NDArray
 
 from fxsr.errors import UsageError
+from fxsr.models.bundled import bundled_file
+from fxsr.models.checkpoint import load_checkpoint
 from fxsr.training.recipe import Recipe
 from fxsr.training.recipe_stage import Term
 from fxsr.training.recipes import bundled_recipes, load_recipe, recipe_from_json
@@ -46,6 +48,17 @@ def test_bundled_recipes_are_valid_and_survive_being_stored(name: str) -> None:
 )
 def test_recipes_are_of_the_published_sizes(name: str, parameters: int) -> None:
     assert load_recipe(name).network.config().parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model"),
+    [("fxsr-photo-x4-small", "fxsr-photo-x4-small"), ("fxsr-pd-x4-small-taught", "fxsr-pd-x4-small")],
+)
+def test_recipes_that_name_a_bundled_model_have_its_network(recipe: str, model: str) -> None:
+    found = load_recipe(recipe)
+    assert re.search("default model|bundled fxsr-pd-x4-small", found.description)
+    assert found.network.config() == load_checkpoint(bundled_file(model, ".safetensors")).config
+    assert "bundled" not in load_recipe("fxsr-pd-x4-small").description
 
 
 def test_the_ablation_has_sixteen_residual_blocks_of_64_features() -> None:
