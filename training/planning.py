@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import groupby
 
 from fxsr.extras import needs
@@ -12,7 +13,7 @@ from fxsr.training.objective import Objective
 from fxsr.training.opening import first_generator, open_run, open_sources
 from fxsr.training.recipe import Recipe
 from fxsr.training.samples import count_taught
-from fxsr.training.schedule import describe_costs, describe_seconds, try_out
+from fxsr.training.schedule import StageCost, describe_costs, describe_seconds, try_out
 
 with needs("train"):
     import torch
@@ -21,6 +22,36 @@ with needs("train"):
 
 _PICTURES = 3
 """Pictures of each kind of input that are enough: what a step takes depends on the size of crops alone."""
+
+
+@dataclass(frozen=True)
+class TeacherCost:
+    """Cost of a teacher's pictures on this machine, before training."""
+
+    teacher: str
+    pictures: int
+    seconds: float
+    """Per picture."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cost of a recipe on this machine."""
+
+    device: str
+    teachers: tuple[TeacherCost, ...]
+    stages: tuple[StageCost, ...]
+
+    def describe(self) -> list[str]:
+        """Lines for readers: teachers, stages, total."""
+        return [
+            *(
+                f"teacher {each.teacher}: {each.pictures:,} pictures of about {each.seconds:.2g} s, "
+                f"{describe_seconds(each.pictures * each.seconds)}, once"
+                for each in self.teachers
+            ),
+            *describe_costs(self.stages, self.device),
+        ]
 
 
 class _TeacherClock:
@@ -37,14 +68,15 @@ class _TeacherClock:
         found = {}
         for what, group in groupby(self._ends, lambda end: end[0]):
             ends = [end for _, end in group]
-            if what.startswith("teacher ") and len(ends) > 1:
-                found[what] = (ends[-1] - ends[0]) / (len(ends) - 1)
+            kind, _, name = what.partition(" ")
+            if kind == "teacher" and len(ends) > 1:
+                found[name] = (ends[-1] - ends[0]) / (len(ends) - 1)
         return found
 
 
-def plan_recipe(recipe: Recipe, tell: Callable[[str], None], device: str = "auto") -> list[str]:
-    """Lines that describe the cost of a recipe on this machine: time per step, total time, memory, and the time that
-    teachers take before. Writes nothing that lasts, and trains nothing.
+def plan_recipe(recipe: Recipe, tell: Callable[[str], None], device: str = "auto") -> Plan:
+    """Find out what a recipe takes on this machine: time per step, memory, and the time that teachers take before.
+    Writes nothing that lasts, and trains nothing.
 
     Args:
         tell: receives messages for the user.
@@ -62,10 +94,5 @@ def plan_recipe(recipe: Recipe, tell: Callable[[str], None], device: str = "auto
         costs = try_out(recipe, sources, generator, accelerator, objectives)
     where = torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else "this CPU"
     inputs = count_taught(recipe.data)
-    return [
-        *(
-            f"{teacher}: {inputs:,} pictures of about {each:.2g} s, {describe_seconds(inputs * each)}, once"
-            for teacher, each in clock.seconds().items()
-        ),
-        *describe_costs(costs, where),
-    ]
+    teachers = tuple(TeacherCost(name, inputs, seconds) for name, seconds in clock.seconds().items())
+    return Plan(where, teachers, tuple(costs))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fxsr.training.evaluate import QualityReport
     from fxsr.training.loop import Outcome
     from fxsr.training.native import NativeScores
+    from fxsr.training.planning import Plan
     from fxsr.training.recipe import Recipe
 
 _LONGEST = 10_000
@@ -196,6 +197,16 @@ def print_recipes(recipes: Sequence[Recipe], as_json: bool) -> None:
         config = recipe.network.config()
         table.add_row(recipe.name, f"x{config.scale}", f"{config.parameters:,}", escape(recipe.description))
     plain_console().print(table)
+
+
+def print_plan(plan: Plan, *, as_json: bool) -> None:
+    """What a recipe takes on this machine. As JSON, in seconds and bytes."""
+    from dataclasses import asdict
+
+    if as_json:
+        print_json(asdict(plan))
+        return
+    plain_console(soft_wrap=True).print("\n".join(plan.describe()), markup=False)
 
 
 def print_run(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:

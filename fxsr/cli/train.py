@@ -80,7 +80,7 @@ def train(
     Needs a folder of photos: `fxsr train fxsr-pd-x4-small --set data.hr=photos`. Ctrl-C saves the run and
     stops it; `--resume` continues it. For several GPUs: `accelerate launch -m fxsr.cli train ...`, or torchrun.
     """
-    from fxsr.cli.print import print_plot, print_recipes, print_run
+    from fxsr.cli.print import print_plan, print_plot, print_recipes, print_run
     from fxsr.training.recipes import bundled_recipes, load_recipe, override_recipe
 
     if list_recipes:
@@ -88,10 +88,9 @@ def train(
         return
     if recipe is None and not (resume and out):
         raise UsageError("name a recipe; `fxsr train --list` shows those that come with fxsr")
-    if plan and (resume or minutes):
-        raise UsageError(
-            f"--plan and {'--resume' if resume else '--minutes'} exclude each other: a plan trains nothing"
-        )
+    for option, given in (("--resume", resume), ("--minutes", minutes), ("--plot-objective", plot_objective)):
+        if plan and given:
+            raise UsageError(f"--plan and {option} exclude each other; leave one of them out")
     if device not in ("auto", "cpu"):
         raise UsageError(f"--device {device}: it must be auto or cpu; choose GPUs by CUDA_VISIBLE_DEVICES")
     resolved = load_recipe(recipe, overrides or ()) if recipe else None
@@ -125,11 +124,11 @@ def train(
     first = os.environ.get("RANK", "0") == "0"
     with RunMonitor(resolved, folder, quiet=quiet or as_json or not first) as monitor:
         if plan:
-            lines = plan_recipe(resolved, monitor.say, device)
+            costs = plan_recipe(resolved, monitor.say, device)
         else:
             outcome = run_recipe(resolved, folder, monitor, resume, should_stop, device, minutes)
     if plan:
-        typer.echo("\n".join(lines))
+        print_plan(costs, as_json=as_json)
         return
     if first:
         print_run(outcome, quiet=quiet, as_json=as_json)
