@@ -5,6 +5,7 @@ Both are based on a trial: a few steps of every stage for each set of terms that
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -98,17 +99,18 @@ def try_out(
         rank, ranks = accelerator.process_index, accelerator.num_processes
         stream = batches(recipe, name, sources, 0, accelerator.device, rank, ranks)
         trial = [tuple(islice(stream, stage.accumulate)) for _ in range(min(1 + _TRIAL, stage.steps))]
+        timed = trial[1:] or trial  # a stage of one step takes it twice
         phases = []
         for first, last in pairwise(borders(stage)):
             trainer.done = first
             trainer.step(*trial[0])
             _wait(accelerator.device)
             begin = time.perf_counter()
-            for parts in trial[1:]:
+            for parts in timed:
                 trainer.done = first
                 trainer.step(*parts)
             _wait(accelerator.device)
-            phases.append(Phase(first, last, (time.perf_counter() - begin) / max(len(trial) - 1, 1)))
+            phases.append(Phase(first, last, (time.perf_counter() - begin) / len(timed)))
         costs.append(StageCost(name, tuple(phases), peak_memory(accelerator.device)))
         accelerator.free_memory()
     return costs
@@ -117,15 +119,23 @@ def try_out(
 def fit(recipe: Recipe, costs: Sequence[StageCost], seconds: float) -> Recipe:
     """Scale the numbers of steps of a recipe to a time limit, with all milestones, starts and intervals.
 
+    Args:
+        recipe: the recipe.
+        costs: what its stages take.
+        seconds: the time that is left; negative if caches and trials took longer than the limit.
+
     Raises:
-        UsageError: the time is too short for one step of each stage.
+        UsageError: the time is too short for one step of each stage; says how much is missing.
     """
-    factor = seconds * (1 - _RESERVE) / sum(cost.seconds for cost in costs)
-    if min(cost.steps for cost in costs) * factor < 1:
-        least = max(cost.seconds / cost.steps for cost in costs) * len(costs) / (1 - _RESERVE)
+    total = sum(cost.seconds for cost in costs)
+    least = total / min(cost.steps for cost in costs) / (1 - _RESERVE)
+    if seconds < least:
+        missing = math.ceil((least - seconds) / 6) / 10
         raise UsageError(
-            f"{seconds / 60:.3g} minutes are left, less than a step of each stage; give {least / 60:.2g} more"
+            f"{max(seconds, 0) / 60:.3g} minutes are left after the preparations, less than a step of each stage takes "
+            f"in the recipe's proportions; give {missing:g} more"
         )
+    factor = seconds * (1 - _RESERVE) / total
     stages = {cost.stage: _scale_stage(recipe.stages[cost.stage], factor) for cost in costs}
     every = max(1, round(recipe.validation.every * min(factor, 1)))
     return msgspec.structs.replace(

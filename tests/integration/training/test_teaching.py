@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from fxsr.training import loop, schedule
 from fxsr.training.planning import plan_recipe
 from fxsr.training.state import RunFolder
 from fxsr.training.trainer import Trainer
-from tests.support import GOLDEN, TINY, SilentMonitor, fxsr_cli, golden_checkpoint, tiny_recipe
+from tests.support import GOLDEN, TINY, SilentMonitor, fxsr_cli, fxsr_here, golden_checkpoint, tiny_recipe
 from tests.training import check_resuming, run, weights, write_ncnn
 
 
@@ -86,11 +87,37 @@ def test_a_plan_trains_nothing(photos: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_plan_is_printed_as_json(photos: Path, tmp_path: Path) -> None:
+    arguments = ("--set", f"data.hr={photos}", "--plan", "--json", "--device", "cpu")
+    done = fxsr_here("train", GOLDEN / "tiny.toml", *arguments, cwd=tmp_path)
+    plan = json.loads(done.stdout)
+    assert plan["device"] == "this CPU"
+    assert [stage["stage"] for stage in plan["stages"]] == ["psnr", "conditional"]
+    assert [phase["last"] for phase in plan["stages"][1]["phases"]] == [1, 4]
+    assert plan["stages"][0]["memory"] > 2**20
+
+
+def test_a_stage_of_one_step_is_timed(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0  # a clock that steps alone move, by a second each
+
+    def step(*arguments: Any) -> Any:
+        nonlocal now
+        now += 1
+        return take_step(*arguments)
+
+    take_step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(schedule, "time", SimpleNamespace(perf_counter=lambda: now))
+    plan = plan_recipe(tiny_recipe(photos, "psnr.steps=1"), lambda _: None, "cpu")
+    assert [cost.seconds for cost in plan.stages] == [1, 4]
+
+
 def test_a_plan_tells_how_long_teachers_take_by_a_few_pictures(photos: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "teacher.safetensors", golden_checkpoint(TINY, 1))
     teacher = f'teachers.it.source="{tmp_path / "teacher.safetensors"}"'
     said: list[str] = []
-    lines = plan_recipe(tiny_recipe(photos, teacher, 'psnr.terms.0.target="it"'), said.append, "cpu")
+    plan = plan_recipe(tiny_recipe(photos, teacher, 'psnr.terms.0.target="it"'), said.append, "cpu")
+    lines = plan.describe()
     assert lines[0].startswith(f"teacher it: {len(list(photos.iterdir()))} pictures of about ")
     assert lines[1].startswith("psnr: 4 steps of ")
     assert said == []

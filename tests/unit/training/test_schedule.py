@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from fxsr.errors import UsageError
 from fxsr.training.recipe import Recipe
 from fxsr.training.recipe_stage import Discriminator, Stage, Term
 from fxsr.training.schedule import Phase, StageCost, borders, describe_costs, fit
+from fxsr.training.speed import Speed
 
 STAGE = Stage(
     steps=100,
@@ -57,11 +59,34 @@ def test_too_little_time_is_refused() -> None:
         fit(Recipe(name="x", description="", conditional=STAGE), [COST], 1)
 
 
+@pytest.mark.parametrize("left", [-26.04, 0, 1.2])
+def test_the_missing_time_is_enough(left: float) -> None:
+    recipe = Recipe(name="x", description="", conditional=STAGE)
+    with pytest.raises(UsageError) as caught:
+        fit(recipe, [COST], left)
+    found = re.fullmatch(r"(\S+) minutes are left after the preparations, .*; give (\S+) more", str(caught.value))
+    assert found is not None
+    assert float(found[1]) >= 0
+    assert fit(recipe, [COST], left + 60 * float(found[2])).stages["conditional"].steps >= 1
+    assert float(found[2]) * 60 < 2.5 - left + 6.1  # a step takes 2.5 s; rounded up to a tenth of a minute
+
+
 def test_a_plan_says_time_and_memory() -> None:
     assert describe_costs([COST], "this CPU") == [
         "conditional: 100 steps of 1 s, then 2 s, then 3 s on this CPU, 4 min; memory 1.0 GiB",
         "total 4 min, without measuring",
     ]
+
+
+def test_progress_counts_the_steps_that_the_stage_began_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fxsr.training.monitor import RunMonitor
+
+    with RunMonitor(Recipe(name="x", description="", conditional=STAGE), tmp_path) as monitor:
+        monitor.begin("conditional", 0, 7)  # --minutes made them 7 instead of 100
+        monitor.step("conditional", 3, {"l1": 0.5}, 1e-3, Speed(1, 1, 0))
+    assert "conditional 3/7  l1 0.5" in capsys.readouterr().err
 
 
 def test_progress_keeps_bar_count_and_time_at_eighty_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
