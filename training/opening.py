@@ -9,7 +9,7 @@ from pathlib import Path
 from fxsr.errors import UsageError
 from fxsr.extras import needs
 from fxsr.models.checkpoint import load_start, start_from
-from fxsr.training.cache import check_folder, open_cache
+from fxsr.training.cache import check_folder, find_images, open_cache
 from fxsr.training.crops import Sources
 from fxsr.training.ncnn import load_ncnn_rrdb
 from fxsr.training.recipe import Recipe
@@ -61,15 +61,29 @@ def open_run(recipe: Recipe, device: str, tell: Callable[[str], None]) -> Accele
         tell: receives messages for the user, in the first process only.
 
     Raises:
-        UsageError: a folder of photos is missing, a user's term fails, or that of `open_accelerator`.
+        UsageError: a folder of photos is missing, there is nothing to measure on, the processes can't share a batch, a
+            user's term fails, or that of `open_accelerator`.
         OutOfMemoryError: the recipe does not fit into the memory.
     """
     for folder in (*recipe.data.hr_folders, *recipe.data.lr_folders):
         check_folder(folder)
     accelerator = open_accelerator(recipe, device)
+    if accelerator.is_main_process:  # the one that measures
+        for folder in recipe.validation.folders:
+            find_images(folder)
+    _check_batches(recipe, accelerator.num_processes)
     check_user_code(recipe, tell if accelerator.is_main_process else lambda _: None)
     check_memory(recipe, accelerator.device, accelerator.num_processes)
     return accelerator
+
+
+def _check_batches(recipe: Recipe, processes: int) -> None:
+    """Check that the processes can share the batches of every stage; raises UsageError."""
+    for name, stage in recipe.stages.items():
+        if stage.batch % processes:
+            raise UsageError(
+                f"{name}.batch is {stage.batch}; it must be a multiple of the number of processes, {processes}"
+            )
 
 
 def lacks_bfloat16() -> bool:

@@ -28,6 +28,7 @@ from fxsr.locks import folder_lock
 from fxsr.models.checkpoint import About, Checkpoint, save_checkpoint
 from fxsr.models.torch_save import save_torch
 from fxsr.training.recipe import STAGES, Recipe
+from fxsr.training.recipe_stage import Stage
 from fxsr.training.resume import RunState, read_recipe, read_state
 
 with needs("train"):
@@ -38,7 +39,7 @@ _MAY_CHANGE = re.compile(
 )
 """Keys that may change on resuming: they don't affect the result, or only name where files are."""
 _MAY_TUNE = re.compile(r"\w+\.((discriminator\.)?rate|clip)")
-"""Keys that affect the result and may change nevertheless, to rescue a run that diverged."""
+"""Keys of a stage that affect the result and may change before its end, to rescue a run that diverged."""
 _LOCK = ".fxsr-train.lock"
 _STATE = re.compile(r"(\w+)-(\d+)\.pt")
 
@@ -130,33 +131,51 @@ class RunFolder:
             except CheckpointError as error:
                 tell(str(error))
                 continue
-            self._check_same(state.recipe, tell)
+            self._check_same(state, tell)
             return state
         if states:
             raise CheckpointError(f"{self.path / 'states'}: none of the {len(states)} saved states can be read")
         return None
 
-    def _check_same(self, stored: Recipe, tell: Callable[[str], None]) -> None:
-        before, now = _flat(msgspec.to_builtins(stored)), _flat(msgspec.to_builtins(self.recipe))
+    def _check_same(self, state: RunState, tell: Callable[[str], None]) -> None:
+        before, now = _flat(msgspec.to_builtins(state.recipe)), _flat(msgspec.to_builtins(self.recipe))
         changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-        longer = {key for key in changed if _lengthens(key, stored, self.recipe)}
-        for key in changed:
-            if not (_MAY_CHANGE.fullmatch(key) or _MAY_TUNE.fullmatch(key) or key in longer):
+        telling = [key for key in changed if not _MAY_CHANGE.fullmatch(key)]
+        for key in telling:
+            if _is_over(key.partition(".")[0], state, self.recipe):
+                raise UsageError(
+                    f"{key} = {now.get(key)} comes too late: this stage of the run in {self.path} is over, with "
+                    f"{before.get(key)}; leave it out, or start another run with --out"
+                )
+            if not _may_follow(key, state, self.recipe):
                 raise UsageError(
                     f"the run in {self.path} was started with {key} = {before.get(key)}, not {now.get(key)}; "
                     "resume it with the same recipe, or start another run with --out"
                 )
-        for key in (key for key in changed if _MAY_TUNE.fullmatch(key) or key in longer):
+        for key in telling:
             tell(f"continues with {key} = {now.get(key)}; it was {before.get(key)}")
 
 
-def _lengthens(key: str, stored: Recipe, now: Recipe) -> bool:
-    """Whether a change of this key makes a stage longer without affecting its completed steps."""
+def _is_over(name: str, state: RunState, now: Recipe) -> bool:
+    """Whether `name` is a stage that takes no more steps after a state."""
+    if name == state.stage:
+        return all(name in each.stages and state.step >= each.stages[name].steps for each in (state.recipe, now))
+    return name in STAGES and STAGES.index(name) < STAGES.index(state.stage)
+
+
+def _may_follow(key: str, state: RunState, now: Recipe) -> bool:
+    """Whether a run can continue from a state with another value of a key: completed steps would be the same."""
     name, _, rest = key.partition(".")
-    before, after = stored.stages.get(name), now.stages.get(name)
-    if rest != "steps" or before is None or after is None:
+    if name not in STAGES:
         return False
-    return before.schedule != "cosine" and after.steps > before.steps
+    if name != state.stage:
+        return STAGES.index(name) > STAGES.index(state.stage)
+    return bool(_MAY_TUNE.fullmatch(key)) or (rest == "steps" and _is_longer(state.recipe.stages[name], now, name))
+
+
+def _is_longer(before: Stage, now: Recipe, name: str) -> bool:
+    """Whether a stage has more steps now, and a schedule that does not depend on their number."""
+    return name in now.stages and before.schedule != "cosine" and now.stages[name].steps > before.steps
 
 
 def stored_recipe(out: Path) -> Recipe | None:
@@ -168,6 +187,9 @@ def stored_recipe(out: Path) -> Recipe | None:
 
 
 def _flat(table: Any, prefix: str = "") -> dict[str, Any]:
+    """Values by their keys as --set writes them."""
+    if isinstance(table, list | tuple) and table and all(isinstance(each, dict) for each in table):
+        table = {str(number): each for number, each in enumerate(table)}
     if not isinstance(table, dict):
         return {prefix: table}
     return {

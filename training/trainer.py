@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
-from fxsr.errors import FxsrError, UsageError
+from fxsr.errors import FxsrError
 from fxsr.extras import needs
 from fxsr.models.config import is_style
 from fxsr.training.data import Batch
@@ -48,11 +48,6 @@ class Trainer:
     ) -> None:
         self.recipe, self.name, self.accelerator = recipe, name, accelerator
         self.stage: Stage = recipe.stages[name]
-        if self.stage.batch % accelerator.num_processes:
-            raise UsageError(
-                f"{name}.batch is {self.stage.batch}; it must be a multiple of the number of processes, "
-                f"{accelerator.num_processes}"
-            )
         self.done = 0
         self.best: float | None = None
         self.measured = True

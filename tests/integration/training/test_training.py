@@ -34,6 +34,7 @@ from tests.support import (
 )
 from tests.training import check_resuming, run, weights
 
+TINY_RECIPE = ["train", str(GOLDEN / "tiny.toml"), "--set", "data.hr=.", "--device", "cpu"]
 LOSS_TOLERANCE = 2e-3
 """Relative: processors add up in different orders, and a few steps of Adam amplify that."""
 
@@ -172,8 +173,8 @@ def test_a_run_is_not_overwritten_unasked(photos: Path, tmp_path: Path) -> None:
 
 def test_resuming_with_another_recipe_names_the_difference(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path, stop_after=1)
-    with pytest.raises(UsageError, match=r"started with conditional\.batch = 4, not 2"):
-        run(photos, tmp_path, "conditional.batch=2", resume=True)
+    with pytest.raises(UsageError, match=r"started with psnr\.terms\.0\.weight = 1\.0, not 2\.0"):
+        run(photos, tmp_path, "psnr.terms.0.weight=2", resume=True)
     assert run(photos, tmp_path, "data.workers=1", "log_every=2", resume=True).finished
 
 
@@ -186,6 +187,25 @@ def test_rates_may_change_on_the_way_and_that_is_said(photos: Path, tmp_path: Pa
         "continues with conditional.rate = 1e-05; it was 0.001",
         "continues with psnr.clip = 2.0; it was 0.0",
     ]
+
+
+def test_a_stage_that_has_not_begun_may_change(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, stop_after=3)
+    watcher = SilentMonitor()
+    recipe = tiny_recipe(photos, "conditional.batch=2", "conditional.terms.1.weight=2")
+    assert train(recipe, tmp_path, watcher, True, device="cpu").finished
+    assert watcher.said == [
+        "continues with conditional.batch = 2; it was 4",
+        "continues with conditional.terms.1.weight = 2.0; it was 0.5",
+    ]
+
+
+def test_a_stage_that_is_over_does_not_change(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path)
+    for override in ("psnr.steps=6", "psnr.rate=1e-5", "conditional.rate=1e-5"):
+        with pytest.raises(UsageError, match=r"comes too late: this stage of the run in .* is over") as caught:
+            run(photos, tmp_path, override, resume=True)
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_losses_are_means_over_the_steps_since_the_last_line(photos: Path, tmp_path: Path) -> None:
@@ -211,8 +231,9 @@ def test_a_loss_that_is_not_a_number_stops_and_is_named(photos: Path, tmp_path: 
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(photos: Path, tmp_path: Path) -> None:
-    done = torchrun(2, photos, tmp_path, "psnr.batch=3")
-    assert "psnr.batch is 3; it must be a multiple of the number of processes, 2" in done.stderr
+    done = torchrun(2, photos, tmp_path, "conditional.batch=3")
+    assert "conditional.batch is 3; it must be a multiple of the number of processes, 2" in done.stderr
+    assert not list(tmp_path.iterdir())  # the second stage is checked before the first begins
 
 
 def test_two_processes_give_the_gradient_of_one(photos: Path, tmp_path: Path) -> None:
@@ -301,6 +322,9 @@ def test_the_objective_is_drawn(tmp_path: Path) -> None:
         (["train", "srot-x4", "--plot-objective", "out.doc"], 2, "plots are written as .png, .svg or .pdf"),
         (["train", "fxsr-pd-x4-small", "--set", "data.hr=.", "--set", "precision=fp16"], 2, "needs a GPU"),
         (["train", "fxsr-pd-x4-small", "--set", "data.hr=nowhere"], 2, "nowhere: no such folder of images"),
+        ([*TINY_RECIPE, "--plan", "--set", "validation.hr=nowhere"], 2, "nowhere: no such folder of images"),
+        ([*TINY_RECIPE, "--plan", "--set", "validation.hr=."], 2, ".: holds no images"),
+        ([*TINY_RECIPE, "--plan", "--plot-objective", "out.png"], 2, "--plan and --plot-objective exclude each other"),
         (["eval", "fxsr-pd-x4-small", "--hr", "nowhere"], 2, "nowhere: no such folder of images"),
         (["eval", "fxsr-pd-x4-small", "--hr", ".", "--t", "0,2"], 2, "--t 0,2: write numbers from 0 to 1"),
     ],
