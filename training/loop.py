@@ -175,10 +175,8 @@ class _Run:
         recipe, stage, accelerator = trainer.recipe, trainer.stage, self.accelerator
         if self.main:
             self.monitor.begin(trainer.name, trainer.done, stage.steps)
-        if not trainer.measured:  # the run was stopped in this measurement
-            if not self._measured(trainer):
-                return False
-            self._save(trainer)
+        if not trainer.measured and not self._measured(trainer):  # the run ended in this measurement
+            return False
         rank, ranks = accelerator.process_index, accelerator.num_processes
         total: dict[str, Tensor] = {}
         steps = 0
@@ -196,11 +194,12 @@ class _Run:
                 total, steps = {}, 0
             stop = not last and self._agreed(self.should_stop() or time.monotonic() > self.deadline)
             with watch.paused():
-                if last or done % recipe.validation.every == 0:
-                    trainer.measured = False
-                    stop = stop or not self._measured(trainer)
-                if last or stop or done % recipe.save_every == 0:
-                    self._save(trainer)
+                due = bool(recipe.validation.folders) and (last or done % recipe.validation.every == 0)
+                trainer.measured = not due
+                if due or last or stop or done % recipe.save_every == 0:
+                    self._save(trainer)  # before measuring, so that no step is lost if that fails
+                if due and not stop:
+                    stop = not self._measured(trainer)
             if self.main:
                 self.monitor.advance(trainer.name, done)
             if stop:
@@ -213,9 +212,12 @@ class _Run:
             self.monitor.step(trainer.name, trainer.done, means, trainer.rate, speed)
 
     def _measured(self, trainer: Trainer) -> bool:
-        """Measure the averaged weights, unless the run is to stop meanwhile; returns whether that was done."""
+        """Measure the averaged weights and save that, unless the run is to stop meanwhile; returns whether that was
+        done."""
         stopped = self.main and not self._measure(trainer)
         trainer.measured = not self._agreed(stopped)
+        if trainer.measured:
+            self._save(trainer)
         return trainer.measured
 
     def _measure(self, trainer: Trainer) -> bool:

@@ -14,9 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from fxsr.console import json_text
+from fxsr.errors import MissingExtraError
 from fxsr.extras import needs
 from fxsr.files import atomic_path
 from fxsr.images.image import repeat_pixels
+from fxsr.plots import check_plot
 from fxsr.training.cache import Pixels
 from fxsr.training.evaluate import STYLES, Pair, QualityReport, evaluate, load_pairs, spread
 from fxsr.training.event_log import EventLog
@@ -70,6 +72,10 @@ class RunMonitor:
         self._tasks: dict[str, Any] = {}
         self._pairs: list[Pair] = []
         self._distance: PerceptualDistance | None = None
+        self._plots = False
+        """Whether measurements are plotted."""
+        self._steps: dict[str, int] = {}
+        """Number of steps of each stage that began; a time limit makes it differ from the recipe's."""
 
     def say(self, line: str) -> None:
         self._err.print(f"fxsr: {line}", markup=False)
@@ -82,7 +88,7 @@ class RunMonitor:
             self._err.print(f"{what} {done}/{count}", markup=False)
 
     def begin(self, stage: str, done: int, steps: int) -> None:
-        """Load the validation images and feature weights before the first stage.
+        """Load the validation images and feature weights before the first stage. Says if measurements can't be plotted.
 
         Raises:
             UsageError: a validation folder is missing or empty.
@@ -92,6 +98,8 @@ class RunMonitor:
         if validation.folders and not self._pairs:
             self._pairs = load_pairs(validation.folders, (), self._recipe.network.scale, validation.images, self.say)
             self._distance = None if validation.features == "none" else PerceptualDistance(validation.features)
+            self._plots = self._distance is not None and self._can_plot()
+        self._steps[stage] = steps
         self._tasks[stage] = self._bar.add_task(stage, total=steps, completed=done, losses="")
 
     def advance(self, stage: str, step: int) -> None:
@@ -109,11 +117,10 @@ class RunMonitor:
         shown = "  ".join(f"{label} {loss:.4g}" for label, loss in losses.items())
         self._bar.update(self._tasks[stage], losses=shown)
         if not (self._quiet or self._err.is_terminal):
-            steps = self._recipe.stages[stage].steps
-            self._err.print(f"{stage} {step}/{steps}  {shown}", markup=False)
+            self._err.print(f"{stage} {step}/{self._steps[stage]}  {shown}", markup=False)
 
     def measure(self, stage: str, step: int, generator: Generator, advance: Callable[[], None]) -> float | None:
-        if not self._pairs:
+        if not self._pairs:  # of a run that was resumed without the folders
             return None
         upscale = _GeneratorUpscaler(generator, advance)
         if self._distance:
@@ -134,6 +141,14 @@ class RunMonitor:
             return last.perceptual
         return -first.psnr
 
+    def _can_plot(self) -> bool:
+        try:
+            check_plot(Path("validation.png"))
+        except MissingExtraError as error:
+            self.say(f"measurements are not plotted: {error}")
+            return False
+        return True
+
     def _add(self, stage: str, figures: Mapping[str, float], step: int) -> None:
         for log in self._logs:
             log.add_scalars(stage, figures, step)
@@ -149,7 +164,7 @@ class RunMonitor:
         base = self._out / "validation" / f"{stage}-{step:07d}"
         with atomic_path(base.with_suffix(".json")) as temporary:
             temporary.write_text(json_text(asdict(report)))
-        if self._distance:
+        if self._plots:
             plot_tradeoff(report, f"{stage}, step {step}", base.with_suffix(".png"))
         ends = report.scores[1], report.scores[-1]
         if not self._quiet:

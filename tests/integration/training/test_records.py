@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fxsr.errors import MissingExtraError
 from fxsr.images.image import read_image
+from fxsr.training.cache import Pixels
 from fxsr.training.loop import train
 from fxsr.training.monitor import RunMonitor
 from tests.support import tiny_recipe, wait_until
@@ -76,6 +78,34 @@ def test_every_validation_picture_is_a_file(photos: Path, tmp_path: Path) -> Non
     picture = read_image(tmp_path / "validation" / folders[1] / "001-photo1-t1.png").pixels
     assert picture.shape == (60, 72, 3)
     assert picture.dtype == np.uint8
+
+
+class _Difference:
+    """Stands in for the perceptual distance, which needs weights."""
+
+    def __init__(self, weights: str) -> None: ...
+
+    def to(self, device: object) -> None: ...
+
+    def __call__(self, sr: Pixels, hr: Pixels) -> NDArray[np.float32]:
+        error: NDArray[np.float32] = np.abs(sr.astype(np.float32) - hr).mean(2)
+        return error
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_measurements_are_plotted_if_matplotlib_is_there(
+    installed: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fxsr.training.monitor.PerceptualDistance", _Difference)
+    if not installed:
+        monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it fails
+    validation = [f"validation.hr={photos}", "validation.images=1", "validation.every=2", "validation.diversity=0"]
+    recorded(photos, tmp_path, *validation, "conditional.steps=0")
+    files = {path.name for path in (tmp_path / "validation").iterdir() if path.is_file()}
+    figures = {"psnr-0000002.json", "psnr-0000004.json"}
+    assert files == figures | ({"psnr-0000002.png", "psnr-0000004.png"} if installed else set())
+    notes = [line for line in capsys.readouterr().err.splitlines() if "measurements are not plotted" in line]
+    assert len(notes) == (0 if installed else 1)
 
 
 def test_pictures_can_be_left_out(photos: Path, tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ class _Measuring(SilentMonitor):
 def test_a_stop_in_a_measurement_saves_at_once_and_the_measurement_is_made_on_resuming(
     every: int, photos: Path, tmp_path: Path
 ) -> None:
-    recipe = tiny_recipe(photos, "save_every=100", f"validation.every={every}")
+    recipe = tiny_recipe(photos, "save_every=100", f"validation.hr={photos}", f"validation.every={every}")
     straight = _Measuring(stop=False)
     train(recipe, tmp_path / "straight", straight, device="cpu")
     first = _Measuring(stop=True)
@@ -231,6 +231,26 @@ def test_a_stop_in_a_measurement_saves_at_once_and_the_measurement_is_made_on_re
     assert found.keys() == wanted.keys()
     assert all(np.array_equal(found[key], wanted[key]) for key in wanted)
     assert weights(done).keys()
+
+
+class _Failing(SilentMonitor):
+    """A monitor whose measurements fail."""
+
+    def measure(self, stage: str, step: int, generator: Any, advance: Callable[[], None]) -> float | None:
+        raise OSError(28, "No space left on device")
+
+
+def test_an_error_in_a_measurement_loses_no_step(photos: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(photos, f"validation.hr={photos}", "validation.every=3", "save_every=100")
+    with pytest.raises(OSError, match="No space left"):
+        train(recipe, tmp_path / "parts", _Failing(), device="cpu")
+    (path,) = RunFolder.states_in(tmp_path / "parts")
+    assert path.stem == "psnr-0000003"
+    assert not read_state(path).measured
+    second = _Measuring(stop=False)
+    assert train(recipe, tmp_path / "parts", second, True, device="cpu").finished
+    assert second.measured == [("psnr", 3), ("psnr", 4), ("conditional", 3), ("conditional", 4)]
+    assert read_state(RunFolder.states_in(tmp_path / "parts")[-1]).measured
 
 
 def test_memory_is_estimated_before_it_is_taken(photos: Path, tmp_path: Path) -> None:
