@@ -160,7 +160,7 @@ def test_users_photos_are_compared_too(folder: Path) -> None:
     done = fxsr_here("verify", folder / "x.safetensors", graph(folder, "fp32"), "--images", SAMPLE.parent, "--json")
     (report,) = json.loads(done.stdout)
     cases = [check["case"] for check in report["verification"]["checks"]]
-    assert f"{SAMPLE.name} 64x48 t=checkerboard" in cases
+    assert f"{SAMPLE} 64x48 t=checkerboard" in cases
     assert len(cases) == 32
 
 

@@ -199,7 +199,7 @@ def test_what_cannot_be_done_in_time_is_refused_before_it_is_begun(path: str) ->
         for _ in range(3):
             assert running.post(tile).status_code == 200
         before = len(session.seen)
-        side = 1000  # 324 tiles
+        side = 1200  # 20 x 20 tiles or more
         if path == "/v1/upscale":
             image = png(np.zeros((side, side, 1), np.uint8))
             answer = running.post(image)
