@@ -54,9 +54,10 @@ def choose_precision(checkpoint: Checkpoint, options: GraphOptions, on_step: Cal
         if fault is None:
             return PrecisionChoice(replace(options, kept_float32=tuple(always)), dict(always))
         on_step(f"{options.precision} alone is not accurate enough ({fault}): searching for layers that need float32")
-        others = [name for name in layer_names(checkpoint.config) if name not in always]
+        names = layer_names(checkpoint.config)
+        others = [name for name in names if name not in always]
         added = fewest(others, lambda some: test.fault((*always, *some)) is None)
-        kept = tuple(name for name in layer_names(checkpoint.config) if name in always or name in added)
+        kept = tuple(name for name in names if name in always or name in added)
         reasons = {name: always.get(name) or _reason(test, kept, name) for name in kept}
     return PrecisionChoice(replace(options, kept_float32=kept), reasons)
 

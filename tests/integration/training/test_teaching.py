@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,10 +54,10 @@ def test_a_run_with_everything_that_teachers_bring_stops_and_goes_on(
     check_resuming(photos, tmp_path, *taught(photos))
 
 
-def test_minutes_change_the_steps_and_a_run_ends_in_time(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0  # a clock that steps alone move, by a second each
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
+    """A clock that steps alone move, by a second each."""
+    now = 0.0
 
     def step(*arguments: Any) -> Any:
         nonlocal now
@@ -67,10 +68,16 @@ def test_minutes_change_the_steps_and_a_run_ends_in_time(
     monkeypatch.setattr(Trainer, "step", step)
     for module in (loop, schedule):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, perf_counter=lambda: now))
+    return lambda: now
+
+
+def test_minutes_change_the_steps_and_a_run_ends_in_time(
+    photos: Path, tmp_path: Path, clock: Callable[[], float]
+) -> None:
     recipe = tiny_recipe(photos, "psnr.steps=1000000", "conditional.steps=1000000", "save_every=100000")
     watcher = SilentMonitor()
     outcome = loop.train(recipe, tmp_path, watcher, device="cpu", minutes=1)
-    assert 40 < now <= 60
+    assert 40 < clock() <= 60
     assert outcome.finished
     assert any("to end in 1 minutes" in line for line in watcher.said)
     assert outcome.weights.is_file()
@@ -97,17 +104,8 @@ def test_a_plan_is_printed_as_json(photos: Path, tmp_path: Path) -> None:
     assert plan["stages"][0]["memory"] > 2**20
 
 
-def test_a_stage_of_one_step_is_timed(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0  # a clock that steps alone move, by a second each
-
-    def step(*arguments: Any) -> Any:
-        nonlocal now
-        now += 1
-        return take_step(*arguments)
-
-    take_step = Trainer.step
-    monkeypatch.setattr(Trainer, "step", step)
-    monkeypatch.setattr(schedule, "time", SimpleNamespace(perf_counter=lambda: now))
+@pytest.mark.usefixtures("clock")
+def test_a_stage_of_one_step_is_timed(photos: Path) -> None:
     plan = plan_recipe(tiny_recipe(photos, "psnr.steps=1"), lambda _: None, "cpu")
     assert [cost.seconds for cost in plan.stages] == [1, 4]
 
