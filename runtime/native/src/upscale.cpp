@@ -35,12 +35,10 @@ Upscaling::Upscaling(Layout &layout, const Graph &graph, const Tiling &tiling, c
       channels_(in.channels),
       rows_(bordered_axis(in.height, tiling.tile, tiling.overlap, std::min(limits_.height, limits_.width))),
       columns_(bordered_axis(in.width, tiling.tile, tiling.overlap, std::min(limits_.height, limits_.width))),
-      border_above_((rows_.length - in.height) / 2),
-      border_left_((columns_.length - in.width) / 2),
       padded_height_(padded(rows_.size, limits_.least_height, limits_.height)),
       padded_width_(padded(columns_.size, limits_.least_width, limits_.width)),
       most_(std::max(limits_.least_batch, std::min(limits_.batch, columns_.count))),
-      style_(layout, style, in.width, in.height, rows_.size),
+      source_(layout, in, style, rows_, columns_),
       row_weights_(layout, rows_, facts_.scale),
       column_weights_(layout, columns_, facts_.scale) {
   const size_t tile = product({size(most_), size(padded_height_), size(padded_width_)});
@@ -76,18 +74,18 @@ void Upscaling::run(const fxsr_image &out, Runner &runner, void *stream) {
 // Upscale a row of tiles into the band. Neighbours of one kind share a batch, and a row of tiles is a batch at most.
 void Upscaling::run_row(int64_t row) {
   const int64_t top = rows_.start(row);
-  const StyleBand styles = style_band(top);
+  source_.take_styles(top);
   Batch batch;
   for (int64_t column = 0; column < columns_.count; ++column) {
     const int64_t left = columns_.start(column);
-    const bool uniform = is_uniform(styles, left);
+    const bool uniform = source_.is_uniform(left, columns_.size);
     if (batch.count == most_ || (batch.count > 0 && uniform != batch.uniform)) {
       run_batch(batch);
       batch.count = 0;
     }
     if (batch.count == 0) batch = {uniform, column, 0};
     fill_lr(batch.count, top, left);
-    fill_style(batch.count, styles, left, uniform);
+    fill_style(batch.count, left, uniform);
     ++batch.count;
   }
   run_batch(batch);
@@ -122,22 +120,6 @@ void *Upscaling::part(void *tiles, int64_t index, int64_t channels, int64_t heig
   return static_cast<std::byte *>(tiles) + size(index) * tensor_bytes(facts_.type, {1, channels, height, width});
 }
 
-// The part of the style map that a row of tiles shows.
-Upscaling::StyleBand Upscaling::style_band(int64_t top) {
-  if (style_.is_uniform()) return {};
-  int64_t first = in_.height, last = 0;
-  for (int64_t y = top; y < top + rows_.size; ++y) {
-    first = std::min(first, image_row(y));
-    last = std::max(last, image_row(y));
-  }
-  return {style_.rows(first, last + 1), first, top};
-}
-
-// The style of row `y` of a row of tiles, for all columns of the image.
-const float *Upscaling::style_row(const StyleBand &styles, int64_t y) const {
-  return styles.first + (image_row(styles.top + y) - styles.image_row) * in_.width;
-}
-
 // The tile's pixels, mirrored outwards to the size that the model takes; grey in all three channels.
 void Upscaling::fill_lr(int64_t index, int64_t top, int64_t left) {
   if (lr_ == in_.data) return;
@@ -146,37 +128,17 @@ void Upscaling::fill_lr(int64_t index, int64_t top, int64_t left) {
   const int64_t above = before(padded_height_, rows_.size), leading = before(padded_width_, columns_.size);
   for (int64_t channel = 0; channel < 3; ++channel) {
     for (int64_t y = 0; y < padded_height_; ++y) {
-      const int64_t from = image_row(top + mirrored(y - above, rows_.size)), plane_of = std::min(channel, channels_ - 1);
-      const int64_t begin = std::clamp<int64_t>(left - border_left_, 0, in_.width);
-      const int64_t end = std::clamp<int64_t>(left - border_left_ + columns_.size, 0, in_.width);
-      float *line = line_ + leading;
-      for (int64_t x = 0; x < columns_.size; ++x) {
-        const int64_t column = left + x - border_left_;
-        if (column >= begin && column < end) continue;
-        read_row(in_, image_column(left + x), from, plane_of, 1, line + x);
-      }
-      if (begin < end) read_row(in_, begin, from, plane_of, end - begin, line + begin + border_left_ - left);
+      const int64_t from = top + mirrored(y - above, rows_.size);
+      source_.pixels(from, left, std::min(channel, channels_ - 1), columns_.size, line_ + leading);
       mirror_row(columns_.size);
       store_row(plane, channel, y);
     }
   }
 }
 
-// Whether the graph is given one t for all pixels of a tile, which costs less than a map of it.
-bool Upscaling::is_uniform(const StyleBand &styles, int64_t left) const {
-  if (!styles.first) return true;
-  const float first = style_row(styles, 0)[image_column(left)];
-  for (int64_t y = 0; y < rows_.size; ++y) {
-    const float *row = style_row(styles, y);
-    for (int64_t x = left; x < left + columns_.size; ++x) {
-      if (row[image_column(x)] != first) return false;
-    }
-  }
-  return true;
-}
-
-void Upscaling::fill_style(int64_t index, const StyleBand &styles, int64_t left, bool uniform) {
-  const float first = styles.first ? style_row(styles, 0)[image_column(left)] : style_.uniform();
+// One t for all pixels of a tile, which costs less than a map of it, or a map.
+void Upscaling::fill_style(int64_t index, int64_t left, bool uniform) {
+  const float first = source_.first_style(left);
   if (uniform && !facts_.packed) {
     line_[0] = first;
     store_row({part(t_map_, index, 1, 1, 1), 1, 1, 1}, 0, 0);
@@ -190,8 +152,7 @@ void Upscaling::fill_style(int64_t index, const StyleBand &styles, int64_t left,
     if (uniform) {
       std::fill_n(line_, padded_width_, first);
     } else {
-      const float *row = style_row(styles, mirrored(y - above, rows_.size));
-      for (int64_t x = 0; x < columns_.size; ++x) line_[leading + x] = row[image_column(left + x)];
+      source_.styles(mirrored(y - above, rows_.size), left, columns_.size, line_ + leading);
       mirror_row(columns_.size);
     }
     store_row(plane, plane.channels - 1, y);
@@ -279,10 +240,10 @@ void Upscaling::run_only_tile(const fxsr_image &out) {
   run_row(0);
   if (sr_ == out.data && facts_.takes_bytes()) return;
   const int64_t width = in_.width * scale_, height = in_.height * scale_;
-  float *line = line_ + border_left_ * scale_;
+  float *line = line_ + source_.left() * scale_;
   for (int64_t channel = 0; channel < channels_; ++channel) {
     for (int64_t y = 0; y < height; ++y) {
-      sr_row(0, channel, border_above_ * scale_ + y);
+      sr_row(0, channel, source_.above() * scale_ + y);
       for (int64_t x = 0; x < width; ++x) line[x] += 0.0f;  // no negative zeros, as blending gives none
       write_row(out, y, channel, width, line);
     }
@@ -307,9 +268,9 @@ void Upscaling::finish(int64_t row, const fxsr_image &out) {
   for (int64_t channel = 0; channel < channels_; ++channel) {
     float *plane = band_ + channel * height * width;
     for (int64_t y = 0; y < ready; ++y) {
-      const int64_t to = top + y - border_above_ * scale_;
+      const int64_t to = top + y - source_.above() * scale_;
       if (to < 0 || to >= in_.height * scale_) continue;
-      write_row(out, to, channel, in_.width * scale_, plane + y * width + border_left_ * scale_);
+      write_row(out, to, channel, in_.width * scale_, plane + y * width + source_.left() * scale_);
     }
     std::copy(plane + ready * width, plane + height * width, plane);
     std::fill(plane + (height - ready) * width, plane + height * width, 0.0f);

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "arena.hpp"
+#include "border.hpp"
 #include "graph.hpp"
-#include "style.hpp"
 #include "tiles.hpp"
 
 namespace fxsr {
@@ -35,22 +35,11 @@ class Upscaling {
     int64_t first = 0, count = 0;  // columns
   };
 
-  // Rows of a style map; none if the style is uniform.
-  struct StyleBand {
-    const float *first = nullptr;  // row `image_row` of the map
-    int64_t image_row = 0, top = 0;  // `top`: where the row of tiles begins, border included
-  };
-
-  StyleBand style_band(int64_t top);
-  const float *style_row(const StyleBand &styles, int64_t y) const;
   bool is_graphs_own(const fxsr_image &image, int64_t scale) const;
   void run_row(int64_t row);
   void run_batch(const Batch &batch);
   void fill_lr(int64_t index, int64_t top, int64_t left);
-  bool is_uniform(const StyleBand &styles, int64_t left) const;
-  void fill_style(int64_t index, const StyleBand &styles, int64_t left, bool uniform);
-  int64_t image_row(int64_t y) const { return mirrored(y - border_above_, in_.height); }
-  int64_t image_column(int64_t x) const { return mirrored(x - border_left_, in_.width); }
+  void fill_style(int64_t index, int64_t left, bool uniform);
   void *part(void *tiles, int64_t index, int64_t channels, int64_t height, int64_t width) const;
   void mirror_row(int64_t count);
   void store_row(const Plane &plane, int64_t channel, int64_t y) const;
@@ -67,10 +56,9 @@ class Upscaling {
   fxsr_image in_;
   int64_t scale_, channels_;
   AxisPlan rows_, columns_;  // of the image with its border
-  int64_t border_above_, border_left_;
   int64_t padded_height_, padded_width_;
   int64_t most_;  // tiles in a batch
-  StyleRows style_;
+  Bordered source_;
   Weights row_weights_, column_weights_;
   float *down_, *across_, *band_, *line_, *green_, *blue_;
   void *lr_, *t_map_, *sr_;  // lr_ and sr_ may be the caller's own pixels: see run
